@@ -1,0 +1,2 @@
+//! The driver of the emulated HCA.
+#![no_std]

@@ -1,0 +1,1 @@
+//! The machine on the host: HCA model, carriers, cables, the external fabric, the umad server and the launcher.

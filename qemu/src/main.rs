@@ -1,0 +1,3 @@
+//! The command `cargo portico`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Preload library through which unmodified umad programs reach the fabric.
