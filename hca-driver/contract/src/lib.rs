@@ -27,12 +27,17 @@
 //! makes the invariant and variant CRCs (ICRC, VCRC) of what it sends, and checks and strips those of what it receives.
 //!
 //! # Life
-//! The device writes everything else first and [`device::GENERATION`] last; 0 means there is no device. A device that
-//! starts in a BAR2 that a former one left takes the next generation (never 0), and begins with all its own indices at
-//! 0. The driver that sees a new generation forgets its ring state, zeroes its own words, and writes
-//! [`driver::GENERATION`] last; until that equals its own generation the device touches no ring and asks for no
-//! link. So neither side ever acts on what the other wrote in an earlier life. A restarted driver first writes 0 there;
-//! the device answers by taking a new generation.
+//! The device writes [`device::GENERATION`] 0 before anything else, and its generation after everything else; 0 means
+//! there is no device. A device that starts in a BAR2 that a former one left takes the next generation (never 0), and
+//! begins with all its own indices at 0. So whoever sees an impossible index looks at the generation before judging.
+//!
+//! The driver that sees a new generation forgets its ring state, zeroes its own words, and writes
+//! [`driver::GENERATION`] last; until that equals its own generation the device touches no ring and keeps its links
+//! down; from then on they are [`LinkState::Polling`] as after [`LinkRequest::Enable`]. So neither side ever acts on what
+//! the other wrote in an earlier life. A driver that restarts, or gives the device up, writes 0 there; a device whose
+//! generation was taken up answers that by taking a new one.
+//!
+//! Each side tells the other of all this, and of link states and requests, on [`STATUS_VECTOR`], unasked.
 #![no_std]
 
 /// BAR2's size in bytes.
@@ -53,7 +58,7 @@ pub mod device {
     pub const MAGIC: usize = 0x000;
     /// `u32`: [`crate::VERSION`].
     pub const VERSION: usize = 0x004;
-    /// `u32`: 0 = no device; written last at start, another value at each start.
+    /// `u32`: 0 = no device; written first (0) and last at start, another value at each start.
     pub const GENERATION: usize = 0x008;
     /// `u32`: grows at least every [`HEARTBEAT_PERIOD_MS`] while the device lives.
     pub const HEARTBEAT: usize = 0x00c;
@@ -84,24 +89,29 @@ pub mod driver {
 
 /// A port's registers. Offsets from [`port_offset`].
 pub mod port {
-    /// `u32`, device: a [`crate::LinkState`].
-    pub const LINK_STATE: usize = 0x000;
-    /// `u32`, device: the live link's width as in PortInfo's LinkWidthActive (2 = 4X); 0 while there is none.
-    pub const LINK_WIDTH: usize = 0x004;
-    /// `u32`, device: the live link's speed as in PortInfo's LinkSpeedActive (4 = 10.0 Gb/s), and in bits 8-15 as in
-    /// LinkSpeedExtActive; 0 while there is none.
-    pub const LINK_SPEED: usize = 0x008;
-    /// `u32`, device: grows with each change of [`LINK_STATE`], so that a short down is never missed.
-    pub const LINK_EPOCH: usize = 0x00c;
-    /// `u32`, device: the last [`LINK_REQUEST_SEQ`] that was acted on.
-    pub const LINK_REQUEST_DONE: usize = 0x010;
+    /// `u64`, device: the link in one word, so that it is always read whole. Bits 0-7: a [`crate::LinkState`]; from
+    /// [`LINK_WIDTH_SHIFT`], [`LINK_SPEED_SHIFT`] and [`LINK_SPEED_EXT_SHIFT`] on 8 bits each as in PortInfo's
+    /// LinkWidthActive (2 = 4X), LinkSpeedActive (4 = 10.0 Gb/s) and LinkSpeedExtActive, 0 while the link is not up; from
+    /// [`LINK_EPOCH_SHIFT`] on 32 bits that grow with each change of the state, so that a short down is never missed.
+    pub const LINK: usize = 0x000;
+    /// Where the width begins in [`LINK`].
+    pub const LINK_WIDTH_SHIFT: u32 = 8;
+    /// Where the speed begins in [`LINK`].
+    pub const LINK_SPEED_SHIFT: u32 = 16;
+    /// Where the extended speed begins in [`LINK`].
+    pub const LINK_SPEED_EXT_SHIFT: u32 = 24;
+    /// Where the epoch begins in [`LINK`].
+    pub const LINK_EPOCH_SHIFT: u32 = 32;
+    /// `u32`, device: the sequence number of the last [`LINK_REQUEST`] that was acted on; 0 = none yet.
+    pub const LINK_REQUEST_DONE: usize = 0x008;
     /// `u64`s, device: the port's counters, in the order of [`crate::Counter`].
     pub const COUNTERS: usize = 0x100;
 
-    /// `u32`, driver: a [`crate::LinkRequest`], acted on when [`LINK_REQUEST_SEQ`] changes.
+    /// `u64`, driver: a [`crate::LinkRequest`] in the low half, its sequence number from [`LINK_REQUEST_SEQ_SHIFT`] on: it
+    /// grows by one with each request (0 only means "none yet"), and the device acts when it changes.
     pub const LINK_REQUEST: usize = 0x1000;
-    /// `u32`, driver: grows with each request.
-    pub const LINK_REQUEST_SEQ: usize = 0x1004;
+    /// Where the sequence number begins in [`LINK_REQUEST`].
+    pub const LINK_REQUEST_SEQ_SHIFT: u32 = 32;
     /// Ring control, [`crate::control`] for each ring, [`RING_STRIDE`] apart, in the order of [`crate::Ring`].
     pub const RINGS: usize = 0x1100;
     /// From one ring's control to the next.
@@ -130,7 +140,7 @@ pub mod slot {
     pub const PACKET: usize = 0x10;
 }
 
-/// State of a port's link, as the device sees it ([`port::LINK_STATE`]).
+/// State of a port's link, as the device sees it ([`port::LINK`]).
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
