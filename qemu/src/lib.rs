@@ -1,1 +1,3 @@
 //! The machine on the host: HCA model, carriers, cables, the external fabric, the umad server and the launcher.
+
+pub mod umad;
