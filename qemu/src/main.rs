@@ -1,3 +1,7 @@
 //! The command `cargo portico`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portico::command::main()
+}

@@ -1,0 +1,63 @@
+//! What `cargo portico` can be asked to do.
+
+mod run;
+mod setup;
+mod test;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::launch;
+
+/// A hypervisor that shares one InfiniBand port among logical partitions, and its machine in QEMU.
+#[derive(Parser)]
+#[command(name = "cargo portico", bin_name = "cargo portico", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set up what is missing, build, boot, bring the subnet up, show it, and stay until Ctrl-C
+    Run(run::Options),
+    /// Run every test
+    Test(test::Options),
+    /// Become a program that dies with process PARENT
+    #[command(hide = true)]
+    Leash {
+        parent: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        program: Vec<OsString>,
+    },
+    /// Remove DIR once nobody holds the other end of standard input
+    #[command(hide = true)]
+    Janitor { dir: PathBuf },
+}
+
+/// Does what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Run(options) => run::run(&options),
+            Self::Test(options) => test::run(&options),
+            Self::Leash { parent, program } => Err(launch::leash::exec(parent, &program)),
+            Self::Janitor { dir } => launch::folder::clean(&dir).map(|()| ExitCode::SUCCESS),
+        }
+    }
+}

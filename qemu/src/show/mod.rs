@@ -1,0 +1,3 @@
+//! What the user sees: the steps of a run, and the subnet as a tree.
+
+pub(crate) mod progress;
