@@ -1,1 +1,44 @@
-//! What the whole-system tests share.
+//! What the whole-system tests share: a `portico run` of their own, the tools that attach to it, and the certainty
+//! that nothing of it is left behind.
+//!
+//! Nothing here sleeps: a test waits for a line of output, for a program's end, or for a file to change, always with a
+//! time limit. Each machine has its own socket name and folder, so tests do not meet.
+
+#![allow(clippy::unwrap_used)] // what goes wrong in a harness fails the test
+
+mod leftovers;
+mod machine;
+mod tool;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+pub use machine::{Machine, PATIENCE};
+pub use tool::{Output, Preload, Tool};
+
+/// The command `portico`, built once for all tests of this program.
+///
+/// # Panics
+/// It does not build.
+#[must_use]
+pub fn portico() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let target = target_dir();
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--release", "--quiet", "--package", "portico", "--bin", "portico"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .env("CARGO_TARGET_DIR", &target)
+            .status()
+            .unwrap();
+        assert!(status.success(), "the command portico does not build");
+        target.join("release/portico")
+    })
+}
+
+/// Cargo's target directory: the one that the running test was built into.
+fn target_dir() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(3).unwrap().to_owned()
+}

@@ -1,0 +1,36 @@
+//! What a machine must not leave behind: processes, sockets, files.
+
+use std::fs;
+use std::path::Path;
+
+/// The variable that marks a machine's processes: each inherits it from the first.
+pub(crate) const MARK: &str = "PORTICO_TEST";
+
+/// Everything that is left of the machine that was marked `mark`, served at `socket` and kept its files in `folder`.
+pub(crate) fn of(mark: &str, socket: &str, folder: &Path) -> Vec<String> {
+    let mut left = processes(mark);
+    left.extend(sockets(socket));
+    left.extend(fs::read_dir(folder).unwrap().flatten().map(|file| format!("file {}", file.path().display())));
+    left
+}
+
+fn processes(mark: &str) -> Vec<String> {
+    let marked = format!("{MARK}={mark}\0");
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        // A process that ends while we look is not left behind.
+        let Ok(environment) = fs::read(process.path().join("environ")) else { continue };
+        if environment.windows(marked.len()).any(|bytes| bytes == marked.as_bytes()) {
+            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            found.push(format!("process {} {command}", process.file_name().display()));
+        }
+    }
+    found
+}
+
+fn sockets(socket: &str) -> Vec<String> {
+    let ours = format!("@{socket}:");
+    let table = fs::read_to_string("/proc/net/unix").unwrap();
+    table.lines().filter(|line| line.contains(&ours)).map(|line| format!("socket {line}")).collect()
+}

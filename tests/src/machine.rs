@@ -1,0 +1,203 @@
+//! A `portico run` under test.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::leftovers::{self, MARK};
+use crate::portico;
+use crate::tool::Tool;
+
+/// How long a test waits for what ought to happen, before it fails. Generous: the machine may be busy with others.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A `portico run`, with a socket and a folder of its own. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Machine {
+    process: Child,
+    lines: Receiver<String>,
+    transcript: Vec<String>,
+    ready: Option<String>,
+    socket: String,
+    folder: TempDir,
+}
+
+impl Machine {
+    /// Starts `portico run` with `arguments` and waits for nothing.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("portico-test-").tempdir().unwrap();
+        // The folder's name is unique on this machine, so it names the socket and marks the processes as well.
+        let socket = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
+        fs::create_dir(folder.path().join("tmp")).unwrap();
+        let mut process = Command::new(portico())
+            .args(["run", "--socket", &socket, "--log-dir"])
+            .arg(folder.path().join("log"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("TMPDIR", folder.path().join("tmp"))
+            .env(MARK, &socket)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(folder.path().join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let lines = read_lines(process.stdout.take().unwrap());
+        Self { process, lines, transcript: Vec::new(), ready: None, socket, folder }
+    }
+
+    /// Starts `portico run` and waits until tools can attach.
+    ///
+    /// # Panics
+    /// It does not get that far.
+    #[must_use]
+    pub fn ready_for_tools(arguments: &[&str]) -> Self {
+        let mut machine = Self::start(arguments);
+        machine.ready = Some(machine.wait_for("ready:"));
+        machine
+    }
+
+    /// Starts `portico run` and waits until OpenSM has the subnet up.
+    ///
+    /// # Panics
+    /// It does not get that far.
+    #[must_use]
+    pub fn up(arguments: &[&str]) -> Self {
+        let mut machine = Self::ready_for_tools(arguments);
+        machine.wait_for("subnet up:");
+        machine
+    }
+
+    /// Waits for a line of output that begins with `start`, and gives it back.
+    ///
+    /// # Panics
+    /// There is none within [`PATIENCE`], or the output ends.
+    pub fn wait_for(&mut self, start: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.transcript.push(line.clone());
+                    if line.starts_with(start) {
+                        return line;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no line `{start}` came in time\n{}", self.account()),
+                Err(RecvTimeoutError::Disconnected) => panic!("the run ended before `{start}`\n{}", self.account()),
+            }
+        }
+    }
+
+    /// Waits for the run's end of its own accord, and gives its status and all that it printed.
+    ///
+    /// # Panics
+    /// It does not end in time, or leaves something behind.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + PATIENCE;
+        // The output ends with the last process of the run.
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.transcript.push(line),
+                Err(RecvTimeoutError::Timeout) => panic!("the run does not end\n{}", self.account()),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let status = self.process.wait().unwrap();
+        let left = leftovers::of(&self.socket, &self.socket, &self.folder.path().join("tmp"));
+        assert!(left.is_empty(), "left behind:\n{}\n{}", left.join("\n"), self.account());
+        (status, self.transcript.join("\n"))
+    }
+
+    /// Sends `signal` to the run, waits for its end, and makes sure that nothing of it is left.
+    ///
+    /// # Panics
+    /// It does not end in time, or leaves something behind.
+    pub fn end_by(&mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+        self.wait().0
+    }
+
+    /// A program on this machine's fabric.
+    ///
+    /// # Panics
+    /// The machine has not been waited for with [`Self::ready_for_tools`] or [`Self::up`].
+    #[must_use]
+    pub fn tool(&self, program: &str, arguments: &[&str]) -> Tool {
+        Tool::new(self, program, arguments)
+    }
+
+    /// The value of `variable` in the line `ready:`.
+    ///
+    /// # Panics
+    /// There is no such line yet, or no such variable in it.
+    #[must_use]
+    pub fn ready(&self, variable: &str) -> &str {
+        let line = self.ready.as_deref().expect("a machine that is ready for tools");
+        let mut words = line.split_whitespace().filter_map(|word| word.split_once('='));
+        words.find(|&(name, _)| name == variable).unwrap_or_else(|| panic!("no {variable} in: {line}")).1
+    }
+
+    /// The name of its socket.
+    #[must_use]
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+
+    /// A folder of the test's own, removed with the machine.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A log of the run.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join("log").join(name)
+    }
+
+    /// What is known of the run, for a failure's report.
+    fn account(&self) -> String {
+        let mut account = format!("-- stdout\n{}\n", self.transcript.join("\n"));
+        let logs = fs::read_dir(self.folder.path().join("log")).into_iter().flatten().flatten().map(|file| file.path());
+        for file in [self.folder.path().join("stderr")].into_iter().chain(logs) {
+            let text = String::from_utf8_lossy(&fs::read(&file).unwrap_or_default()).into_owned();
+            let tail: Vec<_> = text.lines().rev().take(40).collect();
+            let tail: Vec<_> = tail.into_iter().rev().collect();
+            account += &format!("-- {}\n{}\n", file.display(), tail.join("\n"));
+        }
+        account
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        // The last of its processes closes the output: only then is the folder nobody's.
+        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+    }
+}
+
+fn read_lines(output: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
