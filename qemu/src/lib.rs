@@ -1,5 +1,6 @@
 //! The machine on the host: HCA model, carriers, cables, the external fabric, the umad server and the launcher.
 
+pub mod cable;
 pub mod command;
 mod launch;
 mod show;
