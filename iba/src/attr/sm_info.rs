@@ -1,0 +1,43 @@
+use crate::mad::{Attribute, AttributeId};
+use crate::wire::U32;
+use crate::{Guid, SmKey};
+
+wire! {
+    /// A subnet manager (14.2.5.13). A Set's attribute modifier says what to do (14.4.1).
+    #[derive(Default)]
+    pub struct SmInfo[21] {
+        /// The port that it runs at.
+        pub guid: Guid,
+        /// Key by which managers trust each other; 0 where it is not shown.
+        pub sm_key: SmKey,
+        /// Counts what it does, so that others see it alive.
+        pub act_count: U32,
+        priority_state: u8,
+    }
+}
+
+impl Attribute for SmInfo {
+    const ID: AttributeId = AttributeId::SM_INFO;
+}
+
+bits! { SmInfo {
+    /// Who becomes master: the highest priority, then the lowest GUID.
+    priority, set_priority: u8 = priority_state[7, 4];
+    /// What it is.
+    state, set_state: SmState = priority_state[3, 0];
+} }
+
+values! {
+    /// State of a subnet manager (14.4.1).
+    SmState: u8, 1;
+    /// Switched off.
+    NOT_ACTIVE = 0 "Not-Active";
+    /// Looks for other managers.
+    DISCOVERING = 1 "Discovering";
+    /// Waits for the master to fail.
+    STANDBY = 2 "Standby";
+    /// Manages the subnet.
+    MASTER = 3 "Master";
+}
+
+bit_field! { SmState }
