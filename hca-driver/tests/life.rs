@@ -1,0 +1,178 @@
+//! Devices that appear, die, come back, and flap their links.
+
+mod support;
+
+use core::time::Duration;
+
+use hca_contract::{LinkState, Ring, device, driver, port, port_offset};
+use hca_driver::{CHECK_PERIOD, Event, Fault, LinkRequest, MAX_PACKET, Port, Queue, Rate, SendError};
+use support::{Pair, attached, packet, pair};
+
+const RATE: Rate = Rate { width: 2, speed: 4, speed_ext: 0 };
+const UP: Event = Event::LinkUp { port: Port::One, rate: RATE };
+const DOWN: Event = Event::LinkDown { port: Port::One };
+
+#[test]
+fn a_device_is_taken_up_when_it_appears() {
+    let mut p = pair(2);
+    assert_eq!(p.events(), []);
+    p.fake.start();
+    let events = p.settle();
+    let [Event::Attached(identity)] = events[..] else { panic!("{events:?}") };
+    assert_eq!((identity.generation, identity.ports, identity.node_guid), (1, 2, hca_fake::NODE_GUID));
+    assert_eq!((identity.vendor_id, identity.device_id, identity.revision), (0x1234, 1, 2));
+    assert_eq!(p.hca.identity(), Some(identity));
+    assert!(p.fake.taken_up());
+    p.fake.plug(1, true);
+    assert_eq!(p.settle(), [Event::LinkUp { port: Port::Two, rate: RATE }]);
+}
+
+#[test]
+fn a_short_down_is_told() {
+    let mut p = attached(1);
+    p.fake.plug(0, false);
+    p.fake.plug(0, true);
+    assert_eq!(p.events(), [DOWN, UP]);
+    assert_eq!(p.events(), []);
+    p.fake.plug(0, false);
+    assert_eq!(p.events(), [DOWN]);
+    // A short up is not: nothing could have been sent meanwhile.
+    p.fake.plug(0, true);
+    p.fake.plug(0, false);
+    assert_eq!(p.events(), []);
+}
+
+#[test]
+fn link_requests_are_made_one_after_the_other() {
+    let mut p = attached(1);
+    p.hca.request_link(Port::One, LinkRequest::Disable);
+    assert_eq!(p.events(), []);
+    p.hca.request_link(Port::One, LinkRequest::Enable);
+    assert_eq!(p.events(), [], "the first is not done yet");
+    assert_eq!(p.settle(), [DOWN, UP], "both were done");
+    p.hca.request_link(Port::One, LinkRequest::Retrain);
+    assert_eq!(p.settle(), [DOWN, UP]);
+    p.hca.request_link(Port::One, LinkRequest::Enable);
+    assert_eq!(p.settle(), [], "an enabled link stays as it is");
+}
+
+#[test]
+fn a_disabled_link_stays_so_in_the_next_life() {
+    let mut p = attached(1);
+    p.hca.request_link(Port::One, LinkRequest::Disable);
+    assert_eq!(p.settle(), [DOWN]);
+    p.fake.start();
+    let events = p.settle();
+    assert!(matches!(events[..], [Event::Lost(Fault::Reborn { from: 1, to: 2 }), Event::Attached(_)]), "{events:?}");
+    p.hca.request_link(Port::One, LinkRequest::Enable);
+    assert_eq!(p.settle(), [UP]);
+}
+
+#[test]
+fn a_heart_that_stops_is_death_and_one_that_beats_is_not() {
+    let mut p = attached(1);
+    for _ in 0..10 {
+        p.now += CHECK_PERIOD;
+        p.fake.beat();
+        assert_eq!(p.events(), []);
+    }
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        p.now += CHECK_PERIOD;
+        told.extend(p.events());
+    }
+    assert_eq!(told, [DOWN, Event::Lost(Fault::HeartbeatStopped(Duration::from_secs(3)))]);
+    assert_eq!(p.hca.send(Port::One, Queue::Qp0, &packet(64, 0)), Err(SendError::Absent));
+    assert_eq!(p.hca.identity(), None);
+    assert_eq!(p.events(), [], "the dead generation is not taken up again");
+    // It was only stopped: it sees that the driver gave it up, and begins a new life.
+    let events = p.settle();
+    assert!(matches!(events[..], [Event::Attached(identity), UP] if identity.generation == 2), "{events:?}");
+}
+
+#[test]
+fn a_clock_that_steps_back_kills_nobody() {
+    let mut p = attached(1);
+    p.now = Duration::ZERO;
+    assert_eq!(p.events(), []);
+}
+
+#[test]
+fn death_and_rebirth_in_the_middle_of_traffic() {
+    let mut p = attached(2);
+    let mut buffer = [0; MAX_PACKET];
+    for life in 2..20_u32 {
+        for i in 0..100 + life as usize {
+            p.hca.send(Port::One, Queue::Packet, &packet(64, i)).unwrap();
+            assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, i)));
+            p.fake.take(0, Ring::PacketSend);
+        }
+        for _ in 0..life {
+            assert!(p.hca.receive(Port::One, Queue::Packet, &mut buffer).unwrap().is_some());
+        }
+        p.fake.start();
+        // The driver may still use what it believes to be the old life; the device takes none of it.
+        let _ = p.hca.send(Port::One, Queue::Packet, &packet(64, 0));
+        while let Ok(Some(_)) = p.hca.receive(Port::One, Queue::Packet, &mut buffer) {}
+        let events = p.settle();
+        let downs = events.iter().filter(|e| matches!(e, Event::LinkDown { .. })).count();
+        let ups = events.iter().filter(|e| matches!(e, Event::LinkUp { .. })).count();
+        assert_eq!((downs, ups), (2, 2), "{events:?}");
+        assert!(events.contains(&Event::Lost(Fault::Reborn { from: life - 1, to: life })), "{events:?}");
+        assert_eq!(
+            p.hca.receive(Port::One, Queue::Packet, &mut buffer),
+            Ok(None),
+            "nothing of the old life comes over"
+        );
+        assert_eq!(p.fake.take(0, Ring::PacketSend), None);
+    }
+}
+
+#[test]
+fn a_device_that_restarts_is_not_taken_for_one_that_lies() {
+    let mut p = attached(1);
+    let mut buffer = [0; MAX_PACKET];
+    for i in 0..5 {
+        assert!(p.fake.deliver(0, Ring::Qp0Receive, &packet(64, i)));
+        assert!(p.hca.receive(Port::One, Queue::Qp0, &mut buffer).unwrap().is_some());
+    }
+    // The middle of a restart: the indices are gone, the new generation is not there yet.
+    p.fake.poke(device::GENERATION, 0);
+    p.fake.set_index(0, Ring::Qp0Receive, 0);
+    assert_eq!(p.hca.receive(Port::One, Queue::Qp0, &mut buffer), Ok(None));
+    assert!(p.hca.arm(), "there is something to be told");
+    assert_eq!(p.events(), [DOWN, Event::Lost(Fault::Gone)]);
+}
+
+#[test]
+fn a_driver_that_restarts_gets_a_device_in_a_new_life() {
+    let Pair { hca, mut fake, now } = attached(1);
+    drop(hca);
+    #[allow(unsafe_code)]
+    // SAFETY: as in `support::pair`; the first driver is gone.
+    let bar = unsafe { hca_driver::Bar2::new(fake.bar()) };
+    let mut hca = hca_driver::Hca::new(bar, fake.bell());
+    assert_eq!(hca.check(now), None, "generation 1 belongs to the driver before");
+    assert_eq!(fake.bells(), [(hca_fake::DOORBELL_TARGET, hca_contract::STATUS_VECTOR)]);
+    fake.attend();
+    assert!(matches!(hca.check(now), Some(Event::Attached(identity)) if identity.generation == 2));
+    assert_eq!(fake.peek(driver::GENERATION), 2);
+}
+
+#[test]
+fn the_generation_is_written_after_everything_else() {
+    let mut p = attached(1);
+    p.hca.request_link(Port::One, LinkRequest::Retrain);
+    p.settle();
+    p.hca.send(Port::One, Queue::Qp0, &packet(64, 0)).unwrap();
+    p.fake.start();
+    p.fake.poke(device::PORTS, 3);
+    let events = p.events();
+    assert!(matches!(events[..], [DOWN, Event::Lost(_), Event::Refused(Fault::BadPorts(3))]), "{events:?}");
+    assert_eq!(p.fake.peek(driver::GENERATION), 0, "a refused device is not taken up");
+    assert_eq!(p.events(), [], "and is refused once");
+    p.fake.start();
+    assert!(matches!(p.settle()[..], [Event::Attached(_), UP]));
+    assert_eq!(p.fake.peek(port_offset(0) + port::LINK_REQUEST + 4), 0, "requests begin anew");
+    assert_eq!(p.fake.peek(port_offset(0) + port::LINK) & 0xff, LinkState::Up as u32);
+}

@@ -1,0 +1,190 @@
+//! Packets through the rings of a device that behaves.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use hca_contract::Ring;
+use hca_driver::{LinkRequest, MAX_PACKET, Port, Queue, SendError};
+use support::{attached, packet, pair};
+
+const RINGS: [(Queue, Ring, Ring); 2] =
+    [(Queue::Qp0, Ring::Qp0Send, Ring::Qp0Receive), (Queue::Packet, Ring::PacketSend, Ring::PacketReceive)];
+
+#[test]
+fn every_length_passes_both_ways_unchanged() {
+    let mut p = attached(2);
+    let mut buffer = [0; MAX_PACKET];
+    for port in Port::ALL {
+        for (queue, send, receive) in RINGS {
+            for length in (8..=send.max_packet().min(4188)).step_by(4) {
+                let sent = packet(length, length);
+                p.hca.send(port, queue, &sent).unwrap();
+                assert_eq!(p.fake.take(port as u16, send).as_deref(), Some(&sent[..]), "{queue} {length}");
+                assert!(p.fake.deliver(port as u16, receive, &sent));
+                assert_eq!(p.hca.receive(port, queue, &mut buffer).unwrap().as_deref(), Some(&sent[..]));
+                assert_eq!(p.hca.receive(port, queue, &mut buffer), Ok(None));
+            }
+        }
+    }
+}
+
+#[test]
+fn rings_keep_order_and_hold_what_they_promise() {
+    let mut p = attached(1);
+    let mut buffer = [0; MAX_PACKET];
+    for round in 0..5 {
+        for (queue, send, receive) in RINGS {
+            let slots = send.slots() as usize;
+            for i in 0..slots {
+                p.hca.send(Port::One, queue, &packet(64, round + i)).unwrap();
+                assert!(p.fake.deliver(0, receive, &packet(64, round + i)));
+            }
+            assert!(!p.fake.deliver(0, receive, &packet(64, 0)), "no room for the device");
+            for i in 0..slots {
+                let expected = packet(64, round + i);
+                assert_eq!(p.fake.take(0, send), Some(expected.clone()));
+                assert_eq!(p.hca.receive(Port::One, queue, &mut buffer).unwrap().as_deref(), Some(&expected[..]));
+            }
+            assert_eq!(p.fake.take(0, send), None);
+        }
+    }
+}
+
+#[test]
+fn a_full_vl15_ring_drops_and_counts() {
+    let mut p = attached(1);
+    for i in 0..260 {
+        p.hca.send(Port::One, Queue::Qp0, &packet(284, i)).unwrap();
+    }
+    assert_eq!(p.hca.counters(Port::One).vl15_send_dropped, 4);
+    let taken = core::iter::from_fn(|| p.fake.take(0, Ring::Qp0Send)).count();
+    assert_eq!(taken, 256);
+}
+
+#[test]
+fn a_full_packet_ring_says_so_and_asks_to_be_told() {
+    let mut p = attached(1);
+    for i in 0..256 {
+        p.hca.send(Port::One, Queue::Packet, &packet(64, i)).unwrap();
+    }
+    assert_eq!(p.hca.send(Port::One, Queue::Packet, &packet(64, 0)), Err(SendError::NoRoom));
+    assert_eq!(p.fake.interrupts(), [], "nothing was taken yet");
+    assert!(p.fake.take(0, Ring::PacketSend).is_some());
+    assert_eq!(p.fake.interrupts(), [Ring::PacketSend.vector(0)], "told of the first free slot");
+    assert!(p.fake.take(0, Ring::PacketSend).is_some());
+    assert_eq!(p.fake.interrupts(), [], "and only of that");
+    p.hca.send(Port::One, Queue::Packet, &packet(64, 0)).unwrap();
+}
+
+#[test]
+fn a_malformed_packet_never_reaches_the_ring() {
+    let mut p = attached(1);
+    let mut short = packet(64, 0);
+    short.truncate(60);
+    let mut long = packet(500, 0);
+    long.resize(504, 0);
+    for bad in [&[][..], &[0; 4], &[0; 64], &short, &long, &packet(MAX_PACKET + 4, 0), &packet(500, 0)] {
+        let queue = Queue::Qp0;
+        assert!(matches!(p.hca.send(Port::One, queue, bad), Err(SendError::Malformed { .. })), "{} bytes", bad.len());
+    }
+    assert_eq!(p.fake.take(0, Ring::Qp0Send), None);
+}
+
+#[test]
+fn a_port_that_is_not_there_takes_and_gives_nothing() {
+    let mut p = attached(1);
+    let mut buffer = [0; MAX_PACKET];
+    assert_eq!(p.hca.send(Port::Two, Queue::Qp0, &packet(64, 0)), Err(SendError::Absent));
+    assert_eq!(p.hca.receive(Port::Two, Queue::Qp0, &mut buffer), Ok(None));
+    p.hca.request_link(Port::Two, LinkRequest::Disable);
+    let mut nobody = pair(1);
+    assert_eq!(nobody.hca.send(Port::One, Queue::Qp0, &packet(64, 0)), Err(SendError::Absent));
+    assert_eq!(nobody.hca.receive(Port::One, Queue::Qp0, &mut buffer), Ok(None));
+    assert!(!nobody.hca.arm());
+}
+
+#[test]
+fn bells_and_interrupts_come_only_when_asked_for_and_once() {
+    let mut p = attached(1);
+    let mut buffer = [0; MAX_PACKET];
+    let bell = (hca_fake::DOORBELL_TARGET, Ring::PacketSend.vector(0));
+    // The device begins with event index 0: the first packet rings, the others do not.
+    for i in 0..3 {
+        p.hca.send(Port::One, Queue::Packet, &packet(64, i)).unwrap();
+        assert_eq!(p.fake.bells(), if i == 0 { vec![bell] } else { vec![] });
+    }
+    while p.fake.take(0, Ring::PacketSend).is_some() {}
+    p.fake.arm(0, Ring::PacketSend);
+    p.hca.send(Port::One, Queue::Packet, &packet(64, 0)).unwrap();
+    p.hca.send(Port::One, Queue::Packet, &packet(64, 1)).unwrap();
+    assert_eq!(p.fake.bells(), [bell]);
+    // A device out of room asks for the bell at the next free slot.
+    while p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)) {}
+    p.fake.interrupts();
+    p.fake.poke(hca_contract::ring_control_offset(0, Ring::PacketReceive) + hca_contract::control::SPACE_EVENT, 0);
+    for i in 0..256 {
+        assert!(p.hca.receive(Port::One, Queue::Packet, &mut buffer).unwrap().is_some());
+        assert_eq!(p.fake.bells(), if i == 0 { vec![bell] } else { vec![] });
+    }
+    // A driver that polls is not interrupted; one that armed is, once.
+    assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)));
+    assert_eq!(p.fake.interrupts(), []);
+    assert!(p.hca.arm(), "a packet is waiting: no time to sleep");
+    assert!(p.hca.receive(Port::One, Queue::Packet, &mut buffer).unwrap().is_some());
+    assert!(!p.hca.arm());
+    assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)));
+    assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)));
+    assert_eq!(p.fake.interrupts(), [Ring::PacketReceive.vector(0)]);
+}
+
+/// Two threads, each asleep whenever the other has nothing for it: a wake-up that is lost once stops them for good.
+#[test]
+fn no_wake_up_is_lost_between_two_sleepers() {
+    const ROUNDS: usize = 20_000;
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let p = attached(1);
+    let (mut hca, mut fake) = (p.hca, p.fake);
+    let (interrupt, interrupts) = channel();
+    let done = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // The device echoes what it is sent.
+        scope.spawn(move || {
+            while !done.load(Ordering::Acquire) {
+                while let Some(packet) = fake.take(0, Ring::PacketSend) {
+                    assert!(fake.deliver(0, Ring::PacketReceive, &packet));
+                }
+                for vector in fake.interrupts() {
+                    let _ = interrupt.send(vector);
+                }
+                fake.arm(0, Ring::PacketSend);
+                let Some(packet) = fake.take(0, Ring::PacketSend) else {
+                    fake.wait_bell(PATIENCE);
+                    continue;
+                };
+                assert!(fake.deliver(0, Ring::PacketReceive, &packet));
+            }
+        });
+        let mut buffer = [0; MAX_PACKET];
+        let (mut sent, mut received) = (0, 0);
+        while received < ROUNDS {
+            // In flight: sometimes one, sometimes more.
+            while sent < ROUNDS && sent - received < 1 + received % 7 {
+                hca.send(Port::One, Queue::Packet, &packet(64, sent)).unwrap();
+                sent += 1;
+            }
+            while let Some(got) = hca.receive(Port::One, Queue::Packet, &mut buffer).unwrap() {
+                assert_eq!(got, packet(64, received));
+                received += 1;
+            }
+            if sent - received > received % 7 && !hca.arm() {
+                interrupts.recv_timeout(PATIENCE).expect("a wake-up was lost");
+            }
+        }
+        done.store(true, Ordering::Release);
+        hca.request_link(Port::One, LinkRequest::Retrain);
+        hca.check(Duration::from_secs(1)); // rings the bell, so that the device sees that it is over
+    });
+}
