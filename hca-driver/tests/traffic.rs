@@ -145,8 +145,9 @@ fn bells_and_interrupts_come_only_when_asked_for_and_once() {
 fn no_wake_up_is_lost_between_two_sleepers() {
     const ROUNDS: usize = 20_000;
     const PATIENCE: Duration = Duration::from_secs(20);
-    let p = attached(1);
-    let (mut hca, mut fake) = (p.hca, p.fake);
+    let mut p = attached(1);
+    // Borrowed, because the driver must not outlive the device's memory.
+    let (hca, fake) = (&mut p.hca, &mut p.fake);
     let (interrupt, interrupts) = channel();
     let done = &AtomicBool::new(false);
     std::thread::scope(|scope| {
