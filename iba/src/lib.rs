@@ -30,6 +30,7 @@ pub mod mad;
 pub mod notice;
 pub mod packet;
 pub mod pma;
+pub mod rmpp;
 pub mod smp;
 
 pub use number::{

@@ -1,12 +1,15 @@
 //! What the server asks of the fabric that its clients attach to.
 
+use iba::PortNum;
+use iba::attr::{NodeInfo, PKeyTable, PortInfo};
+
 /// A port of a node of the fabric. The fabric gives it out and the server hands it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodePort {
     /// The node, as the fabric counts its nodes.
     pub node: usize,
     /// The port: 0 is a switch's own port, a channel adapter counts from 1.
-    pub port: u8,
+    pub port: PortNum,
 }
 
 /// The fabric as the server sees it: ports where a client may attach, the attributes of these ports, and a way in for
@@ -25,14 +28,14 @@ pub trait Fabric {
     fn node_id(&self, at: NodePort) -> &str;
 
     /// NodeInfo as Get at this port answers it (IBA vol. 1, 14.2.5.3).
-    fn node_info(&self, at: NodePort) -> [u8; 64];
+    fn node_info(&self, at: NodePort) -> NodeInfo;
 
     /// PortInfo of port `port` of the node that `at` belongs to (IBA vol. 1, 14.2.5.6), `None` where it has no such
     /// port.
-    fn port_info(&self, at: NodePort, port: u8) -> Option<[u8; 64]>;
+    fn port_info(&self, at: NodePort, port: PortNum) -> Option<PortInfo>;
 
-    /// Block 0 of the P_Key table of `at`, in the order and byte order of the attribute (IBA vol. 1, 14.2.5.7).
-    fn p_keys(&self, at: NodePort) -> [u8; 64];
+    /// Block 0 of the P_Key table of `at` (IBA vol. 1, 14.2.5.7).
+    fn p_keys(&self, at: NodePort) -> PKeyTable;
 
     /// Sets or clears the IsSM bit in the capability mask of `at`.
     fn set_is_sm(&mut self, at: NodePort, is_sm: bool);
