@@ -4,4 +4,5 @@ pub mod cable;
 pub mod command;
 mod launch;
 mod show;
+pub mod topology;
 pub mod umad;
