@@ -7,8 +7,9 @@
 //! | 3 credit | limit u32: data packets that the receiver takes in all, counted from when the link came up |
 //! | 4 packet | the packet from LRH through VCRC |
 
+use iba::{Guid, PortNum};
 use thiserror::Error;
-use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy::byteorder::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::link::{Abilities, Announcement};
@@ -33,9 +34,9 @@ pub const MAX_MESSAGE: usize = 1 + 8 + 40 + 12 + 28 + 4096 + 4 + 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The node.
-    pub node: u64,
+    pub node: Guid,
     /// Its port at this cable.
-    pub port: u8,
+    pub port: PortNum,
 }
 
 /// A message between two ends.
@@ -72,8 +73,8 @@ pub enum MessageError {
 struct HelloBytes {
     kind: u8,
     version: U16,
-    port: u8,
-    node: U64,
+    port: PortNum,
+    node: Guid,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -106,7 +107,7 @@ impl<'a> Message<'a> {
         match kind {
             HELLO => match HelloBytes::read_from_bytes(datagram) {
                 Ok(hello) if hello.version.get() != VERSION => Err(MessageError::Version(hello.version.get())),
-                Ok(hello) => Ok(Self::Hello(Hello { node: hello.node.get(), port: hello.port })),
+                Ok(hello) => Ok(Self::Hello(Hello { node: hello.node, port: hello.port })),
                 Err(_) => Err(malformed),
             },
             LINK => match LinkBytes::read_from_bytes(datagram) {
@@ -152,7 +153,7 @@ impl Control {
     /// [`Message::Hello`].
     #[must_use]
     pub fn hello(hello: Hello) -> Self {
-        Self::from(&HelloBytes { kind: HELLO, version: VERSION.into(), port: hello.port, node: hello.node.into() })
+        Self::from(&HelloBytes { kind: HELLO, version: VERSION.into(), port: hello.port, node: hello.node })
     }
 
     /// [`Message::Link`].
@@ -184,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    const HELLO_MESSAGE: Hello = Hello { node: 0x0200_0000_1234_5678, port: 7 };
+    const HELLO_MESSAGE: Hello = Hello { node: Guid::new(0x0200_0000_1234_5678), port: PortNum::new(7) };
     const ANNOUNCEMENT: Announcement = Announcement {
         polling: true,
         abilities: Abilities { widths: 3, speeds: 7, speeds_ext: 2 },

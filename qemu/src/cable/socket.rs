@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use iba::PortNum;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
@@ -24,7 +25,7 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// Where the cable of port `port` of node `node` is plugged in, in a run's folder.
 #[must_use]
-pub fn path(folder: &Path, node: &str, port: u8) -> PathBuf {
+pub fn path(folder: &Path, node: &str, port: PortNum) -> PathBuf {
     folder.join(format!("cable-{node}-{port}"))
 }
 
@@ -245,14 +246,19 @@ fn record(tap: Option<&Arc<Mutex<Capture>>>, parts: [&[u8]; 2]) {
 mod tests {
     use std::time::Duration;
 
+    use iba::Guid;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     use super::super::link::{Abilities, LinkState};
     use super::super::message::Hello;
     use super::*;
 
+    fn hello(node: u64) -> Hello {
+        Hello { node: Guid::new(node), port: PortNum::new(1) }
+    }
+
     fn cable(node: u64) -> Cable {
-        Cable::new(End::new(Hello { node, port: 1 }, Abilities::default()), None)
+        Cable::new(End::new(hello(node), Abilities::default()), None)
     }
 
     fn plugged_pair() -> [Cable; 2] {
@@ -307,7 +313,7 @@ mod tests {
         let mut cables = plugged_pair();
         settle(&mut cables);
         assert!(cables.iter().all(is_up));
-        assert_eq!(cables[0].end().peer(), Some(Hello { node: 2, port: 1 }));
+        assert_eq!(cables[0].end().peer(), Some(hello(2)));
     }
 
     #[test]
@@ -371,7 +377,7 @@ mod tests {
     #[test]
     fn the_other_end_dies_and_another_plugs_in() {
         let folder = tempfile::tempdir().unwrap();
-        let path = path(folder.path(), "portico-0", 1);
+        let path = path(folder.path(), "portico-0", PortNum::new(1));
         let listener = Listener::bind(&path).unwrap();
         assert!(listener.accept().unwrap().is_none());
         let mut cables = [cable(1), cable(2)];
