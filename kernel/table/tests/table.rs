@@ -1,0 +1,133 @@
+//! Tables that are packed and read again, and tables that are refused.
+
+use iba::Guid;
+use partition_table::{Lhca, MAX_LHCAS, Name, NameError, Table, TableError, Uplinks, encode, stable_guid};
+use proptest::prelude::*;
+
+const HEADER: usize = 96;
+const RECORD: usize = 80;
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a good name")
+}
+
+fn lhcas(count: u16, uplinks: Uplinks) -> Vec<Lhca> {
+    (0..count).map(|i| Lhca::new(name(&format!("lhca-{i}")), stable_guid("a", 2 + i), uplinks)).collect()
+}
+
+fn switches() -> [Guid; 2] {
+    [stable_guid("a", 0), stable_guid("a", 1)]
+}
+
+#[test]
+fn what_was_packed_is_read() {
+    for count in [0, 1, 4, 253] {
+        let lhcas = lhcas(count, Uplinks::FIRST);
+        let bytes = encode(name("portico-0"), [switches()[0], Guid::default()], &lhcas).unwrap();
+        assert_eq!(bytes.len(), HEADER + RECORD * usize::from(count));
+        let table = Table::parse(&bytes).unwrap();
+        assert_eq!(table.name().text(), "portico-0");
+        assert_eq!(
+            (table.switch_guid(0), table.switch_guid(1), table.switch_guid(2)),
+            (Some(switches()[0]), None, None)
+        );
+        assert_eq!(table.lhcas(), lhcas);
+    }
+}
+
+#[test]
+fn the_packed_form_is_what_its_table_says() {
+    let lhca = Lhca::new(name("l"), Guid::new(0x0200_0000_0000_0300), Uplinks::BOTH);
+    let bytes =
+        encode(name("h"), [Guid::new(0x0200_0000_0000_0100), Guid::new(0x0200_0000_0000_0200)], &[lhca]).unwrap();
+    let mut expected = b"Portico\0\x01\0\x01\0\0\0\0\0h".to_vec();
+    expected.resize(80, 0);
+    expected.extend([2, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 2, 0, b'l']);
+    expected.resize(96 + 64, 0);
+    expected.extend([2, 0, 0, 0, 0, 0, 3, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(bytes, expected);
+    assert_eq!(Table::parse(&bytes).unwrap().lhcas()[0].uplinks.iter().collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn a_table_that_was_damaged_is_refused_by_name() {
+    let good = encode(name("h"), switches(), &lhcas(2, Uplinks::FIRST)).unwrap();
+    let length = |bytes| TableError::Length { bytes };
+    let table: [(usize, u8, TableError); 8] = [
+        (0, b'p', TableError::Magic),
+        (8, 2, TableError::Version(2)),
+        (10, 3, length(HEADER + 2 * RECORD)),
+        (12, 1, TableError::Reserved),
+        (16, 0, TableError::Name(NameError::Empty)),
+        (HEADER + 1, 0xff, TableError::Name(NameError::NotText)),
+        (HEADER + 72, 4, TableError::Uplinks { lhca: 0, bits: 4 }),
+        (HEADER + RECORD - 1, 1, TableError::Reserved),
+    ];
+    for (offset, value, error) in table {
+        let mut bad = good.clone();
+        bad[offset] = value;
+        assert_eq!(Table::parse(&bad).unwrap_err(), error);
+    }
+    for cut in 0..good.len() {
+        assert_eq!(Table::parse(&good[..cut]).unwrap_err(), length(cut));
+    }
+}
+
+#[test]
+fn a_table_that_makes_no_sense_is_not_packed() {
+    let refused = |switches, lhcas: &[Lhca]| encode(name("h"), switches, lhcas).unwrap_err();
+    let [first, second] = switches();
+    let pair = lhcas(2, Uplinks::BOTH);
+    let near = Guid::new(pair[0].node_guid.get() + 2);
+    assert_eq!(refused(switches(), &[pair[0], pair[0]]), TableError::SameName(pair[0].name));
+    let twin = Lhca::new(name("twin"), near, Uplinks::FIRST);
+    assert_eq!(refused(switches(), &[pair[0], twin]), TableError::SameGuid(pair[0].node_guid, near));
+    let switch = Lhca::new(name("switch"), second, Uplinks::FIRST);
+    assert_eq!(refused(switches(), &[switch]), TableError::SameGuid(second, second));
+    assert_eq!(refused([first, Guid::default()], &pair), TableError::NoSwitch { uplink: 1 });
+    let nobody = Lhca::new(name("nobody"), Guid::default(), Uplinks::FIRST);
+    assert_eq!(refused(switches(), &[nobody]), TableError::Guid(Guid::default()));
+    let crowd = lhcas(254, Uplinks::SECOND);
+    assert_eq!(refused(switches(), &crowd), TableError::TooMany { uplink: 1, lhcas: MAX_LHCAS + 1 });
+    // One switch full, the other too, is no crowd.
+    let mut both = lhcas(253, Uplinks::FIRST);
+    both.extend((0..253).map(|i| Lhca::new(name(&format!("b{i}")), stable_guid("a", 1000 + i), Uplinks::SECOND)));
+    assert!(encode(name("h"), switches(), &both).is_ok());
+}
+
+#[test]
+fn names_are_text_that_can_be_shown() {
+    assert_eq!(Name::new(""), Err(NameError::Empty));
+    assert_eq!(Name::new(&"x".repeat(65)), Err(NameError::TooLong(65)));
+    assert_eq!(Name::new(&"x".repeat(64)).unwrap().text().len(), 64);
+    for bad in ["a\nb", "a\0b", "\u{7f}"] {
+        assert_eq!(Name::new(bad), Err(NameError::NotText));
+    }
+    assert_eq!(name("Zürich 1").to_string(), "Zürich 1");
+}
+
+#[test]
+fn guids_are_stable_local_and_apart() {
+    // These are in people's fabrics: they must never change.
+    assert_eq!(stable_guid("portico-0", 0), Guid::new(0x026f_b8f2_d500_0000));
+    assert_ne!(stable_guid("portico-0", 1), stable_guid("portico-1", 1));
+    for node in [0, 1, 2, 255, 256, u16::MAX] {
+        let guid = stable_guid("portico-0", node).get();
+        assert_eq!(guid >> 56, 0x02, "locally administered, not a group");
+        assert_eq!(guid & 0xff, 0, "room for the ports");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), count in 0..4_u8) {
+        let _ = Table::parse(&bytes);
+        let good = encode(name("h"), switches(), &lhcas(3, Uplinks::FIRST)).unwrap();
+        let head = bytes.len().min(12);
+        bytes[..head].copy_from_slice(&good[..head]);
+        if let Some(lhcas) = bytes.get_mut(10) {
+            *lhcas = count;
+        }
+        let _ = Table::parse(&bytes);
+    }
+}
