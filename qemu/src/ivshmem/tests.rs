@@ -1,0 +1,181 @@
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tempfile::TempDir;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn start() -> (TempDir, Server) {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("hca")).unwrap();
+    (dir, server)
+}
+
+/// Waits until `fd` can be read.
+fn wait(fd: impl AsFd) {
+    let timeout = Timespec::try_from(PATIENCE).unwrap();
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    assert_eq!(poll(&mut fds, Some(&timeout)).unwrap(), 1, "nothing came");
+}
+
+/// Waits until the peer's membership becomes `wanted`.
+fn until(peer: &mut Peer, wanted: Membership) {
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < PATIENCE, "no {wanted:?}");
+        wait(&*peer);
+        if peer.update().unwrap() == wanted {
+            return;
+        }
+    }
+}
+
+fn rung(fd: impl AsFd) -> u64 {
+    let mut count = [0; 8];
+    match rustix::io::read(fd, &mut count) {
+        Ok(_) => u64::from_ne_bytes(count),
+        Err(rustix::io::Errno::AGAIN) => 0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn peers_share_the_memory_and_ring_each_other() {
+    let (_dir, server) = start();
+    let mut first = Peer::join(server.path()).unwrap();
+    assert!(first.is_alone());
+    let second = Peer::join(server.path()).unwrap();
+    assert_ne!(first.id(), second.id());
+    assert!(!second.is_alone());
+    until(&mut first, Membership::Joined);
+
+    rustix::io::pwrite(first.memory(), b"slot", 0x100).unwrap();
+    let mut bytes = [0; 4];
+    rustix::io::pread(second.memory(), &mut bytes, 0x100).unwrap();
+    assert_eq!(&bytes, b"slot");
+    assert!(rustix::fs::ftruncate(first.memory(), 0).is_err(), "a peer can pull the memory from under the others");
+
+    first.ring(VECTORS - 1);
+    second.ring(1);
+    first.ring(VECTORS);
+    assert_eq!(second.doorbells().iter().map(rung).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
+    assert_eq!(first.doorbells().iter().map(rung).collect::<Vec<_>>(), [0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn the_memory_outlives_a_peer_and_others_are_told() {
+    let (_dir, server) = start();
+    let mut stays = Peer::join(server.path()).unwrap();
+    let leaves = Peer::join(server.path()).unwrap();
+    until(&mut stays, Membership::Joined);
+    rustix::io::pwrite(leaves.memory(), b"here", 0).unwrap();
+    drop(leaves);
+    until(&mut stays, Membership::Alone);
+
+    let again = Peer::join(server.path()).unwrap();
+    until(&mut stays, Membership::Joined);
+    let mut bytes = [0; 4];
+    rustix::io::pread(again.memory(), &mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"here");
+    stays.ring(2);
+    wait(&again.doorbells()[2]);
+}
+
+#[test]
+fn a_peer_too_many_is_turned_away_and_the_others_stay() {
+    let (_dir, server) = start();
+    let peers: Vec<_> = (0..8).map(|_| Peer::join(server.path()).unwrap()).collect();
+    assert!(matches!(Peer::join(server.path()), Err(JoinError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof));
+    peers[7].ring(0);
+    wait(&peers[0].doorbells()[0]);
+}
+
+#[test]
+fn a_peer_that_talks_is_disconnected() {
+    let (_dir, server) = start();
+    let mut quiet = Peer::join(server.path()).unwrap();
+    let mut talks = std::os::unix::net::UnixStream::connect(server.path()).unwrap();
+    until(&mut quiet, Membership::Joined);
+    talks.write_all(b"?").unwrap();
+    until(&mut quiet, Membership::Alone);
+}
+
+#[test]
+fn dropping_the_server_disconnects_and_removes_the_socket() {
+    let (_dir, server) = start();
+    let path = server.path().to_owned();
+    let mut peer = Peer::join(&path).unwrap();
+    drop(server);
+    wait(&peer);
+    assert_eq!(peer.update().unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert!(!path.exists());
+    assert!(matches!(Peer::join(&path), Err(JoinError::Io(error)) if error.kind() == ErrorKind::NotFound));
+}
+
+#[test]
+fn a_server_of_something_else_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let other = std::thread::spawn(move || listener.accept().unwrap().0.write_all(&7_i64.to_le_bytes()).unwrap());
+    assert!(matches!(Peer::join(&path), Err(JoinError::Protocol { seen: 7, .. })));
+    other.join().unwrap();
+}
+
+/// A QEMU that is killed when this goes.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// QEMU's own ivshmem device joins, has our memory as BAR2, and rings us from its BAR0. The firmware is nothing but HLT:
+/// QEMU's test protocol reads and writes the machine's ports and memory.
+#[test]
+fn qemu_joins_and_rings() {
+    let (dir, server) = start();
+    let firmware = dir.path().join("hlt");
+    std::fs::write(&firmware, [0xf4; 0x1_0000]).unwrap();
+    let mut peer = Peer::join(server.path()).unwrap();
+    let machine = Command::new("qemu-system-x86_64")
+        .args(["-machine", "q35", "-display", "none", "-nodefaults", "-qtest", "stdio", "-qtest-log", "/dev/null"])
+        .args(["-device", "ivshmem-doorbell,chardev=hca,vectors=5,addr=4", "-chardev"])
+        .arg(format!("socket,path={},id=hca", server.path().display()))
+        .arg("-bios")
+        .arg(&firmware)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("qemu-system-x86_64 cannot be started: install qemu-system-x86");
+    let mut machine = Machine(machine);
+    let mut answers = BufReader::new(machine.0.stdout.take().unwrap()).lines();
+    let mut commands = machine.0.stdin.take().unwrap();
+    let mut ask = |command: String| {
+        writeln!(commands, "{command}").unwrap();
+        let answer = answers.next().unwrap().unwrap();
+        assert!(answer.starts_with("OK"), "{command}: {answer}");
+        answer
+    };
+    let config = |register: u32| format!("outl 0xcf8 {:#x}", 0x8000_0000_u32 | 4 << 11 | register);
+    // BAR0 and BAR2 (64 bits), then memory space on.
+    for (register, value) in [(0x10, 0xc000_0000_u32), (0x18, 0xd000_0000), (0x1c, 0), (0x04, 2)] {
+        ask(config(register));
+        ask(format!("outl 0xcfc {value:#x}"));
+    }
+    until(&mut peer, Membership::Joined);
+
+    rustix::io::pwrite(peer.memory(), &0x1234_5678_u32.to_le_bytes(), 0x7f_fffc).unwrap();
+    assert_eq!(ask(format!("readl {:#x}", 0xd07f_fffc_u32)), "OK 0x0000000012345678");
+    ask(format!("writel {:#x} {:#x}", 0xc000_000c_u32, u32::from(peer.id()) << 16 | 3));
+    wait(&peer.doorbells()[3]);
+    drop(machine);
+    until(&mut peer, Membership::Alone);
+}
