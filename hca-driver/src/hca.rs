@@ -205,6 +205,18 @@ impl<D: Doorbell> Hca<D> {
         Ok(())
     }
 
+    /// Whether a packet for `queue` would find room now. If not, the interrupt of the queue's vector will tell of room. Who
+    /// forwards asks this before receiving, and so hands a full ring's pressure on to the sender instead of dropping.
+    pub fn has_room(&mut self, port: Port, queue: Queue) -> bool {
+        if self.bell_of(port).is_none() {
+            return false;
+        }
+        self.ports[port as usize].send[queue as usize].room(&self.bar, port, queue).unwrap_or_else(|fault| {
+            self.lose(fault);
+            false
+        })
+    }
+
     /// Receives the next packet, from its LRH through its payload, with one copy into `buffer`. `None`: there is none.
     ///
     /// # Errors

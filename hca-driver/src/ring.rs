@@ -45,20 +45,26 @@ impl SendRing {
         *self = Self::default();
     }
 
+    /// Whether there is room. If there is none, the device is asked to tell of the next free slot.
+    pub(crate) fn room(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<bool, Fault> {
+        let ring = queue.send_ring();
+        if self.full(ring) {
+            self.refresh(bar, port, queue)?;
+        }
+        if self.full(ring) {
+            // Ask, then look again: a slot may have come free before we asked.
+            bar.send_control(port, ring).space_event().write(self.consumed);
+            fence(Ordering::SeqCst);
+            self.refresh(bar, port, queue)?;
+        }
+        Ok(!self.full(ring))
+    }
+
     /// Puts a packet, which must fit a slot, into the ring.
     pub(crate) fn push(&mut self, bar: &Bar2, port: Port, queue: Queue, packet: &[u8]) -> Result<Push, Fault> {
         let ring = queue.send_ring();
         let control = bar.send_control(port, ring);
-        if self.full(ring) {
-            self.refresh(bar, port, queue)?;
-        }
-        if self.full(ring) && queue == Queue::Packet {
-            // Ask to be told of the next free slot, then look again: it may have come free before we asked.
-            control.space_event().write(self.consumed);
-            fence(Ordering::SeqCst);
-            self.refresh(bar, port, queue)?;
-        }
-        if self.full(ring) {
+        if !self.room(bar, port, queue)? {
             return Ok(Push::Full);
         }
         bar.write_slot(port, ring, self.produced, packet);

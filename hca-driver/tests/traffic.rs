@@ -68,8 +68,10 @@ fn a_full_vl15_ring_drops_and_counts() {
 fn a_full_packet_ring_says_so_and_asks_to_be_told() {
     let mut p = attached(1);
     for i in 0..256 {
+        assert!(p.hca.has_room(Port::One, Queue::Packet));
         p.hca.send(Port::One, Queue::Packet, &packet(64, i)).unwrap();
     }
+    assert!(!p.hca.has_room(Port::One, Queue::Packet));
     assert_eq!(p.hca.send(Port::One, Queue::Packet, &packet(64, 0)), Err(SendError::NoRoom));
     assert_eq!(p.fake.interrupts(), [], "nothing was taken yet");
     assert!(p.fake.take(0, Ring::PacketSend).is_some());
