@@ -137,6 +137,12 @@ impl End {
         self.receive_limit = self.received.wrapping_add(room);
     }
 
+    /// How many data packets the other end may still send on what was granted.
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        self.receive_limit.wrapping_sub(self.received)
+    }
+
     /// The next thing that the other end has to be told, before any packet. The caller sends it and then asks again,
     /// or says [`End::sent_control`] only once it could send it.
     #[must_use]

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::launch;
+use crate::{hca, launch};
 
 /// A hypervisor that shares one InfiniBand port among logical partitions, and its machine in QEMU.
 #[derive(Parser)]
@@ -27,6 +27,9 @@ enum Command {
     Run(run::Options),
     /// Run every test
     Test(test::Options),
+    /// Be the HCA of one machine
+    #[command(hide = true)]
+    Model(hca::process::Options),
     /// Become a program that dies with process PARENT
     #[command(hide = true)]
     Leash {
@@ -56,6 +59,7 @@ impl Command {
         match self {
             Self::Run(options) => run::run(&options),
             Self::Test(options) => test::run(&options),
+            Self::Model(options) => hca::process::run(&options).map(|()| ExitCode::SUCCESS),
             Self::Leash { parent, program } => Err(launch::leash::exec(parent, &program)),
             Self::Janitor { dir } => launch::folder::clean(&dir).map(|()| ExitCode::SUCCESS),
         }
