@@ -23,6 +23,7 @@ mod number;
 
 pub mod attr;
 pub mod bth;
+pub mod crc;
 pub mod deth;
 pub mod grh;
 pub mod lrh;

@@ -7,6 +7,7 @@ use thiserror::Error;
 use zerocopy::{Ref, SplitByteSlice};
 
 use crate::bth::{Bth, Opcode};
+use crate::crc::ICRC;
 use crate::deth::Deth;
 use crate::grh::Grh;
 use crate::lrh::{Lrh, NextHeader};
@@ -14,9 +15,6 @@ use crate::mad::Mad;
 use crate::smp::Smp;
 use crate::wire::FromBytes;
 use crate::{Lid, PKey, QKey, Qpn, Sl, Vl};
-
-/// Bytes of the invariant CRC, which the length in the headers counts.
-const ICRC: usize = 4;
 
 /// The headers of a packet, where they lie: references, for `B` = `&[u8]`, or mutable ones, for `&mut [u8]`.
 #[derive(Debug)]

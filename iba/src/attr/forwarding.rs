@@ -1,6 +1,6 @@
-use crate::PortNum;
 use crate::mad::{Attribute, AttributeId};
 use crate::wire::U16;
+use crate::{Lid, PortNum};
 
 wire! {
     /// One block of a switch's linear forwarding table (14.2.5.10): ports of 64 consecutive unicast LIDs.
@@ -9,6 +9,25 @@ wire! {
     pub struct LinearForwardingBlock[64] {
         /// The port for each LID.
         pub ports: [PortNum; LinearForwardingBlock::LIDS],
+    }
+
+    /// One block of a switch's random forwarding table (14.2.5.11), which takes the place of the linear one.
+    ///
+    /// The attribute modifier is the block's number.
+    #[derive(Default)]
+    pub struct RandomForwardingBlock[64] {
+        /// The entries.
+        pub entries: [RandomForwardingEntry; RandomForwardingBlock::ENTRIES],
+    }
+
+    /// The port for some LIDs (14.2.5.11).
+    #[derive(Default)]
+    pub struct RandomForwardingEntry[4] {
+        /// The first LID.
+        pub lid: Lid,
+        valid_lmc: u8,
+        /// The port.
+        pub port: PortNum,
     }
 
     /// One block of a switch's multicast forwarding table (14.2.5.12): 16 of the ports of 32 consecutive multicast LIDs.
@@ -25,6 +44,17 @@ impl Attribute for LinearForwardingBlock {
     const ID: AttributeId = AttributeId::LINEAR_FORWARDING_TABLE;
 }
 
+impl Attribute for RandomForwardingBlock {
+    const ID: AttributeId = AttributeId::RANDOM_FORWARDING_TABLE;
+}
+
+bits! { RandomForwardingEntry {
+    /// Whether the entry is in use.
+    is_valid, set_valid: bool = valid_lmc[7, 7];
+    /// The low bits of a LID that do not matter, 0 to 7.
+    lmc, set_lmc: u8 = valid_lmc[6, 4];
+} }
+
 impl Attribute for MulticastForwardingBlock {
     const ID: AttributeId = AttributeId::MULTICAST_FORWARDING_TABLE;
 }
@@ -32,6 +62,11 @@ impl Attribute for MulticastForwardingBlock {
 impl LinearForwardingBlock {
     /// LIDs in a block.
     pub const LIDS: usize = 64;
+}
+
+impl RandomForwardingBlock {
+    /// Entries in a block.
+    pub const ENTRIES: usize = 16;
 }
 
 impl Default for LinearForwardingBlock {

@@ -14,7 +14,7 @@ mod switch_info;
 mod vendor_diag;
 mod vl_arbitration;
 
-pub use forwarding::{LinearForwardingBlock, MulticastForwardingBlock};
+pub use forwarding::{LinearForwardingBlock, MulticastForwardingBlock, RandomForwardingBlock, RandomForwardingEntry};
 pub use guid_info::GuidInfo;
 pub use led_info::LedInfo;
 pub use node_description::NodeDescription;
