@@ -10,7 +10,9 @@ use zerocopy::FromBytes;
 fn smp(head: &str, data: &str, paths: &str) -> Smp {
     let bytes = |hex: &str| -> Vec<u8> {
         let hex: String = hex.split_whitespace().collect();
-        (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap()).collect()
+        (0..hex.len() / 2)
+            .map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).expect("hexadecimal digits"))
+            .collect()
     };
     let mut all = bytes(head);
     all.resize(64, 0);
@@ -22,7 +24,7 @@ fn smp(head: &str, data: &str, paths: &str) -> Smp {
     all.resize(192, 0);
     all.extend(back);
     all.resize(256, 0);
-    Smp::read_from_bytes(&all).unwrap()
+    Smp::read_from_bytes(&all).expect("256 bytes")
 }
 
 /// `smpquery -D nodeinfo 0`
