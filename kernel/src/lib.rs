@@ -1,2 +1,26 @@
-//! The hypervisor.
-#![no_std]
+//! The hypervisor: boots on the bare machine, owns the host channel adapter (HCA), and lends it to logical partitions.
+//!
+//! What can be told from bytes alone (page-table arithmetic, memory maps, directory formats, clock arithmetic) builds
+//! and is tested everywhere. What touches the machine is built only for the machine itself, `x86_64-target.json`.
+//! Memory is mapped at its own addresses, so a pointer is a physical address.
+#![cfg_attr(not(test), no_std)]
+#![allow(clippy::cast_possible_truncation)] // registers are cut into halves everywhere, and usize has 64 bits
+
+extern crate alloc;
+
+pub mod clock;
+pub mod command_line;
+pub mod exit;
+pub mod fw_cfg;
+pub mod memory;
+
+#[cfg(target_os = "none")]
+pub mod boot;
+#[cfg(target_os = "none")]
+pub mod console;
+#[cfg(target_os = "none")]
+pub mod cpu;
+#[cfg(target_os = "none")]
+mod panic;
+#[cfg(target_os = "none")]
+pub mod testing;

@@ -38,7 +38,11 @@ pub fn portico() -> &'static Path {
 }
 
 /// Cargo's target directory: the one that the running test was built into.
-fn target_dir() -> PathBuf {
+///
+/// # Panics
+/// The running program was not built by cargo.
+#[must_use]
+pub fn target_dir() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     own.ancestors().nth(3).unwrap().to_owned()
 }

@@ -1,0 +1,9 @@
+//! Time: nanoseconds since boot, never going back, the same on every processor.
+
+mod scale;
+#[cfg(target_os = "none")]
+mod tsc;
+
+pub use scale::Scale;
+#[cfg(target_os = "none")]
+pub use tsc::{calibrate, now};

@@ -1,0 +1,39 @@
+//! The processors: their stacks, tables and interrupts, and how they end the machine.
+
+pub mod apic;
+pub mod backtrace;
+mod fault;
+pub mod idle;
+pub mod interrupts;
+pub mod local;
+pub mod port;
+pub mod registers;
+pub mod stack;
+mod tables;
+
+use crate::clock;
+use crate::memory::{Caching, map_device};
+
+/// The most processors that the kernel brings up.
+pub const MAX_CPUS: usize = 8;
+
+/// Gives this processor, the `index`th, its tables and stacks. The boot processor has index 0.
+pub fn init(index: usize) {
+    tables::load(index);
+    local::init(index);
+}
+
+/// Where each processor finds its local APIC, and where q35's high precision event timer is.
+const DEVICES: [u64; 2] = [0xfee0_0000, 0xfed0_0000];
+
+/// Starts the clock and the other processors.
+///
+/// # Panics
+/// If the machine lacks what the kernel needs.
+pub fn start() {
+    for device in DEVICES {
+        map_device(device, 4096, Caching::Uncached).expect("the devices' pages are not memory");
+    }
+    apic::init();
+    clock::calibrate();
+}

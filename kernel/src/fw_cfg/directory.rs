@@ -1,0 +1,112 @@
+//! The formats of the device, as QEMU's `docs/specs/fw_cfg.rst` gives them. All numbers are big-endian.
+
+use zerocopy::byteorder::big_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Names an item of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selector(pub u16);
+
+impl Selector {
+    /// The four bytes "QEMU".
+    pub const SIGNATURE: Self = Self(0x00);
+    /// What the device can do, as little-endian flags; bit 1 is the DMA interface.
+    pub const FEATURES: Self = Self(0x01);
+    /// Number of processors that the machine starts with, little-endian 16 bits.
+    pub const PROCESSORS: Self = Self(0x05);
+    /// The directory of files: a number of entries, 32 bits, and the entries.
+    pub const DIRECTORY: Self = Self(0x19);
+}
+
+/// A file, as the directory lists it.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct File {
+    size: U32,
+    selector: U16,
+    reserved: U16,
+    name: [u8; 56],
+}
+
+const _: () = assert!(size_of::<File>() == 64);
+
+impl File {
+    /// Length in bytes.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.size.get()
+    }
+
+    /// The item that holds its bytes.
+    #[must_use]
+    pub fn selector(&self) -> Selector {
+        Selector(self.selector.get())
+    }
+
+    /// Whether this is its name.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
+        self.name[..end] == *name.as_bytes()
+    }
+}
+
+/// A request to the DMA interface. The device clears `control` when it is done, or leaves [`Request::ERROR`] in it.
+#[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(super) struct Request {
+    pub(super) control: U32,
+    length: U32,
+    address: U64,
+}
+
+#[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "only the machine has the device"))]
+impl Request {
+    pub(super) const ERROR: u32 = 1 << 0;
+    const READ: u32 = 1 << 1;
+    const SELECT: u32 = 1 << 3;
+
+    /// Reads the next `length` bytes of the item into memory at `address`; a selector starts the item anew.
+    pub(super) fn read(selector: Option<Selector>, length: u32, address: u64) -> Self {
+        let select = selector.map_or(0, |Selector(item)| Self::SELECT | u32::from(item) << 16);
+        Self { control: U32::new(Self::READ | select), length: U32::new(length), address: U64::new(address) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &[u8]) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        bytes[..8].copy_from_slice(&[0, 0, 1, 2, 0, 0x2a, 0, 0]);
+        bytes[8..8 + name.len()].copy_from_slice(name);
+        bytes
+    }
+
+    #[test]
+    fn an_entry_is_read_in_network_order() {
+        let bytes = entry(b"etc/e820");
+        let file = File::ref_from_bytes(&bytes).unwrap();
+        assert_eq!((file.size(), file.selector()), (0x102, Selector(0x2a)));
+        assert!(file.is_named("etc/e820"));
+        assert!(!file.is_named("etc/e82"));
+        assert!(!file.is_named("etc/e8200"));
+    }
+
+    #[test]
+    fn a_name_may_fill_its_field() {
+        let bytes = entry(&[b'x'; 56]);
+        let file = File::ref_from_bytes(&bytes).unwrap();
+        assert!(file.is_named(&"x".repeat(56)));
+        assert!(!file.is_named(&"x".repeat(55)));
+    }
+
+    #[test]
+    fn a_request_selects_and_reads() {
+        let request = Request::read(Some(Selector::DIRECTORY), 64, 0x1234_5678_9abc);
+        let expected = [0, 0x19, 0, 0x0a, 0, 0, 0, 64, 0, 0, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc];
+        assert_eq!(request.as_bytes(), expected);
+        assert_eq!(Request::read(None, 1, 0).as_bytes()[..4], [0, 0, 0, 2], "reads on where it was");
+    }
+}

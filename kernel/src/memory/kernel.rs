@@ -1,0 +1,174 @@
+//! The kernel's own memory: which of it is free, and its page tables, which no page is both written and executed
+//! through (W^X).
+#![allow(unsafe_code)] // memory by address
+
+use core::ptr::with_exposed_provenance;
+
+use spin::{Mutex, Once};
+use x86_64::PhysAddr;
+use x86_64::registers::control::{Cr3, Cr3Flags};
+use x86_64::structures::paging::PhysFrame;
+
+use super::frames::{Frames, NotGivenOut};
+use super::map::{Map, Range};
+use super::paging::{MapError, PageTables, Rights, Table, TableMemory};
+use super::{PAGE, heap};
+use crate::cpu::stack::STACKS;
+
+/// Below this are the firmware's data, the PVH start info, and the page on which processors start.
+const LOW: Range = Range { start: 0, end: 1 << 20 };
+/// Page 0 is not mapped, so that a null pointer faults.
+const LOW_MAPPED: Range = Range { start: PAGE, end: LOW.end };
+
+const DATA: Rights = Rights::READ.union(Rights::WRITE).union(Rights::NO_EXECUTE);
+const CONSTANTS: Rights = Rights::READ.union(Rights::NO_EXECUTE);
+const TEXT: Rights = Rights::READ;
+
+const HEAP_MIN: u64 = 4 << 20;
+const HEAP_MAX: u64 = 64 << 20;
+
+static FRAMES: Mutex<Frames> = Mutex::new(Frames::new());
+static TABLES: Mutex<Option<PageTables>> = Mutex::new(None);
+static ROOT: Once<PhysFrame> = Once::new();
+
+/// Whether what lies at a device's addresses may be cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// Registers: each access reaches the device.
+    Uncached,
+    /// Memory that happens to be a device's.
+    Cached,
+}
+
+unsafe extern "C" {
+    static text_start: u8;
+    static text_end: u8;
+    static rodata_start: u8;
+    static rodata_end: u8;
+    static data_start: u8;
+    static data_end: u8;
+}
+
+fn between(start: *const u8, end: *const u8) -> Range {
+    Range { start: start as u64, end: end as u64 }
+}
+
+/// Sets up heap, frames and page tables from the map of free memory, and turns the page tables on.
+///
+/// # Panics
+/// If there is too little memory to run in.
+pub fn init(mut map: Map) {
+    let text = between(&raw const text_start, &raw const text_end);
+    let rodata = between(&raw const rodata_start, &raw const rodata_end);
+    let data = between(&raw const data_start, &raw const data_end);
+    map.subtract(LOW);
+    map.subtract(Range { start: text.start, end: data.end });
+    let usable = map.clone();
+
+    let heap_size = (map.len() / 8).clamp(HEAP_MIN, HEAP_MAX);
+    let heap = map.take(heap_size, PAGE).expect("memory for the heap: give the machine at least 32 MiB");
+    // SAFETY: the map lists free memory only, the kernel's image is not in it, and the heap's part was just taken out.
+    unsafe { heap::claim(heap) };
+    let mut frames = Frames::new();
+    for range in map.ranges() {
+        frames.free(*range).expect("the map's ranges do not overlap");
+    }
+    *FRAMES.lock() = frames;
+
+    let mut tables = PageTables::new(&mut KernelTables).expect("memory for the first page table");
+    let mut map_range = |range: Range, rights| {
+        tables
+            .map(&mut KernelTables, range.start, range.start, range.len(), rights)
+            .expect("the kernel's own mappings fit");
+    };
+    for range in usable.ranges() {
+        map_range(*range, DATA);
+    }
+    map_range(LOW_MAPPED, DATA);
+    map_range(text, TEXT);
+    map_range(rodata, CONSTANTS);
+    let mut rest = data;
+    for guard in STACKS.guards() {
+        map_range(Range { start: rest.start, end: guard }, DATA);
+        rest.start = guard + PAGE;
+    }
+    map_range(rest, DATA);
+
+    ROOT.call_once(|| PhysFrame::containing_address(PhysAddr::new(tables.root())));
+    *TABLES.lock() = Some(tables);
+    activate();
+    log::info!("memory: {} MiB, {} MiB of it heap", usable.len() >> 20, heap.len() >> 20);
+}
+
+/// Lets this processor use the kernel's page tables.
+///
+/// # Panics
+/// Before [`init`].
+pub fn activate() {
+    let root = *ROOT.get().expect("page tables are set up first");
+    // SAFETY: the tables map the kernel's image, stacks and heap where they are already.
+    unsafe { Cr3::write(root, Cr3Flags::empty()) };
+}
+
+/// Maps `size` bytes of a device at physical address `address`, to the same address.
+///
+/// # Errors
+/// A [`MapError`], [`MapError::Occupied`] if some of it is mapped already.
+pub fn map_device(address: u64, size: u64, caching: Caching) -> Result<(), MapError> {
+    let rights = match caching {
+        Caching::Uncached => DATA | Rights::UNCACHED,
+        Caching::Cached => DATA,
+    };
+    let mut tables = TABLES.lock();
+    let tables = tables.as_mut().ok_or(MapError::NoMemory)?;
+    let start = address & !(PAGE - 1);
+    let end = address
+        .checked_add(size)
+        .and_then(|end| end.checked_next_multiple_of(PAGE))
+        .ok_or(MapError::Address(address))?;
+    // A new mapping needs no flush: processors do not remember that there was none.
+    tables.map(&mut KernelTables, start, start, end - start, rights)
+}
+
+/// Gives out `size` bytes of zeros, rounded up to pages, at a multiple of `align`; `None` if there is no such run.
+#[must_use]
+pub fn allocate(size: u64, align: u64) -> Option<Range> {
+    let range = FRAMES.lock().allocate(size, align)?;
+    // SAFETY: free frames are mapped, and nobody else has these.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u8>(range.start as usize).write_bytes(0, range.len() as usize) };
+    Some(range)
+}
+
+/// Takes memory back.
+///
+/// # Errors
+/// If it was not given out by [`allocate`].
+pub fn free(range: Range) -> Result<(), NotGivenOut> {
+    FRAMES.lock().free(range)
+}
+
+/// Bytes of memory that are not given out.
+pub fn available() -> u64 {
+    FRAMES.lock().available()
+}
+
+/// Page tables in frames.
+pub(crate) struct KernelTables;
+
+impl TableMemory for KernelTables {
+    fn allocate(&mut self) -> Option<u64> {
+        allocate(PAGE, PAGE).map(|range| range.start)
+    }
+
+    fn free(&mut self, address: u64) {
+        if let Err(error) = free(Range { start: address, end: address + PAGE }) {
+            log::error!("{error}");
+        }
+    }
+
+    fn table(&self, address: u64) -> &Table {
+        // SAFETY: only addresses that `allocate` gave come here: frames that hold a table, which is atomics, for as
+        // long as the tree exists.
+        unsafe { &*with_exposed_provenance::<Table>(address as usize) }
+    }
+}

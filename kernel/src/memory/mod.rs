@@ -1,0 +1,15 @@
+//! Memory: the map of it, the frames that are free, page tables, and the heap.
+
+pub mod frames;
+#[cfg(target_os = "none")]
+mod heap;
+#[cfg(target_os = "none")]
+mod kernel;
+pub mod map;
+pub mod paging;
+
+#[cfg(target_os = "none")]
+pub use kernel::{Caching, activate, allocate, available, free, init, map_device};
+
+/// Size of a frame and of the smallest page.
+pub const PAGE: u64 = 4096;

@@ -1,0 +1,287 @@
+//! Page tables in the format of AMD64 long mode (APM vol. 2, 5.3), which nested paging uses too (15.25.5).
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use bitflags::bitflags;
+
+use super::PAGE;
+
+bitflags! {
+    /// What an entry allows (APM vol. 2, 5.4.1).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Rights: u64 {
+        /// May be read.
+        const READ = 1 << 0;
+        /// May be written.
+        const WRITE = 1 << 1;
+        /// Open to ring 3; every nested entry needs it, because a guest's accesses count as ring 3's (15.25.5).
+        const USER = 1 << 2;
+        /// Device registers: with the usual page attributes, not cached at all.
+        const UNCACHED = 1 << 3 | 1 << 4;
+        /// May not be executed.
+        const NO_EXECUTE = 1 << 63;
+    }
+}
+
+/// An entry of a level above the lowest that maps memory itself.
+const LARGE: u64 = 1 << 7;
+/// The address in an entry.
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// What an entry that points to a table allows: all that the entries below it do.
+const TABLE: u64 = Rights::READ.union(Rights::WRITE).union(Rights::USER).bits();
+/// Levels of tables.
+const LEVELS: u32 = 4;
+/// Addresses are this long, in bits, the lower half of the canonical ones.
+const ADDRESS_BITS: u32 = 47;
+
+/// A table. The processor itself reads it, and sets bits in it, at any time: hence atomics.
+pub type Table = [AtomicU64; 512];
+
+/// Where tables live.
+pub trait TableMemory {
+    /// Gives a table of zeros.
+    fn allocate(&mut self) -> Option<u64>;
+    /// Takes a table back that was given.
+    fn free(&mut self, address: u64);
+    /// The table at an address that was given.
+    fn table(&self, address: u64) -> &Table;
+}
+
+/// A tree of tables.
+#[derive(Debug)]
+pub struct PageTables {
+    root: u64,
+}
+
+/// Why a range could not be mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// An address or the length is not whole pages, or out of range.
+    #[error("{0:#x} is not a page's address below 2^47")]
+    Address(u64),
+    /// Something is mapped there already.
+    #[error("{0:#x} is mapped already")]
+    Occupied(u64),
+    /// No memory for another table.
+    #[error("no memory for another page table")]
+    NoMemory,
+}
+
+/// Size in bits of what an entry of a table of `level` (0 is the lowest) covers.
+const fn shift(level: u32) -> u32 {
+    12 + 9 * level
+}
+
+const fn index(address: u64, level: u32) -> usize {
+    (address >> shift(level)) as usize & 0x1ff
+}
+
+impl PageTables {
+    /// Tables that map nothing; `None` if there is no memory.
+    pub fn new(memory: &mut impl TableMemory) -> Option<Self> {
+        memory.allocate().map(|root| Self { root })
+    }
+
+    /// The physical address of the uppermost table, for CR3 or nCR3.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Maps `size` bytes from address `from` on to physical address `to`, with the largest pages that fit.
+    ///
+    /// # Errors
+    /// A [`MapError`]; what comes before the failing address stays mapped.
+    pub fn map(
+        &mut self,
+        memory: &mut impl TableMemory,
+        from: u64,
+        to: u64,
+        size: u64,
+        rights: Rights,
+    ) -> Result<(), MapError> {
+        let last = from.checked_add(size).ok_or(MapError::Address(from))?;
+        for address in [from, to, last] {
+            if !address.is_multiple_of(PAGE) || address >> ADDRESS_BITS != 0 {
+                return Err(MapError::Address(address));
+            }
+        }
+        let mut done = 0;
+        while done < size {
+            let (from, to) = (from + done, to + done);
+            let fits = |level: &u32| {
+                let page = 1 << shift(*level);
+                (from | to).is_multiple_of(page) && size - done >= page
+            };
+            let level = [2, 1].into_iter().find(fits).unwrap_or(0);
+            self.map_page(memory, from, to, level, rights)?;
+            done += 1 << shift(level);
+        }
+        Ok(())
+    }
+
+    fn map_page(
+        &mut self,
+        memory: &mut impl TableMemory,
+        from: u64,
+        to: u64,
+        level: u32,
+        rights: Rights,
+    ) -> Result<(), MapError> {
+        let mut table = self.root;
+        for above in (level + 1..LEVELS).rev() {
+            let entry = memory.table(table)[index(from, above)].load(Ordering::Relaxed);
+            table = if entry & Rights::READ.bits() == 0 {
+                let new = memory.allocate().ok_or(MapError::NoMemory)?;
+                memory.table(table)[index(from, above)].store(new | TABLE, Ordering::Release);
+                new
+            } else if entry & LARGE == 0 {
+                entry & ADDRESS
+            } else {
+                return Err(MapError::Occupied(from));
+            };
+        }
+        let entry = &memory.table(table)[index(from, level)];
+        if entry.load(Ordering::Relaxed) & Rights::READ.bits() != 0 {
+            return Err(MapError::Occupied(from));
+        }
+        let large = if level > 0 { LARGE } else { 0 };
+        entry.store(to | rights.bits() | large, Ordering::Release);
+        Ok(())
+    }
+
+    /// Where `address` is mapped to, and with which rights.
+    pub fn translate(&self, memory: &impl TableMemory, address: u64) -> Option<(u64, Rights)> {
+        if address >> ADDRESS_BITS != 0 {
+            return None;
+        }
+        let mut table = self.root;
+        for level in (0..LEVELS).rev() {
+            let entry = memory.table(table)[index(address, level)].load(Ordering::Relaxed);
+            if entry & Rights::READ.bits() == 0 {
+                return None;
+            }
+            if level == 0 || entry & LARGE != 0 {
+                let offset = address & ((1 << shift(level)) - 1);
+                return Some((
+                    entry & ADDRESS & !((1 << shift(level)) - 1) | offset,
+                    Rights::from_bits_truncate(entry),
+                ));
+            }
+            table = entry & ADDRESS;
+        }
+        None
+    }
+
+    /// Gives all tables back, which no processor uses any more.
+    pub fn destroy(self, memory: &mut impl TableMemory) {
+        destroy(memory, self.root, LEVELS - 1);
+    }
+}
+
+fn destroy(memory: &mut impl TableMemory, table: u64, level: u32) {
+    if level > 0 {
+        for slot in 0..512 {
+            let entry = memory.table(table)[slot].load(Ordering::Relaxed);
+            if entry & Rights::READ.bits() != 0 && entry & LARGE == 0 {
+                destroy(memory, entry & ADDRESS, level - 1);
+            }
+        }
+    }
+    memory.free(table);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Tables on the host's heap; `left` is how many more may be had.
+    struct Tables {
+        tables: HashMap<u64, Box<Table>>,
+        next: u64,
+        left: usize,
+    }
+
+    impl Tables {
+        fn new(left: usize) -> Self {
+            Self { tables: HashMap::new(), next: 0x7000_0000, left }
+        }
+    }
+
+    impl TableMemory for Tables {
+        fn allocate(&mut self) -> Option<u64> {
+            self.left = self.left.checked_sub(1)?;
+            self.next += PAGE;
+            self.tables.insert(self.next, Box::new([const { AtomicU64::new(0) }; 512]));
+            Some(self.next)
+        }
+
+        fn free(&mut self, address: u64) {
+            self.tables.remove(&address).expect("a table is freed once");
+            self.left += 1;
+        }
+
+        fn table(&self, address: u64) -> &Table {
+            &self.tables[&address]
+        }
+    }
+
+    const DATA: Rights = Rights::READ.union(Rights::WRITE).union(Rights::NO_EXECUTE);
+
+    #[test]
+    fn the_largest_pages_are_used() {
+        let mut memory = Tables::new(100);
+        let mut pages = PageTables::new(&mut memory).unwrap();
+        pages.map(&mut memory, 0x3fff_f000, 0x3fff_f000, 0x4000_0000 + 0x20_1000 + 0x1000, DATA).unwrap();
+        // Root, the third level, and for the 4 KiB page before the gigabyte, and for the pages after it, two each.
+        assert_eq!(memory.tables.len(), 2 + 2 + 2);
+        for address in [0x3fff_f000, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, 0x8020_0fff] {
+            assert_eq!(pages.translate(&memory, address), Some((address, DATA)));
+        }
+        assert_eq!(pages.translate(&memory, 0x3fff_efff), None);
+        assert_eq!(pages.translate(&memory, 0x8020_1000), None);
+        assert_eq!(pages.translate(&memory, 1 << 47), None);
+        pages.destroy(&mut memory);
+        assert!(memory.tables.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_mapped_twice() {
+        let mut memory = Tables::new(100);
+        let mut pages = PageTables::new(&mut memory).unwrap();
+        pages.map(&mut memory, 0x20_0000, 0, 0x20_0000, DATA).unwrap();
+        assert_eq!(pages.map(&mut memory, 0x30_0000, 0, PAGE, DATA), Err(MapError::Occupied(0x30_0000)));
+        assert_eq!(pages.map(&mut memory, 0x1f_f000, 0, 2 * PAGE, DATA), Err(MapError::Occupied(0x20_0000)));
+        assert_eq!(pages.map(&mut memory, 0x1f_f000, 0, PAGE, DATA), Err(MapError::Occupied(0x1f_f000)));
+    }
+
+    #[test]
+    fn what_is_not_a_page_is_refused() {
+        let mut memory = Tables::new(1);
+        let mut pages = PageTables::new(&mut memory).unwrap();
+        for (from, to, size) in [(1, 0, PAGE), (0, 1, PAGE), (0, 0, 1), (1 << 47, 0, PAGE), (!0xfff, 0, PAGE)] {
+            assert!(matches!(pages.map(&mut memory, from, to, size, DATA), Err(MapError::Address(_))), "{from:#x}");
+        }
+        assert_eq!(pages.map(&mut memory, 0, 0, PAGE, DATA), Err(MapError::NoMemory));
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_of_a_mapping_translates_and_no_other(
+            from in 0_u64..0x4_0000, to in 0_u64..0x4_0000, pages in 1_u64..0x900, probe in 0_u64..0x5_0000
+        ) {
+            let mut memory = Tables::new(100);
+            let mut tables = PageTables::new(&mut memory).unwrap();
+            tables.map(&mut memory, from * PAGE, to * PAGE, pages * PAGE, DATA).unwrap();
+            let mapped = probe.checked_sub(from).filter(|nth| *nth < pages);
+            let expected = mapped.map(|nth| ((to + nth) * PAGE + 0x123, DATA));
+            prop_assert_eq!(tables.translate(&memory, probe * PAGE + 0x123), expected);
+            tables.destroy(&mut memory);
+            prop_assert!(memory.tables.is_empty());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! One machine for one kernel test.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use portico_kernel::exit::ExitCode;
+
+use crate::list::KernelTest;
+
+/// How a machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All checks passed.
+    Pass,
+    /// A check failed.
+    Fail,
+    /// The kernel panicked.
+    Panic,
+    /// The processor raised an exception.
+    Fault,
+    /// The machine did not end in time.
+    Hang,
+}
+
+impl Verdict {
+    /// The verdict of this name.
+    #[must_use]
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Pass, Self::Fail, Self::Panic, Self::Fault, Self::Hang].into_iter().find(|it| format!("{it:?}") == name)
+    }
+
+    fn of(code: ExitCode) -> Option<Self> {
+        match code {
+            ExitCode::PASS => Some(Self::Pass),
+            ExitCode::FAIL => Some(Self::Fail),
+            ExitCode::PANIC => Some(Self::Panic),
+            ExitCode::FAULT => Some(Self::Fault),
+            _ => None,
+        }
+    }
+}
+
+/// How long a machine may take. A test that is to hang is given less, because all of it is spent.
+fn limit(test: &KernelTest) -> Duration {
+    Duration::from_secs(if test.ends == Verdict::Hang { 8 } else { 60 })
+}
+
+/// Runs one test of the kernel in this ELF file in a machine of its own.
+///
+/// # Errors
+/// If it ends in another way than it is to, or its serial log does not show what it is to; the error has the log.
+pub(crate) fn run(kernel: &Path, test: &KernelTest) -> Result<()> {
+    let machine = Machine::start(kernel, test)?;
+    let (verdict, log) = machine.wait(limit(test))?;
+    if verdict != test.ends {
+        bail!("{} ended in {verdict:?}, not in {:?}; its serial log:\n{log}", test.name, test.ends);
+    }
+    if !log.contains(&test.shows) {
+        bail!("{} does not show {:?}; its serial log:\n{log}", test.name, test.shows);
+    }
+    Ok(())
+}
+
+/// A QEMU process; it does not outlive this.
+struct Machine {
+    qemu: Child,
+    log: mpsc::Receiver<String>,
+}
+
+impl Machine {
+    fn start(kernel: &Path, test: &KernelTest) -> Result<Self> {
+        let mut command = Command::new("qemu-system-x86_64");
+        command
+            .args(["-machine", "q35", "-cpu", "max", "-m", "128M", "-nodefaults", "-display", "none", "-no-reboot"])
+            .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel"])
+            .arg(kernel)
+            .args(["-fw_cfg", &format!("name=opt/org.portico/cmdline,string=test={}", test.name)])
+            .args(&test.machine)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut qemu = command.spawn().with_context(|| format!("starting QEMU: {command:?}"))?;
+        let mut serial = qemu.stdout.take().context("QEMU's standard output is the serial port")?;
+        let (send, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What was read before an error is the log.
+            let _ = serial.read_to_end(&mut bytes);
+            let _ = send.send(String::from_utf8_lossy(&bytes).into_owned());
+        });
+        Ok(Self { qemu, log })
+    }
+
+    /// Waits for the machine's end, at most this long, and gives its serial log.
+    fn wait(mut self, limit: Duration) -> Result<(Verdict, String)> {
+        if let Ok(log) = self.log.recv_timeout(limit) {
+            let status = self.qemu.wait().context("waiting for QEMU")?;
+            let code = status.code().and_then(ExitCode::from_process_status);
+            let verdict = code.and_then(Verdict::of);
+            let verdict =
+                verdict.with_context(|| format!("QEMU ended with {status} ({code:?}); serial log:\n{log}"))?;
+            return Ok((verdict, log));
+        }
+        self.qemu.kill().context("killing a QEMU that hangs")?;
+        Ok((Verdict::Hang, self.log.recv().context("the serial log of a killed QEMU")?))
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // It has ended already unless something failed on the way.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
