@@ -244,25 +244,18 @@ impl<D: Doorbell> Hca<D> {
         Ok(Some(&mut buffer[..length?]))
     }
 
-    /// Asks for an interrupt when the next packet comes, on every queue; to be called before sleeping. Says whether
-    /// something is waiting already, so that there is no time to sleep.
-    pub fn arm(&mut self) -> bool {
-        let Some(identity) = self.identity() else { return matches!(self.life, Life::Lost { .. }) };
-        for port in identity.ports() {
-            for queue in Queue::ALL {
-                let ring = &mut self.ports[port as usize].receive[queue as usize];
-                ring.arm(&self.bar, port, queue);
-                match ring.waiting(&self.bar, port, queue) {
-                    Ok(false) => {}
-                    Ok(true) => return true,
-                    Err(fault) => {
-                        self.lose(fault);
-                        return true;
-                    }
-                }
-            }
+    /// Asks for an interrupt when the next packet comes to a queue; to be called before sleeping. Says whether one is
+    /// waiting already, or [`Hca::check`] has something to tell, so that there is no time to sleep.
+    pub fn arm(&mut self, port: Port, queue: Queue) -> bool {
+        if self.bell_of(port).is_none() {
+            return matches!(self.life, Life::Lost { .. });
         }
-        false
+        let ring = &mut self.ports[port as usize].receive[queue as usize];
+        ring.arm(&self.bar, port, queue);
+        ring.waiting(&self.bar, port, queue).unwrap_or_else(|fault| {
+            self.lose(fault);
+            true
+        })
     }
 
     /// Asks the device to change a port's link. Requests are made one after the other, by [`Hca::check`]; of those that wait

@@ -15,15 +15,17 @@
 //!         // Attached, Lost, LinkUp, LinkDown ...
 //! #       let _ = event;
 //!     }
+//!     let mut busy = false;
 //!     for port in Port::ALL {
 //!         for queue in Queue::ALL {
 //!             while let Ok(Some(packet)) = hca.receive(port, queue, buffer) {
 //!                 // ... answer with hca.send(port, queue, packet)
 //! #               let _ = packet;
 //!             }
+//!             busy |= hca.arm(port, queue);
 //!         }
 //!     }
-//!     if !hca.arm() {
+//!     if !busy {
 //!         // Nothing is waiting, and an interrupt will tell of the next packet: sleep, but not beyond
 //!         // CHECK_PERIOD, so that a dead device is noticed.
 //!     }

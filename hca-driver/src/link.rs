@@ -10,7 +10,7 @@ use crate::hca::Port;
 pub struct Rate {
     /// LinkWidthActive: 1 = 1X, 2 = 4X, 4 = 8X, 8 = 12X, 16 = 2X.
     pub width: u8,
-    /// LinkSpeedActive: 1 = 2.5, 2 = 5, 4 = 10 Gb/s a lane.
+    /// LinkSpeedActive: 1 = 2.5, 2 = 5, 4 = 10 Gb/s a lane; 0 = an extended speed only.
     pub speed: u8,
     /// LinkSpeedExtActive: 0 = none, 1 = 14.0625, 2 = 25.78125, 4 = 53.125, 8 = 106.25 Gb/s a lane.
     pub speed_ext: u8,
@@ -98,7 +98,9 @@ impl Link {
 impl Rate {
     fn exists(self) -> bool {
         let one_of = |value: u8, largest: u8| value.is_power_of_two() && value <= largest;
-        one_of(self.width, 16) && one_of(self.speed, 4) && (self.speed_ext == 0 || one_of(self.speed_ext, 8))
+        let speed = self.speed == 0 || one_of(self.speed, 4);
+        let speed_ext = self.speed_ext == 0 || one_of(self.speed_ext, 8);
+        one_of(self.width, 16) && speed && speed_ext && (self.speed, self.speed_ext) != (0, 0)
     }
 }
 

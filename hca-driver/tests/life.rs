@@ -140,7 +140,7 @@ fn a_device_that_restarts_is_not_taken_for_one_that_lies() {
     p.fake.poke(device::GENERATION, 0);
     p.fake.set_index(0, Ring::Qp0Receive, 0);
     assert_eq!(p.hca.receive(Port::One, Queue::Qp0, &mut buffer), Ok(None));
-    assert!(p.hca.arm(), "there is something to be told");
+    assert!(p.hca.arm(Port::One, Queue::Qp0), "there is something to be told");
     assert_eq!(p.events(), [DOWN, Event::Lost(Fault::Gone)]);
 }
 

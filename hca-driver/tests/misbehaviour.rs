@@ -54,11 +54,12 @@ fn a_false_identity_is_refused_by_name() {
 fn a_lie_in_a_register_loses_the_device_by_name() {
     let rate = |width, speed, speed_ext| Fault::BadLinkRate { port: Port::One, width, speed, speed_ext };
     let state = |state| Fault::BadLinkState { port: Port::One, state };
-    let table: [(usize, u64, Fault); 9] = [
+    let table: [(usize, u64, Fault); 10] = [
         (LINK, link(0, 0, 0, 0), state(0)),
         (LINK, link(4, 2, 4, 0), state(4)),
         (LINK, u64::MAX, state(255)),
         (LINK, link(3, 0, 4, 0), rate(0, 4, 0)),
+        (LINK, link(3, 2, 0, 0), rate(2, 0, 0)),
         (LINK, link(3, 3, 4, 0), rate(3, 4, 0)),
         (LINK, link(3, 32, 4, 0), rate(32, 4, 0)),
         (LINK, link(3, 2, 8, 0), rate(2, 8, 0)),
@@ -254,7 +255,7 @@ fn no_device_makes_the_driver_panic_or_hang() {
                     p.now += core::time::Duration::from_millis(ms);
                     p.events();
                 }
-                Step::Arm => { p.hca.arm(); }
+                Step::Arm => for (port, queue) in everywhere() { p.hca.arm(port, queue); }
                 Step::Attend => p.fake.attend(),
                 Step::Start => p.fake.start(),
                 Step::Link(request) => p.hca.request_link(Port::One, request),

@@ -105,7 +105,7 @@ fn a_port_that_is_not_there_takes_and_gives_nothing() {
     let mut nobody = pair(1);
     assert_eq!(nobody.hca.send(Port::One, Queue::Qp0, &packet(64, 0)), Err(SendError::Absent));
     assert_eq!(nobody.hca.receive(Port::One, Queue::Qp0, &mut buffer), Ok(None));
-    assert!(!nobody.hca.arm());
+    assert!(!nobody.hca.arm(Port::One, Queue::Qp0));
 }
 
 #[test]
@@ -134,9 +134,9 @@ fn bells_and_interrupts_come_only_when_asked_for_and_once() {
     // A driver that polls is not interrupted; one that armed is, once.
     assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)));
     assert_eq!(p.fake.interrupts(), []);
-    assert!(p.hca.arm(), "a packet is waiting: no time to sleep");
+    assert!(p.hca.arm(Port::One, Queue::Packet), "a packet is waiting: no time to sleep");
     assert!(p.hca.receive(Port::One, Queue::Packet, &mut buffer).unwrap().is_some());
-    assert!(!p.hca.arm());
+    assert!(!p.hca.arm(Port::One, Queue::Packet));
     assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)));
     assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)));
     assert_eq!(p.fake.interrupts(), [Ring::PacketReceive.vector(0)]);
@@ -182,7 +182,7 @@ fn no_wake_up_is_lost_between_two_sleepers() {
                 assert_eq!(got, packet(64, received));
                 received += 1;
             }
-            if sent - received > received % 7 && !hca.arm() {
+            if sent - received > received % 7 && !hca.arm(Port::One, Queue::Packet) {
                 interrupts.recv_timeout(PATIENCE).expect("a wake-up was lost");
             }
         }
