@@ -1,0 +1,313 @@
+//! Get and Set of the subnet management agent's attributes (14.2.5).
+//!
+//! A Set is checked whole before any of it is applied, and answered with what the attribute is then.
+
+use iba::attr::{
+    GuidInfo, LinearForwardingBlock, MulticastForwardingBlock, PKeyTable, PortInfo, PortState, SlToVlMapping,
+    SwitchInfo, VlArbitration,
+};
+use iba::mad::Status;
+use iba::notice::Changes;
+use iba::smp::Smp;
+use iba::{MKey, PortNum};
+
+use crate::core::Core;
+use crate::directed::NodeKind;
+use crate::dispatch::SubnetAttribute;
+use crate::outlet::{Event, LinkRequest};
+use crate::port::PortRole;
+use crate::port_set::{Context, check};
+use crate::relay::{LINEAR_BLOCKS, MULTICAST_BLOCKS};
+use crate::time::Time;
+
+/// A modifier or a field that has no valid value.
+const INVALID: Status = Status::INVALID_FIELD;
+
+/// PortInfo's modifier: the requester knows extended speeds (14.2.5.6).
+const EXTENDED_SPEEDS: u32 = 1 << 31;
+
+impl Core {
+    /// Answers a Get that came in by port `number`.
+    #[inline]
+    pub(crate) fn get(&self, number: PortNum, attribute: SubnetAttribute, smp: &mut Smp) -> Result<(), Status> {
+        let modifier = smp.header.attribute_modifier.get();
+        match attribute {
+            SubnetAttribute::NodeDescription => {
+                none(modifier)?;
+                smp.data = self.description.bytes;
+            }
+            SubnetAttribute::NodeInfo => {
+                none(modifier)?;
+                smp.set_attribute(&self.node_info);
+                let info = smp.attribute_mut::<iba::attr::NodeInfo>();
+                info.local_port = number;
+                info.port_guid = self.ports[self.index(self.end_of(number))].guid();
+            }
+            SubnetAttribute::SwitchInfo => {
+                none(modifier)?;
+                smp.set_attribute(&self.relay.as_ref().ok_or(INVALID)?.info);
+            }
+            SubnetAttribute::GuidInfo => {
+                none(modifier)?; // there is one block
+                let end = self.index(self.end_of(number));
+                smp.set_attribute(&self.ports[end].end.as_ref().ok_or(INVALID)?.guids);
+            }
+            SubnetAttribute::PortInfo => return self.get_port_info(number, smp),
+            SubnetAttribute::PKeyTable => {
+                let (port, block) = self.p_key_block(number, modifier)?;
+                smp.set_attribute(&self.ports[port].p_keys[block]);
+            }
+            SubnetAttribute::SlToVlMappingTable => {
+                let (port, input) = self.sl_to_vl_entry(number, modifier)?;
+                smp.set_attribute(&self.ports[port].sl_to_vl[input]);
+            }
+            SubnetAttribute::VlArbitrationTable => {
+                let (port, block) = self.arbitration_block(number, modifier)?;
+                smp.set_attribute(&self.ports[port].vl_arbitration[block]);
+            }
+            SubnetAttribute::LinearForwardingTable => {
+                let relay = self.relay.as_ref().ok_or(INVALID)?;
+                smp.set_attribute(&relay.linear[linear_block(modifier)?]);
+            }
+            SubnetAttribute::MulticastForwardingTable => {
+                let relay = self.relay.as_ref().ok_or(INVALID)?;
+                smp.set_attribute(&relay.multicast[multicast_block(modifier, relay.positions)?]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a Set that came in by port `number`.
+    #[inline]
+    pub(crate) fn set(
+        &mut self,
+        now: Time,
+        number: PortNum,
+        attribute: SubnetAttribute,
+        smp: &mut Smp,
+    ) -> Result<(), Status> {
+        let modifier = smp.header.attribute_modifier.get();
+        let end = self.index(self.end_of(number));
+        match attribute {
+            SubnetAttribute::NodeDescription | SubnetAttribute::NodeInfo => return Err(Status::BAD_METHOD_ATTRIBUTE),
+            SubnetAttribute::SwitchInfo => {
+                none(modifier)?;
+                self.set_switch_info(*smp.attribute())?;
+                return self.get(number, attribute, smp);
+            }
+            SubnetAttribute::GuidInfo => {
+                none(modifier)?;
+                self.set_guids(end, smp)?;
+            }
+            SubnetAttribute::PortInfo => return self.set_port_info(now, number, smp),
+            SubnetAttribute::PKeyTable => {
+                let (port, block) = self.p_key_block(number, modifier)?;
+                let port = &mut self.ports[port];
+                let keys: &PKeyTable = smp.attribute();
+                if port.p_keys[block] != *keys {
+                    port.p_keys[block] = *keys;
+                    port.tell(Event::PKeyChange);
+                    self.deadline = Time::default();
+                }
+            }
+            SubnetAttribute::SlToVlMappingTable => {
+                let (port, input) = self.sl_to_vl_entry(number, modifier)?;
+                let entry: SlToVlMapping = *smp.attribute();
+                self.ports[port].sl_to_vl[input] = entry;
+                smp.set_attribute(&entry);
+            }
+            SubnetAttribute::VlArbitrationTable => {
+                let (port, block) = self.arbitration_block(number, modifier)?;
+                self.ports[port].vl_arbitration[block] = *smp.attribute::<VlArbitration>();
+            }
+            SubnetAttribute::LinearForwardingTable => {
+                let relay = self.relay.as_mut().ok_or(INVALID)?;
+                relay.linear[linear_block(modifier)?] = *smp.attribute::<LinearForwardingBlock>();
+            }
+            SubnetAttribute::MulticastForwardingTable => {
+                let relay = self.relay.as_mut().ok_or(INVALID)?;
+                relay.multicast[multicast_block(modifier, relay.positions)?] =
+                    *smp.attribute::<MulticastForwardingBlock>();
+            }
+        }
+        Ok(())
+    }
+
+    fn get_port_info(&self, number: PortNum, smp: &mut Smp) -> Result<(), Status> {
+        let asked = self.port_of_modifier(number, smp.header.attribute_modifier.get())?;
+        let info = &self.ports[self.index(asked)].info;
+        smp.data = *zerocopy::transmute_ref!(info);
+        let hide = info.m_key_protect_bits() == 1 && info.m_key != smp.m_key;
+        let answer: &mut PortInfo = smp.attribute_mut();
+        answer.local_port = number;
+        if hide {
+            answer.m_key = MKey::default(); // 14.2.4.1: whoever does not know the key may read all but the key
+        }
+        Ok(())
+    }
+
+    /// The port that PortInfo's modifier names: a port's number, or 0 for the one that it came in by on an adapter.
+    pub(crate) fn port_of_modifier(&self, number: PortNum, modifier: u32) -> Result<PortNum, Status> {
+        let asked = u8::try_from(modifier & !EXTENDED_SPEEDS).map_err(|_| INVALID)?;
+        match (self.kind, asked) {
+            (NodeKind::ChannelAdapter, 0) => Ok(number),
+            _ if asked <= self.node_info.num_ports => Ok(PortNum::new(asked)),
+            _ => Err(INVALID),
+        }
+    }
+
+    fn set_port_info(&mut self, now: Time, number: PortNum, smp: &mut Smp) -> Result<(), Status> {
+        let modifier = smp.header.attribute_modifier.get();
+        let asked = self.port_of_modifier(number, modifier)?;
+        // An adapter's port is set only through itself.
+        if self.kind == NodeKind::ChannelAdapter && asked != number {
+            return Err(INVALID);
+        }
+        let context = Context {
+            role: self.role(asked),
+            extended_speeds: modifier & EXTENDED_SPEEDS != 0,
+            enforces: self.relay.as_ref().is_some_and(|relay| relay.info.partition_enforcement_cap.get() > 0),
+        };
+        let set: PortInfo = *smp.attribute();
+        let index = self.index(asked);
+        let port = &mut self.ports[index];
+        let old = port.info;
+        let change = check(&old, &set, context).map_err(|_| INVALID)?;
+        port.info = change.next;
+        let mut changes = Changes::empty();
+        changes.set(Changes::LINK_WIDTH_ENABLED, old.link_width_enabled != change.next.link_width_enabled);
+        let speeds = |info: &PortInfo| (info.link_speed_enabled(), info.link_speed_ext_enabled());
+        changes.set(Changes::LINK_SPEED_ENABLED, speeds(&old) != speeds(&change.next));
+        if context.role != PortRole::External {
+            self.tell_changes(index, &old, set.client_reregister());
+        }
+        self.deadline = Time::default();
+        if !changes.is_empty() {
+            self.raise_local_change(now, asked, changes);
+        }
+        smp.data = zerocopy::transmute!(change.next);
+        let answer: &mut PortInfo = smp.attribute_mut();
+        answer.local_port = number;
+        // It is echoed, and not kept (o14-12.2.1).
+        answer.set_client_reregister(context.role != PortRole::External && set.client_reregister());
+        if let Some(request) = change.link {
+            // The link falls once the answer has left by it; the answer tells already.
+            if request != LinkRequest::Enable {
+                answer.set_port_state(PortState::DOWN);
+            }
+            self.link_request = Some((asked, request));
+        }
+        Ok(())
+    }
+
+    /// Tells a port's consumers what a Set(PortInfo) changed.
+    fn tell_changes(&mut self, index: usize, old: &PortInfo, reregister: bool) {
+        let port = &mut self.ports[index];
+        let new = port.info;
+        if (old.lid, old.lmc()) != (new.lid, new.lmc()) {
+            port.tell(Event::LidChange);
+        }
+        if (old.master_sm_lid, old.master_sm_sl()) != (new.master_sm_lid, new.master_sm_sl()) {
+            port.tell(Event::SmChange);
+        }
+        if old.gid_prefix != new.gid_prefix {
+            port.tell(Event::GidChange);
+        }
+        if old.port_state() != PortState::ACTIVE && new.port_state() == PortState::ACTIVE {
+            port.tell(Event::Active);
+        }
+        if reregister {
+            port.tell(Event::ClientReregister);
+        }
+    }
+
+    fn set_switch_info(&mut self, set: SwitchInfo) -> Result<(), Status> {
+        let info = &mut self.relay.as_mut().ok_or(INVALID)?.info;
+        if set.linear_fdb_top.get() > info.linear_fdb_cap.get() {
+            return Err(INVALID);
+        }
+        info.linear_fdb_top = set.linear_fdb_top;
+        info.default_port = set.default_port;
+        info.default_multicast_primary_port = set.default_multicast_primary_port;
+        info.default_multicast_not_primary_port = set.default_multicast_not_primary_port;
+        info.set_life_time_value(set.life_time_value());
+        if set.port_state_change() {
+            info.set_port_state_change(false);
+        }
+        Ok(())
+    }
+
+    fn set_guids(&mut self, end: usize, smp: &mut Smp) -> Result<(), Status> {
+        let port = &mut self.ports[end];
+        let own = &mut port.end.as_mut().ok_or(INVALID)?.guids;
+        let set: &mut GuidInfo = smp.attribute_mut();
+        set.guids[0] = own.guids[0]; // the port's own cannot be set
+        if own != set {
+            *own = *set;
+            port.tell(Event::GidChange);
+            self.deadline = Time::default();
+        }
+        Ok(())
+    }
+
+    /// The port's index and the block that P_KeyTable's modifier names (14.2.5.7).
+    fn p_key_block(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), Status> {
+        let [high, low, block_high, block_low] = modifier.to_be_bytes();
+        let port = match (self.kind, high, low) {
+            (NodeKind::ChannelAdapter, 0, 0) => number,
+            (NodeKind::Switch, 0, low) => PortNum::new(low),
+            _ => return Err(INVALID),
+        };
+        let block = usize::from(u16::from_be_bytes([block_high, block_low]));
+        let blocks = self.port(port).ok_or(INVALID)?.p_keys.len();
+        if block < blocks { Ok((self.index(port), block)) } else { Err(INVALID) }
+    }
+
+    /// The output port's index and the input that SLtoVLMappingTable's modifier names (14.2.5.8).
+    fn sl_to_vl_entry(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), Status> {
+        let (port, input) = match (self.kind, modifier.to_be_bytes()) {
+            (NodeKind::ChannelAdapter, [0, 0, 0, 0]) => (number, 0),
+            (NodeKind::Switch, [0, 0, input, output]) => (PortNum::new(output), input.into()),
+            _ => return Err(INVALID),
+        };
+        let inputs = self.port(port).ok_or(INVALID)?.sl_to_vl.len();
+        if input < inputs { Ok((self.index(port), input)) } else { Err(INVALID) }
+    }
+
+    /// The port's index and the block that VLArbitrationTable's modifier names (14.2.5.9). An adapter's port may be
+    /// named, or not.
+    fn arbitration_block(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), Status> {
+        let (block, port) = match (self.kind, modifier.to_be_bytes()) {
+            (NodeKind::Switch, [0, block, 0, port]) => (block, PortNum::new(port)),
+            (NodeKind::ChannelAdapter, [0, block, 0, port]) if port == 0 || port == number.get() => (block, number),
+            _ => return Err(INVALID),
+        };
+        // The second halves are beyond what VLArbitrationLowCap and VLArbitrationHighCap say.
+        let block = match block {
+            1 => 0,
+            3 => 1,
+            _ => return Err(INVALID),
+        };
+        self.port(port).ok_or(INVALID)?;
+        Ok((self.index(port), block))
+    }
+}
+
+/// A modifier that means nothing.
+#[inline]
+fn none(modifier: u32) -> Result<(), Status> {
+    if modifier == 0 { Ok(()) } else { Err(INVALID) }
+}
+
+/// The block that LinearForwardingTable's modifier names.
+#[inline]
+fn linear_block(modifier: u32) -> Result<usize, Status> {
+    usize::try_from(modifier).ok().filter(|&block| block < LINEAR_BLOCKS).ok_or(INVALID)
+}
+
+/// The block that MulticastForwardingTable's modifier names: its number, and in the uppermost bits the position.
+fn multicast_block(modifier: u32, positions: usize) -> Result<usize, Status> {
+    let block = usize::try_from(modifier & 0x0fff_ffff).map_err(|_| INVALID)?;
+    let position = usize::try_from(modifier >> 28).map_err(|_| INVALID)?;
+    if block < MULTICAST_BLOCKS && position < positions { Ok(block * positions + position) } else { Err(INVALID) }
+}

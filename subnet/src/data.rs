@@ -1,0 +1,160 @@
+//! Packets that are not for queue pair 0.
+
+use iba::attr::PortState;
+use iba::lrh::{Lrh, NextHeader};
+use iba::packet::{self, Packet};
+use iba::{Lid, PortNum, Qpn, Vl};
+use zerocopy::FromBytes;
+
+use crate::core::{Core, Verdict, words};
+use crate::counters::PortError;
+use crate::directed::NodeKind;
+use crate::outlet::Event;
+use crate::relay::Route;
+use crate::time::Time;
+
+impl Core {
+    /// Deals with a packet from the link at `number` that is on a data lane.
+    pub(crate) fn receive_data(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
+        let index = self.index(number);
+        let port = &mut self.ports[index];
+        match port.info.port_state() {
+            PortState::ACTIVE => {}
+            PortState::ARMED => {
+                // The other end is Active, and so is this one now (7.2.7).
+                port.info.set_port_state(PortState::ACTIVE);
+                port.tell(Event::Active);
+                self.deadline = Time::default();
+            }
+            _ => return self.drop_at(number),
+        }
+        let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else { return Verdict::Done };
+        if !has_stated_length(&lrh, packet.len()) {
+            self.ports[index].counters.count(PortError::Rcv, 1);
+            return Verdict::Done;
+        }
+        match self.kind {
+            NodeKind::Switch => self.relay(now, number, &lrh, packet),
+            NodeKind::ChannelAdapter if lrh.dlid.is_multicast() => Verdict::Deliver(number),
+            NodeKind::ChannelAdapter if self.ports[index].has_lid(lrh.dlid) => self.arrive(now, number, packet),
+            NodeKind::ChannelAdapter => self.drop_at(number),
+        }
+    }
+
+    /// Deals with a packet from a consumer at `number` that is on a data lane.
+    pub(crate) fn send_data(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
+        let index = self.index(number);
+        let Ok((lrh, _)) = Lrh::mut_from_prefix(packet) else { return Verdict::Done };
+        let lrh = *lrh;
+        if self.ports[index].has_lid(lrh.dlid) {
+            return self.arrive(now, number, packet);
+        }
+        match self.kind {
+            NodeKind::Switch => self.relay(now, number, &lrh, packet),
+            NodeKind::ChannelAdapter => self.leave_with_data(number, number, packet),
+        }
+    }
+
+    /// Deals with a packet that ended at port `number`: the performance management agent's, or the consumers'.
+    fn arrive(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
+        match packet::parse(&*packet) {
+            Ok(Packet::Transport(found)) if found.bth.dest_qp == Qpn::GSI => {
+                let _ = now;
+                Verdict::Deliver(number)
+            }
+            Ok(_) => Verdict::Deliver(number),
+            Err(_) => {
+                let index = self.index(number);
+                self.ports[index].counters.count(PortError::Rcv, 1);
+                Verdict::Done
+            }
+        }
+    }
+
+    /// Sends a packet on, as the forwarding tables say.
+    pub(crate) fn relay(&mut self, now: Time, from: PortNum, lrh: &Lrh, packet: &mut [u8]) -> Verdict {
+        match self.route(from, lrh) {
+            Route::Port(port) => self.leave_with_data(from, port, packet),
+            Route::Multicast(_) => Verdict::Multicast,
+            Route::Management => self.arrive(now, PortNum::MANAGEMENT, packet),
+            Route::NoRoute | Route::Loop => self.fail_relay(from),
+        }
+    }
+
+    /// Sends a management packet on that is routed by LIDs, as the forwarding tables say.
+    pub(crate) fn pass_on(&mut self, from: PortNum, lrh: &Lrh) -> Verdict {
+        match self.route(from, lrh) {
+            Route::Port(port) => self.leave(port, lrh.packet_length()),
+            _ => self.fail_relay(from),
+        }
+    }
+
+    fn fail_relay(&mut self, from: PortNum) -> Verdict {
+        let index = self.index(from);
+        self.ports[index].counters.count(PortError::RcvSwitchRelay, 1);
+        Verdict::Done
+    }
+
+    /// Where a switch sends a packet with this header that came in by port `from`. Its cost does not depend on how many
+    /// ports there are.
+    #[inline]
+    pub(crate) fn route(&self, from: PortNum, lrh: &Lrh) -> Route {
+        let Some(relay) = &self.relay else { return Route::NoRoute };
+        let dlid = lrh.dlid;
+        if self.ports[0].has_lid(dlid) {
+            return Route::Management;
+        }
+        if dlid.is_multicast() {
+            let ports = relay.multicast(dlid).without(from);
+            return if ports.is_empty() { Route::NoRoute } else { Route::Multicast(ports) };
+        }
+        match relay.unicast(dlid) {
+            PortNum::DISCARD | PortNum::MANAGEMENT => Route::NoRoute,
+            port if port == from => Route::Loop,
+            port => Route::Port(port),
+        }
+    }
+
+    /// Sends a multicast packet that came in by `from` to the ports of its group, one after the other.
+    pub(crate) fn replicate(&mut self, from: PortNum, packet: &mut [u8], mut carry: impl FnMut(Verdict, &mut [u8])) {
+        let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else { return };
+        let Route::Multicast(ports) = self.route(from, &lrh) else { return };
+        for port in ports {
+            let verdict = match port {
+                PortNum::MANAGEMENT => Verdict::Deliver(port),
+                _ => self.leave_with_data(from, port, packet),
+            };
+            carry(verdict, packet);
+        }
+    }
+
+    /// Sends a packet that came in by `from` on a data lane of port `to`, if that port is Active.
+    #[inline]
+    pub(crate) fn leave_with_data(&mut self, from: PortNum, to: PortNum, packet: &mut [u8]) -> Verdict {
+        let words = words(packet);
+        let input = if self.kind == NodeKind::Switch { usize::from(from.get()) } else { 0 };
+        let Some(port) = self.linked_port(to) else { return Verdict::Done };
+        let Ok((lrh, _)) = Lrh::mut_from_prefix(packet) else { return Verdict::Done };
+        let vl = port.sl_to_vl.get(input).map_or(Vl::MANAGEMENT, |map| map.vl(lrh.sl()));
+        // A lane that is not in use, and a packet longer than the other end takes, end here (7.6.6, 18.2.5.4).
+        let lanes = port.info.operational_vls().lanes().unwrap_or(0);
+        let mtu = port.info.neighbor_mtu().bytes().unwrap_or(0);
+        let fits = u32::from(words) * 4 <= u32::from(mtu) + 124;
+        if port.info.port_state() != PortState::ACTIVE || vl.get() >= lanes || !fits {
+            port.counters.count(PortError::XmitDiscard, 1);
+            return Verdict::Done;
+        }
+        lrh.set_vl(vl);
+        port.counters.sent(words, lrh.dlid.is_multicast());
+        Verdict::Transmit(to)
+    }
+}
+
+/// Whether a packet is as long as its header states; the invariant CRC, which is counted, is not in `bytes`.
+fn has_stated_length(lrh: &Lrh, bytes: usize) -> bool {
+    let icrc = match lrh.next_header() {
+        NextHeader::RawEthertype | NextHeader::RawIpv6 => 0,
+        NextHeader::Bth | NextHeader::Grh => 4,
+    };
+    lrh.link_version() == 0 && usize::from(lrh.packet_length()) * 4 == bytes + icrc && lrh.dlid != Lid::UNASSIGNED
+}

@@ -1,0 +1,181 @@
+//! What all nodes can do, whatever their kind.
+
+use iba::attr::{NodeDescription, NodeInfo, PortInfo, SwitchInfo};
+use iba::packet::SmpPacket;
+use iba::{Guid, PortNum};
+
+use crate::adapter::ChannelAdapter;
+use crate::core::{Chore, Core, Verdict};
+use crate::counters::{Counters, PortError};
+use crate::directed::NodeKind;
+use crate::outlet::{Link, Outlet};
+use crate::switch::Switch;
+use crate::time::Time;
+
+/// A switch or a channel adapter, for who holds either.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// A switch.
+    Switch(Switch),
+    /// A channel adapter.
+    ChannelAdapter(ChannelAdapter),
+}
+
+impl Node {
+    pub(crate) fn core(&self) -> &Core {
+        match self {
+            Self::Switch(node) => node.core(),
+            Self::ChannelAdapter(node) => node.core(),
+        }
+    }
+
+    pub(crate) fn core_mut(&mut self) -> &mut Core {
+        match self {
+            Self::Switch(node) => node.core_mut(),
+            Self::ChannelAdapter(node) => node.core_mut(),
+        }
+    }
+}
+
+/// Gives nodes what all nodes can do; they give it their core.
+macro_rules! nodes {
+    ($($node:ident)*) => { $(
+        impl $node {
+            /// Deals with `packet`, which the link at `port` brought. It is changed in place.
+            #[inline]
+            pub fn receive(&mut self, now: Time, port: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
+                let core = self.core_mut();
+                let verdict = core.receive(now, port, packet);
+                core.carry_out(verdict, port, packet, out);
+                core.do_due(now, out);
+            }
+
+            /// Deals with `packet`, which a consumer at `port` sends: a subnet manager, a client of the general
+            /// services, a queue pair. A switch's consumers are at its management port, 0. A directed route begins with
+            /// hop pointer 0; a wrong source LID is put right. What is for this port itself is answered or delivered
+            /// without leaving. The packet is changed in place.
+            pub fn send(&mut self, now: Time, port: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
+                let core = self.core_mut();
+                let verdict = core.send(now, port, packet);
+                core.carry_out(verdict, port, packet, out);
+                core.do_due(now, out);
+            }
+
+            /// The link at `port` came up. Nothing happens where it was up, or is switched off.
+            pub fn link_up(&mut self, now: Time, port: PortNum, link: Link, out: &mut impl Outlet) {
+                self.core_mut().link_up(now, port, link);
+                self.core_mut().do_due(now, out);
+            }
+
+            /// The link at `port` went down.
+            pub fn link_down(&mut self, now: Time, port: PortNum, out: &mut impl Outlet) {
+                self.core_mut().link_down(now, port);
+                self.core_mut().do_due(now, out);
+            }
+
+            /// A subnet manager begins (`true`) or ends at `port`, where consumers are.
+            pub fn set_is_sm(&mut self, now: Time, port: PortNum, is_sm: bool, out: &mut impl Outlet) {
+                self.core_mut().set_is_sm(now, port, is_sm);
+                self.core_mut().do_due(now, out);
+            }
+
+            /// Gives the node another name.
+            pub fn set_description(&mut self, now: Time, description: NodeDescription, out: &mut impl Outlet) {
+                self.core_mut().set_description(now, description);
+                self.core_mut().do_due(now, out);
+            }
+
+            /// Does what is due, and says when to come again if nothing else calls before; `None` means never.
+            pub fn poll(&mut self, now: Time, out: &mut impl Outlet) -> Option<Time> {
+                self.core_mut().do_due(now, out);
+                Some(self.core().deadline).filter(|&deadline| deadline != Time::NEVER)
+            }
+
+            /// Counts errors that the link at `port` told of.
+            pub fn count(&mut self, port: PortNum, error: PortError, times: u32) {
+                self.core_mut().count(port, error, times);
+            }
+
+            /// Which kind it is.
+            #[must_use]
+            pub fn kind(&self) -> NodeKind {
+                self.core().kind
+            }
+
+            /// NodeInfo; PortGUID and LocalPortNum are those of the port that is asked.
+            #[must_use]
+            pub fn node_info(&self) -> &NodeInfo {
+                &self.core().node_info
+            }
+
+            /// The name.
+            #[must_use]
+            pub fn description(&self) -> &NodeDescription {
+                &self.core().description
+            }
+
+            /// SwitchInfo, of a switch.
+            #[must_use]
+            pub fn switch_info(&self) -> Option<&SwitchInfo> {
+                self.core().relay.as_ref().map(|relay| &relay.info)
+            }
+
+            /// PortInfo of `port`, if there is such a port.
+            #[must_use]
+            pub fn port_info(&self, port: PortNum) -> Option<&PortInfo> {
+                self.core().port(port).map(|port| &port.info)
+            }
+
+            /// The GUID of `port`, if there is such a port; a switch's ports have none but for the management port.
+            #[must_use]
+            pub fn port_guid(&self, port: PortNum) -> Option<Guid> {
+                self.core().port(port).map(crate::port::Port::guid)
+            }
+
+            /// The counters of `port`, if there is such a port.
+            #[must_use]
+            pub fn counters(&self, port: PortNum) -> Option<&Counters> {
+                self.core().port(port).map(|port| &port.counters)
+            }
+        }
+    )* };
+}
+
+nodes! { Switch ChannelAdapter Node }
+
+impl Core {
+    /// Does the chores that are due.
+    #[inline]
+    fn do_due(&mut self, now: Time, out: &mut impl Outlet) {
+        if now >= self.deadline {
+            self.do_chores(now, out);
+        }
+    }
+
+    #[cold]
+    fn do_chores(&mut self, now: Time, out: &mut impl Outlet) {
+        let mut packet = [0; size_of::<SmpPacket>()];
+        while let Some(chore) = self.chore(now, &mut packet) {
+            match chore {
+                Chore::Link(port, request) => out.link(port, request),
+                Chore::Event(port, event) => out.event(port, event),
+                Chore::Trap(verdict) => self.carry_out(verdict, PortNum::MANAGEMENT, &mut packet, out),
+            }
+        }
+    }
+
+    /// Lets a packet out that came in by port `from`.
+    #[inline]
+    fn carry_out(&mut self, verdict: Verdict, from: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
+        match verdict {
+            Verdict::Done => {}
+            Verdict::Transmit(port) => out.transmit(port, packet),
+            Verdict::Deliver(port) => out.deliver(port, packet),
+            Verdict::Multicast => self.replicate(from, packet, |verdict, packet| match verdict {
+                Verdict::Transmit(port) => out.transmit(port, packet),
+                Verdict::Deliver(port) => out.deliver(port, packet),
+                Verdict::Done | Verdict::Multicast => {}
+            }),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A port: its attributes in wire form, its tables, and its state machine (7.2.7).
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use iba::attr::{GuidInfo, LinkWidth, PKeyTable, PortInfo, PortPhysicalState, PortState, SlToVlMapping, VlArbitration};
+use iba::{GidPrefix, Guid, Lid, PKey, PortNum};
+
+use crate::config::{NodeConfig, blocks};
+use crate::counters::Counters;
+use crate::outlet::{Event, Link};
+use crate::time::Time;
+use crate::trap::TrapQueue;
+
+/// One port of a node.
+///
+/// Attributes are kept as they are on the wire, so that answering a Get is one copy.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Port {
+    pub(crate) info: PortInfo,
+    /// When the M_Key's protection ends, while its lease runs out (14.2.4.2).
+    pub(crate) lease: Time,
+    pub(crate) counters: Counters,
+    pub(crate) p_keys: Box<[PKeyTable]>,
+    /// Lanes of packets that leave here, for each port that they may have entered by; an adapter has one entry.
+    pub(crate) sl_to_vl: Box<[SlToVlMapping]>,
+    /// Low priority's table, then high priority's.
+    pub(crate) vl_arbitration: [VlArbitration; 2],
+    /// What only a port has that packets end at.
+    pub(crate) end: Option<Box<EndPort>>,
+}
+
+/// What a port has that packets end at: an adapter's, or a switch's management port.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EndPort {
+    pub(crate) guids: GuidInfo,
+    pub(crate) traps: TrapQueue,
+    events: u8,
+}
+
+/// What kind of port a port is, which decides what its PortInfo means (14.2.5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortRole {
+    /// An adapter's.
+    Adapter,
+    /// A switch's management port.
+    Management,
+    /// A switch's others.
+    External,
+}
+
+/// Entries that each VL arbitration table has: one for each data lane there can be, and one to spare.
+const ARBITRATION_CAP: u8 = 16;
+
+impl Port {
+    /// A port of a node, Down. Packets that leave by it come in by one of `inputs` ports.
+    pub(crate) fn new(config: &NodeConfig, role: PortRole, number: PortNum, guid: Guid, inputs: usize) -> Self {
+        let mut p_keys = vec![PKeyTable::default(); blocks(config.partitions).into()].into_boxed_slice();
+        p_keys[0].p_keys[0] = PKey::DEFAULT; // what a port starts with (10.9.1.2)
+        let end = EndPort { guids: GuidInfo::default(), traps: TrapQueue::default(), events: 0 };
+        let mut port = Self {
+            info: first_port_info(config, role, number),
+            lease: Time::NEVER,
+            counters: Counters::default(),
+            p_keys,
+            // Lane 0 for every service level until a manager says otherwise: it is on every link.
+            sl_to_vl: vec![SlToVlMapping::default(); inputs].into_boxed_slice(),
+            vl_arbitration: Default::default(),
+            end: (role != PortRole::External).then(|| Box::new(end)),
+        };
+        if let Some(end) = &mut port.end {
+            end.guids.guids[0] = guid;
+        }
+        port
+    }
+
+    /// The port's own GUID; 0 where packets do not end at it.
+    pub(crate) fn guid(&self) -> Guid {
+        self.end.as_ref().map_or(Guid::default(), |end| end.guids.guids[0])
+    }
+
+    /// Whether `lid` is one of the port's 2^LMC LIDs (7.11).
+    #[inline]
+    pub(crate) fn has_lid(&self, lid: Lid) -> bool {
+        let base = self.info.lid.get();
+        (lid.get() ^ base) >> self.info.lmc() == 0 && base != 0
+    }
+
+    /// Whether the port takes management packets, and others.
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        self.info.port_state() != PortState::DOWN
+    }
+
+    /// Whether a packet's P_Key is one that the port's table admits (10.9.3).
+    #[allow(dead_code)]
+    pub(crate) fn admits(&self, p_key: PKey) -> bool {
+        self.p_keys.iter().flat_map(|block| &block.p_keys).any(|own| own.matches(p_key))
+    }
+
+    /// The physical link came up: to Init, whatever the port was before. False if the port is switched off or was up.
+    pub(crate) fn link_up(&mut self, link: Link) -> bool {
+        if self.is_up() || self.info.physical_state() == PortPhysicalState::DISABLED {
+            return false;
+        }
+        self.info.link_width_active = link.width;
+        self.info.set_link_speed_active(link.speed.active());
+        self.info.set_link_speed_ext_active(link.speed.active_ext());
+        self.info.set_physical_state(PortPhysicalState::LINK_UP);
+        self.info.set_port_state(PortState::INIT);
+        true
+    }
+
+    /// The physical link went down, and the port with it; `physical` is what its physical layer does now. False if it
+    /// was down.
+    pub(crate) fn link_down(&mut self, physical: PortPhysicalState) -> bool {
+        let was_up = self.is_up();
+        if self.info.port_state() == PortState::ACTIVE {
+            self.tell(Event::Inactive);
+        }
+        self.info.set_port_state(PortState::DOWN);
+        self.info.set_physical_state(physical);
+        if let Some(end) = &mut self.end {
+            end.traps.clear(); // whoever brings the port up again reads it anew
+        }
+        was_up
+    }
+
+    /// Notes an event for the port's consumers.
+    pub(crate) fn tell(&mut self, event: Event) {
+        if let Some(end) = &mut self.end {
+            end.events |= 1 << event as u8;
+        }
+    }
+
+    /// The next event that the port's consumers have not been told.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        let end = self.end.as_mut()?;
+        let event = Event::ALL.into_iter().find(|&event| end.events & 1 << event as u8 != 0)?;
+        end.events &= !(1 << event as u8);
+        Some(event)
+    }
+
+    /// Whether traps may leave: only from an Active port (o14-3.2.1), from a LID to a manager.
+    pub(crate) fn may_trap(&self) -> bool {
+        self.info.port_state() == PortState::ACTIVE
+            && self.info.lid.is_unicast()
+            && self.info.master_sm_lid.is_unicast()
+    }
+}
+
+/// PortInfo of a port that nobody has set yet.
+fn first_port_info(config: &NodeConfig, role: PortRole, number: PortNum) -> PortInfo {
+    let mut info = PortInfo::default();
+    info.local_port = number;
+    info.link_width_enabled = LinkWidth::X1 | LinkWidth::X4;
+    info.link_width_supported = LinkWidth::X1 | LinkWidth::X4;
+    info.link_width_active = LinkWidth::X4;
+    info.vl_arbitration_high_cap = ARBITRATION_CAP;
+    info.vl_arbitration_low_cap = ARBITRATION_CAP;
+    info.set_link_speed_supported(config.speed.supported());
+    info.set_link_speed_enabled(config.speed.supported());
+    info.set_link_speed_active(config.speed.active());
+    info.set_link_speed_ext_supported(config.speed.supported_ext());
+    info.set_link_speed_ext_enabled(config.speed.supported_ext());
+    info.set_link_speed_ext_active(config.speed.active_ext());
+    info.set_port_state(PortState::DOWN);
+    info.set_physical_state(PortPhysicalState::POLLING);
+    info.set_link_down_default_state(PortPhysicalState::POLLING);
+    info.set_mtu_cap(config.mtu_cap);
+    info.set_vl_cap(config.vl_cap);
+    // Like most hardware, begin with what both ends of a link of like ports come to: where OpenSM finds anything else,
+    // it takes the link down once more.
+    info.set_neighbor_mtu(config.mtu_cap);
+    info.set_operational_vls(config.vl_cap);
+    if role != PortRole::External {
+        info.gid_prefix = GidPrefix::DEFAULT;
+        info.guid_cap = 8;
+        info.set_capability_mask(capabilities(config));
+        info.set_response_time_value(RESPONSE_TIME);
+    }
+    if role == PortRole::Management {
+        // The management port has no link of its own, and is always there (18.2.4.1).
+        info.set_port_state(PortState::ACTIVE);
+        info.set_physical_state(PortPhysicalState::LINK_UP);
+        info.set_operational_vls(config.vl_cap);
+    }
+    info
+}
+
+/// RespTimeValue: 4.096 us x 2^16 = 268 ms, long enough for a hypervisor that was not scheduled for a while.
+const RESPONSE_TIME: u8 = 16;
+
+fn capabilities(config: &NodeConfig) -> iba::attr::CapabilityMask {
+    use iba::attr::CapabilityMask as Can;
+    let mut can = Can::TRAP
+        | Can::SL_MAPPING
+        | Can::SYSTEM_IMAGE_GUID
+        | Can::CAPABILITY_MASK_NOTICE
+        | Can::CLIENT_REREGISTRATION
+        | Can::OTHER_LOCAL_CHANGES_NOTICE;
+    can.set(Can::EXTENDED_SPEEDS, !config.speed.supported_ext().is_empty());
+    can
+}

@@ -1,0 +1,263 @@
+//! The subnet management agent (SMA) (14.2).
+
+use iba::attr::CapabilityMask;
+use iba::lrh::Lrh;
+use iba::mad::{Class, MadHeader, Method, Status};
+use iba::notice::{BadMKey, Notice, TrapNumber};
+use iba::packet::SmpPacket;
+use iba::smp::Smp;
+use iba::{Lid, PortNum, TransactionId};
+use zerocopy::IntoBytes;
+
+use crate::core::{Core, Verdict};
+use crate::directed::{self, NodeKind, Origin, Step};
+use crate::dispatch::{Action, SubnetAttribute, classify};
+use crate::time::Time;
+use core::time::Duration;
+
+/// What the agent made of a datagram.
+enum Outcome {
+    /// It is the answer now, but for its way back.
+    Answer,
+    /// It is for the consumers at the port.
+    Deliver,
+    /// It is to be forgotten.
+    Drop,
+}
+
+impl Core {
+    /// Deals with a management packet for this node, or by directed route for who comes after it.
+    #[inline]
+    pub(crate) fn manage(&mut self, now: Time, origin: Origin, packet: &mut SmpPacket) -> Verdict {
+        if packet.smp.header.base_version != MadHeader::BASE_VERSION {
+            return self.drop_at(origin.port());
+        }
+        let directed = match packet.smp.header.class {
+            Class::SUBN_DIRECTED_ROUTE => true,
+            Class::SUBN_LID_ROUTED => false,
+            _ => return self.drop_at(origin.port()),
+        };
+        let mut origin = origin;
+        let first = match origin {
+            _ if directed => directed::step(&mut packet.smp, self.kind, origin),
+            Origin::Consumer(_) => Step::AsAddressed,
+            Origin::Link(_) | Origin::Lid(_) => Step::Here,
+        };
+        if let Some(verdict) = self.travel(first, &mut origin, directed, packet) {
+            return verdict;
+        }
+        let end = self.end_of(origin.port());
+        match self.act(now, origin, directed, packet) {
+            Outcome::Drop => Verdict::Done,
+            Outcome::Deliver => Verdict::Deliver(end),
+            Outcome::Answer => {
+                self.turn_lids(end, &mut packet.header.lrh);
+                let first =
+                    if directed { directed::turn(&mut packet.smp, self.kind, origin) } else { Step::AsAddressed };
+                self.travel(first, &mut origin, directed, packet).unwrap_or(Verdict::Deliver(end))
+            }
+        }
+    }
+
+    /// Sends a packet as far as this node can; `None` if it ends here.
+    ///
+    /// Where a part by LIDs ends at this very node, the next part of a directed route begins. There are three parts, so
+    /// that this comes to an end.
+    #[inline]
+    fn travel(
+        &mut self,
+        mut step: Step,
+        origin: &mut Origin,
+        directed: bool,
+        packet: &mut SmpPacket,
+    ) -> Option<Verdict> {
+        while step != Step::Here {
+            if let Some(verdict) = self.depart(step, *origin, packet) {
+                return Some(verdict);
+            }
+            if !directed {
+                break;
+            }
+            *origin = Origin::Lid(origin.port());
+            step = directed::step(&mut packet.smp, self.kind, *origin);
+        }
+        None
+    }
+
+    /// Sends a packet a step further; `None` if the step leads to this node.
+    #[inline]
+    fn depart(&mut self, step: Step, origin: Origin, packet: &mut SmpPacket) -> Option<Verdict> {
+        let lrh = &mut packet.header.lrh;
+        let words = lrh.packet_length();
+        let end = self.end_of(origin.port());
+        match step {
+            Step::Here => return None,
+            Step::Discard => return Some(self.drop_at(origin.port())),
+            Step::Leave(port) => {
+                (lrh.dlid, lrh.slid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
+                return Some(self.leave(port, words));
+            }
+            Step::Route(lid) => (lrh.dlid, lrh.slid) = (lid, self.ports[self.index(end)].info.lid),
+            Step::AsAddressed => {}
+        }
+        let lrh = packet.header.lrh;
+        if self.ports[self.index(end)].has_lid(lrh.dlid) {
+            return None;
+        }
+        Some(match (origin, self.kind) {
+            (Origin::Consumer(_), NodeKind::Switch) if lrh.dlid == Lid::PERMISSIVE => return None,
+            (Origin::Consumer(port), NodeKind::Switch) => self.pass_on(port, &lrh),
+            (Origin::Link(port) | Origin::Lid(port), NodeKind::Switch) if lrh.dlid == Lid::PERMISSIVE => {
+                self.leave(port, words)
+            }
+            // An answer may leave by the port that its request came in by: only what is relayed must not.
+            (Origin::Link(_) | Origin::Lid(_), NodeKind::Switch) => self.pass_on(PortNum::MANAGEMENT, &lrh),
+            (_, NodeKind::ChannelAdapter) => self.leave(origin.port(), words),
+        })
+    }
+
+    /// Addresses an answer of the port `end` to who asked.
+    fn turn_lids(&self, end: PortNum, lrh: &mut Lrh) {
+        let own = if lrh.dlid == Lid::PERMISSIVE { self.ports[self.index(end)].info.lid } else { lrh.dlid };
+        (lrh.dlid, lrh.slid) = (lrh.slid, own);
+    }
+
+    /// Answers a datagram, or says whose it is.
+    #[inline]
+    fn act(&mut self, now: Time, origin: Origin, directed: bool, packet: &mut SmpPacket) -> Outcome {
+        let number = origin.port();
+        let from = packet.header.lrh.slid;
+        let smp = &mut packet.smp;
+        let MadHeader { class, method, attribute_id, .. } = smp.header;
+        let end = self.index(self.end_of(number));
+        if directed && smp.is_returning() != method.is_response() {
+            self.drop_at(number);
+            return Outcome::Drop;
+        }
+        let action = classify(self.kind, class, method, attribute_id);
+        let is_sm = self.ports[end].info.capability_mask().contains(CapabilityMask::SM);
+        match action {
+            Action::Deliver => return Outcome::Deliver,
+            Action::TellManager if is_sm => return Outcome::Deliver,
+            Action::TellManager | Action::Discard => {
+                self.drop_at(number);
+                return Outcome::Drop;
+            }
+            _ => {}
+        }
+        let status = if smp.header.class_version != Smp::CLASS_VERSION {
+            if action == Action::Repress {
+                return Outcome::Drop;
+            }
+            Status::BAD_VERSION
+        } else {
+            if matches!(method, Method::GET | Method::SET | Method::TRAP_REPRESS)
+                && !(self.m_key_passes(now, from, self.end_of(number), smp)
+                    && self.other_m_key_passes(now, from, number, action, smp))
+            {
+                return Outcome::Drop;
+            }
+            match action {
+                Action::Get(attribute) => self.get(number, attribute, smp),
+                Action::Set(attribute) => self.set(now, number, attribute, smp),
+                Action::AskManager if is_sm => return Outcome::Deliver,
+                Action::Repress => {
+                    if let Some(end) = &mut self.ports[end].end {
+                        end.traps.repress(smp.header.transaction_id);
+                    }
+                    return Outcome::Drop;
+                }
+                Action::Refuse(status) => Err(status),
+                _ => Err(Status::BAD_METHOD_ATTRIBUTE),
+            }
+            .map_or_else(|status| status, |()| Status::OK)
+        };
+        smp.header.method = Method::GET_RESP;
+        smp.header.status = status;
+        Outcome::Answer
+    }
+
+    /// Whether a request shows the key of port `end`, or needs none (14.2.4). If it does neither, that is a violation:
+    /// it is counted and told of, and gets no answer.
+    #[inline]
+    pub(crate) fn m_key_passes(&mut self, now: Time, from: Lid, end: PortNum, smp: &Smp) -> bool {
+        let index = self.index(end);
+        let port = &mut self.ports[index];
+        let own = port.info.m_key;
+        if own.get() == 0 || own == smp.m_key {
+            port.lease = Time::NEVER;
+            return true;
+        }
+        if smp.header.method == Method::GET && port.info.m_key_protect_bits() < 2 {
+            return true;
+        }
+        self.violated(now, from, end, smp);
+        false
+    }
+
+    /// Each port of an adapter has a key of its own: reading another one's PortInfo takes both keys.
+    #[inline]
+    fn other_m_key_passes(&mut self, now: Time, from: Lid, number: PortNum, action: Action, smp: &Smp) -> bool {
+        if self.kind == NodeKind::Switch || action != Action::Get(SubnetAttribute::PortInfo) {
+            return true;
+        }
+        match self.port_of_modifier(number, smp.header.attribute_modifier.get()) {
+            Ok(asked) if asked != number => self.m_key_passes(now, from, asked, smp),
+            _ => true,
+        }
+    }
+
+    #[cold]
+    fn violated(&mut self, now: Time, from: Lid, end: PortNum, smp: &Smp) {
+        let index = self.index(end);
+        let port = &mut self.ports[index];
+        port.counters.drop_one();
+        port.info.m_key_violations = port.info.m_key_violations.get().saturating_add(1).into();
+        let period = port.info.m_key_lease_period.get();
+        if period != 0 && port.lease == Time::NEVER {
+            port.lease = now.after(Duration::from_secs(period.into()));
+            self.deadline = Time::default();
+        }
+        let mut details = BadMKey::default();
+        details.lid = from;
+        details.method = smp.header.method;
+        details.attribute_id = smp.header.attribute_id;
+        details.attribute_modifier = smp.header.attribute_modifier;
+        details.m_key = smp.m_key;
+        if smp.header.class == Class::SUBN_DIRECTED_ROUTE {
+            let hops = smp.hop_count();
+            let room = details.return_path.len();
+            details.set_directed_route(true);
+            details.dr_slid = smp.dr_slid;
+            details.set_path_truncated(usize::from(hops) > room);
+            details.set_hop_count(hops);
+            let taken = usize::from(hops).min(room);
+            details.return_path[..taken].copy_from_slice(&smp.return_path[1..=taken]);
+        }
+        self.raise(now, end, TrapNumber::BAD_M_KEY, &details);
+    }
+
+    /// Writes a trap of port `number` as a packet, and says where it goes.
+    #[cold]
+    pub(crate) fn write_trap(
+        &mut self,
+        number: PortNum,
+        transaction: TransactionId,
+        notice: Notice,
+        packet: &mut [u8; size_of::<SmpPacket>()],
+    ) -> Verdict {
+        let info = &self.ports[self.index(number)].info;
+        let mut smp = Smp::default();
+        smp.header.base_version = MadHeader::BASE_VERSION;
+        smp.header.class = Class::SUBN_LID_ROUTED;
+        smp.header.class_version = Smp::CLASS_VERSION;
+        smp.header.method = Method::TRAP;
+        smp.header.transaction_id = transaction;
+        smp.header.attribute_id = iba::mad::AttributeId::NOTICE;
+        smp.set_attribute(&notice);
+        let mut trap = SmpPacket::new(info.lid, info.master_sm_lid, info.master_sm_sl(), smp);
+        let verdict = self.depart(Step::AsAddressed, Origin::Consumer(number), &mut trap);
+        packet.copy_from_slice(trap.as_bytes());
+        verdict.unwrap_or(Verdict::Deliver(number))
+    }
+}

@@ -1,0 +1,80 @@
+//! A switch.
+
+use alloc::boxed::Box;
+
+use iba::attr::NodeType;
+use iba::lrh::Lrh;
+use iba::{Guid, PortNum};
+
+use crate::config::{ConfigError, NodeConfig};
+use crate::core::Core;
+use crate::directed::NodeKind;
+use crate::port::{Port, PortRole};
+use crate::relay::{Relay, Route};
+use crate::time::Time;
+
+/// What a switch is made of.
+#[derive(Clone, Debug)]
+pub struct SwitchConfig {
+    /// What it has in common with other nodes. Its GUID is its management port's, too.
+    pub node: NodeConfig,
+    /// How many ports it has, 1 to 254; the management port is not counted.
+    pub ports: u8,
+    /// Entries in the P_Key table of each port, against which packets that pass can be checked. 0 means that they cannot:
+    /// then a manager has no tables of ports to keep.
+    pub enforced_partitions: u16,
+}
+
+/// A switch: relay, subnet management agent and performance management agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Switch {
+    pub(crate) core: Core,
+}
+
+impl Switch {
+    /// A switch with all its links down.
+    ///
+    /// # Errors
+    /// A GUID of 0, or a number of ports that no switch has.
+    pub fn new(config: &SwitchConfig) -> Result<Self, ConfigError> {
+        if config.node.node_guid == Guid::default() {
+            return Err(ConfigError::ZeroGuid);
+        }
+        if !(1..=254).contains(&config.ports) {
+            return Err(ConfigError::Ports(config.ports.into()));
+        }
+        let inputs = usize::from(config.ports) + 1;
+        let external = NodeConfig { partitions: config.enforced_partitions, ..config.node.clone() };
+        let port = |number: u8| {
+            let (config, role) =
+                if number == 0 { (&config.node, PortRole::Management) } else { (&external, PortRole::External) };
+            Port::new(config, role, PortNum::new(number), config.node_guid, inputs)
+        };
+        Ok(Self {
+            core: Core {
+                kind: NodeKind::Switch,
+                node_info: config.node.node_info(NodeType::SWITCH, config.ports),
+                description: config.node.description,
+                ports: (0..=config.ports).map(port).collect::<Box<[_]>>(),
+                relay: Some(Box::new(Relay::new(config.ports, config.enforced_partitions))),
+                deadline: Time::NEVER,
+                link_request: None,
+            },
+        })
+    }
+
+    /// Where a packet with this header goes that came in by `port`. Its cost does not depend on the number of ports.
+    #[inline]
+    #[must_use]
+    pub fn route(&self, port: PortNum, lrh: &Lrh) -> Route {
+        self.core.route(port, lrh)
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(crate) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
