@@ -10,8 +10,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
 
 /// A command that runs `program` on a leash. It is a process group of its own, so that Ctrl-C at the terminal
@@ -76,6 +78,15 @@ impl Child {
     /// Sends `signal` to the child; one that has ended already is left in peace.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.process, signal);
+    }
+
+    /// Asks the child to end, and kills it if it has not after `patience`.
+    pub(crate) fn end(self, patience: Duration) {
+        self.signal(Signal::TERM);
+        // The descriptor is readable once the process has ended; if waiting fails, the drop kills it.
+        if let Ok(patience) = Timespec::try_from(patience) {
+            let _ = poll(&mut [PollFd::new(&self.process, PollFlags::IN)], Some(&patience));
+        }
     }
 }
 

@@ -2,4 +2,6 @@
 
 pub(crate) mod folder;
 pub(crate) mod leash;
+pub(crate) mod opensm;
+pub(crate) mod qemu;
 pub(crate) mod workspace;

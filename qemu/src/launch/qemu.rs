@@ -1,0 +1,58 @@
+//! QEMU: one for each hypervisor.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::leash;
+
+/// A hypervisor's machine.
+pub(crate) struct Machine<'a> {
+    /// The kernel, an ELF with a PVH entry.
+    pub(crate) kernel: &'a Path,
+    pub(crate) cpus: u8,
+    /// As QEMU takes it, such as `256M`.
+    pub(crate) memory: &'a str,
+    /// The packed partition table, a file.
+    pub(crate) table: &'a Path,
+    /// Words that steer the kernel.
+    pub(crate) command_line: &'a str,
+    /// Where the HCA's shared memory is served.
+    pub(crate) hca: &'a Path,
+    /// Where the kernel's control line is to be served.
+    pub(crate) control: &'a Path,
+    /// What the kernel's console says, a file.
+    pub(crate) console: &'a Path,
+    /// What QEMU itself says, a file.
+    pub(crate) log: &'a Path,
+}
+
+impl Machine<'_> {
+    /// The command that runs the machine.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(crate) fn command(&self) -> Result<Command> {
+        let log = std::fs::File::create(self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
+        let mut command = leash::command("qemu-system-x86_64")?;
+        command
+            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+            .args(["-machine", "q35", "-accel", "tcg", "-cpu", "max"])
+            .args(["-smp", &self.cpus.to_string(), "-m", self.memory])
+            .arg("-kernel")
+            .arg(self.kernel)
+            .args(["-serial", &format!("file:{}", self.console.display())])
+            .args(["-chardev", &format!("socket,id=control,server=on,wait=off,path={}", self.control.display())])
+            .args(["-serial", "chardev:control"])
+            .args(["-chardev", &format!("socket,id=hca,path={}", self.hca.display())])
+            .args(["-device", &format!("ivshmem-doorbell,chardev=hca,vectors={}", hca_contract::VECTORS)])
+            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
+            .args(["-fw_cfg", &format!("name=opt/org.portico/table,file={}", self.table.display())])
+            .args(["-fw_cfg", &format!("name=opt/org.portico/cmdline,string={}", self.command_line.replace(',', ",,"))])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(command)
+    }
+}

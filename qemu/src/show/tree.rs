@@ -1,0 +1,133 @@
+//! A subnet drawn as a tree, one line for each port that has a link.
+
+use std::fmt;
+use std::iter;
+
+use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, PortInfo};
+
+use super::subnet::{Node, Port, Subnet};
+
+/// A drawing of a subnet, from its first switch down.
+pub(crate) struct Tree<'a>(pub(crate) &'a Subnet);
+
+/// A line of the drawing.
+struct Line {
+    /// Branches, port and node.
+    left: String,
+    /// GUID, LID, state, width and speed.
+    right: String,
+}
+
+/// A drawing under way.
+struct Drawing<'a> {
+    subnet: &'a Subnet,
+    /// The nodes that are drawn where they belong, each once.
+    drawn: Vec<bool>,
+    lines: Vec<Line>,
+}
+
+impl fmt::Display for Tree<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subnet = self.0;
+        let mut drawing = Drawing { subnet, drawn: vec![false; subnet.nodes.len()], lines: Vec::new() };
+        let first = subnet.nodes.iter().position(Node::is_switch).unwrap_or(0);
+        for root in iter::once(first).chain(0..subnet.nodes.len()) {
+            if drawing.drawn.get(root) == Some(&false) {
+                drawing.root(root);
+            }
+        }
+        let width = drawing.lines.iter().map(|line| line.left.chars().count()).max().unwrap_or(0);
+        for Line { left, right } in &drawing.lines {
+            writeln!(f, "{}", format!("{left:<width$}  {right}").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drawing<'_> {
+    fn root(&mut self, root: usize) {
+        self.drawn[root] = true;
+        let node = &self.subnet.nodes[root];
+        self.lines.push(Line { left: name(node), right: identity(node, node.ports.first()) });
+        self.branches(root, None, "");
+    }
+
+    /// Draws what hangs on the ports of a node that is itself drawn, all but the one that leads back.
+    fn branches(&mut self, at: usize, back: Option<&Port>, indent: &str) {
+        let node = &self.subnet.nodes[at];
+        // A node is claimed by the first line that leads to it, so that no loop is drawn as an endless branch.
+        let below: Vec<_> = node
+            .ports
+            .iter()
+            .filter(|port| port.is_linked() && back.is_none_or(|back| back.number != port.number))
+            .map(|port| (port, port.peer.filter(|&(peer, _)| !std::mem::replace(&mut self.drawn[peer], true))))
+            .collect();
+        let down = node.ports.iter().skip(usize::from(node.is_switch())).filter(|port| !port.is_linked()).count();
+        let lines = below.len() + usize::from(down > 0);
+        for (index, (port, child)) in below.into_iter().enumerate() {
+            let last = index + 1 == lines;
+            let branch = if last { "└─" } else { "├─" };
+            let left = format!("{indent}{branch} {:>3} ", port.number.get());
+            let right = link(&port.info);
+            match (child, port.peer) {
+                (Some((peer, entry)), _) => {
+                    let child = &self.subnet.nodes[peer];
+                    let entry = child.ports.iter().find(|port| port.number == entry);
+                    let addressed = if child.is_switch() { child.ports.first() } else { entry };
+                    let right = format!("{}  {right}", identity(child, addressed));
+                    self.lines.push(Line { left: left + &name(child), right });
+                    if child.is_switch() {
+                        self.branches(peer, entry, &format!("{indent}{}", if last { "   " } else { "│  " }));
+                    }
+                }
+                (None, Some((peer, entry))) => {
+                    let text = format!("→ {}, port {}", name(&self.subnet.nodes[peer]), entry.get());
+                    self.lines.push(Line { left: left + &text, right });
+                }
+                (None, None) => self.lines.push(Line { left: left + "(nobody answers)", right }),
+            }
+        }
+        if down > 0 {
+            let ports = if down == 1 { "port" } else { "ports" };
+            self.lines.push(Line { left: format!("{indent}└─ {down} {ports} without a link"), right: String::new() });
+        }
+    }
+}
+
+/// What a node calls itself. It comes from the wire, so nothing of it may steer the terminal.
+fn name(node: &Node) -> String {
+    node.description.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn identity(node: &Node, port: Option<&Port>) -> String {
+    let guid = port.and_then(|port| port.guid).unwrap_or(node.info.node_guid);
+    let lid = port.map_or(0, |port| port.info.lid.get());
+    format!("{guid}  LID {lid:>5}")
+}
+
+fn link(port: &PortInfo) -> String {
+    format!("{:<6}  {} {}", port.port_state().to_string(), width(port.link_width_active), speed(port))
+}
+
+fn width(width: LinkWidth) -> String {
+    match width {
+        LinkWidth::X1 => "1X".into(),
+        LinkWidth::X2 => "2X".into(),
+        LinkWidth::X4 => "4X".into(),
+        LinkWidth::X8 => "8X".into(),
+        LinkWidth::X12 => "12X".into(),
+        other => format!("width {:#x}", other.bits()),
+    }
+}
+
+fn speed(port: &PortInfo) -> String {
+    match (port.link_speed_ext_active(), port.link_speed_active()) {
+        (LinkSpeedExt::FDR, _) => "14.0625 Gb/s".into(),
+        (LinkSpeedExt::EDR, _) => "25.78125 Gb/s".into(),
+        (LinkSpeedExt::HDR, _) => "53.125 Gb/s".into(),
+        (_, LinkSpeed::SDR) => "2.5 Gb/s".into(),
+        (_, LinkSpeed::DDR) => "5.0 Gb/s".into(),
+        (_, LinkSpeed::QDR) => "10.0 Gb/s".into(),
+        (_, other) => format!("speed {:#x}", other.bits()),
+    }
+}
