@@ -8,6 +8,8 @@ extern crate alloc;
 mod harness;
 #[cfg(target_os = "none")]
 mod memory;
+#[cfg(target_os = "none")]
+mod processors;
 
 #[cfg(target_os = "none")]
 portico_kernel::entry!(run);

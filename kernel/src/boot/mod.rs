@@ -49,7 +49,7 @@ extern "C" fn start(start_info: u32) -> ! {
     let start_info = StartInfo::at(start_info);
     let mut fw_cfg = FwCfg::open();
     memory::init(memory_map(start_info.as_ref(), fw_cfg.as_mut()));
-    cpu::start();
+    cpu::start(fw_cfg.as_mut().map_or(1, |fw_cfg| usize::from(fw_cfg.processors())));
     let command_line = command_line(start_info.as_ref(), fw_cfg.as_mut());
     portico_main(Boot { command_line, fw_cfg })
 }

@@ -6,4 +6,4 @@ mod tsc;
 
 pub use scale::Scale;
 #[cfg(target_os = "none")]
-pub use tsc::{calibrate, now};
+pub use tsc::{calibrate, now, ticks};

@@ -28,12 +28,14 @@ static BOOT: AtomicU64 = AtomicU64::new(0);
 #[must_use]
 pub fn now() -> u64 {
     // A processor whose TSC lags by a few ticks just after boot must not see the clock wrapped.
-    let ticks = tsc().saturating_sub(BOOT.load(Ordering::Relaxed));
+    let ticks = ticks().saturating_sub(BOOT.load(Ordering::Relaxed));
     Scale::from_bits(NS_PER_TICK.load(Ordering::Relaxed)).convert(ticks)
 }
 
+/// The time-stamp counter itself. Under QEMU's `-icount shift=0` it counts instructions.
 #[inline]
-fn tsc() -> u64 {
+#[must_use]
+pub fn ticks() -> u64 {
     // SAFETY: every processor with long mode has RDTSC.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
@@ -53,11 +55,11 @@ struct Sample {
 fn sample() -> Sample {
     let mut best = None;
     for _ in 0..8 {
-        let before = tsc();
+        let before = ticks();
         // SAFETY: the HPET's page is mapped, and reading its counter has no effect.
         let hpet = unsafe { hpet(HPET_COUNTER).read_volatile() };
         let apic = apic::timer_count();
-        let spread = tsc() - before;
+        let spread = ticks() - before;
         if best.as_ref().is_none_or(|(least, _)| spread < *least) {
             best = Some((spread, Sample { hpet, tsc: before + spread / 2, apic }));
         }
@@ -70,7 +72,7 @@ fn sample() -> Sample {
 /// # Panics
 /// If there is no HPET, or the clocks do not run.
 pub fn calibrate() {
-    BOOT.store(tsc(), Ordering::Relaxed);
+    BOOT.store(ticks(), Ordering::Relaxed);
     // SAFETY: the HPET's page is mapped; its interrupts stay off, only the counter starts.
     let period_fs = unsafe {
         hpet(HPET_CONFIGURATION).write_volatile(1);

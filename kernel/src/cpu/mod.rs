@@ -6,10 +6,14 @@ mod fault;
 pub mod idle;
 pub mod interrupts;
 pub mod local;
+mod pic;
 pub mod port;
 pub mod registers;
+mod smp;
 pub mod stack;
 mod tables;
+
+pub use smp::{employ_others, online};
 
 use crate::clock;
 use crate::memory::{Caching, map_device};
@@ -26,14 +30,16 @@ pub fn init(index: usize) {
 /// Where each processor finds its local APIC, and where q35's high precision event timer is.
 const DEVICES: [u64; 2] = [0xfee0_0000, 0xfed0_0000];
 
-/// Starts the clock and the other processors.
+/// Starts the clock and the other processors, so that there are `expected` of them altogether.
 ///
 /// # Panics
 /// If the machine lacks what the kernel needs.
-pub fn start() {
+pub fn start(expected: usize) {
     for device in DEVICES {
         map_device(device, 4096, Caching::Uncached).expect("the devices' pages are not memory");
     }
+    pic::silence();
     apic::init();
     clock::calibrate();
+    smp::start(expected);
 }

@@ -4,7 +4,7 @@
 
 use core::ptr::with_exposed_provenance;
 
-use spin::{Mutex, Once};
+use spin::Mutex;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
@@ -29,7 +29,6 @@ const HEAP_MAX: u64 = 64 << 20;
 
 static FRAMES: Mutex<Frames> = Mutex::new(Frames::new());
 static TABLES: Mutex<Option<PageTables>> = Mutex::new(None);
-static ROOT: Once<PhysFrame> = Once::new();
 
 /// Whether what lies at a device's addresses may be cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,20 +93,15 @@ pub fn init(mut map: Map) {
     }
     map_range(rest, DATA);
 
-    ROOT.call_once(|| PhysFrame::containing_address(PhysAddr::new(tables.root())));
+    // SAFETY: the tables map the kernel's image, stacks and heap where they are already.
+    unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new(tables.root())), Cr3Flags::empty()) };
     *TABLES.lock() = Some(tables);
-    activate();
     log::info!("memory: {} MiB, {} MiB of it heap", usable.len() >> 20, heap.len() >> 20);
 }
 
-/// Lets this processor use the kernel's page tables.
-///
-/// # Panics
-/// Before [`init`].
-pub fn activate() {
-    let root = *ROOT.get().expect("page tables are set up first");
-    // SAFETY: the tables map the kernel's image, stacks and heap where they are already.
-    unsafe { Cr3::write(root, Cr3Flags::empty()) };
+/// The address of the kernel's uppermost page table; 0 before [`init`].
+pub(crate) fn root() -> u64 {
+    TABLES.lock().as_ref().map_or(0, PageTables::root)
 }
 
 /// Maps `size` bytes of a device at physical address `address`, to the same address.

@@ -9,7 +9,9 @@ pub mod map;
 pub mod paging;
 
 #[cfg(target_os = "none")]
-pub use kernel::{Caching, activate, allocate, available, free, init, map_device};
+pub(crate) use kernel::root;
+#[cfg(target_os = "none")]
+pub use kernel::{Caching, allocate, available, free, init, map_device};
 
 /// Size of a frame and of the smallest page.
 pub const PAGE: u64 = 4096;
