@@ -11,6 +11,8 @@ mod device;
 mod port;
 pub mod process;
 mod ring;
+#[cfg(test)]
+mod tests;
 
 pub use bar::Bar;
 pub use device::{Device, Identity, Unplugged};

@@ -165,3 +165,74 @@ impl ReceiveRing {
         self.free(bar) >= free
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hca::tests::world::{memory, numbered};
+
+    /// A run of packets across the point where indices wrap.
+    const START: u32 = u32::MAX - 300;
+
+    #[test]
+    fn a_send_ring_passes_the_wrap_of_its_indices() {
+        let bar = Bar::map(memory()).unwrap();
+        let mut ring = SendRing { port: 1, ring: Ring::Qp0Send, consumed: START, published: START };
+        let mut buffer = [0; hca_contract::PACKET_SLOT];
+        for index in (0..600).map(|step| START.wrapping_add(step)) {
+            bar.store(ring.control(control::PRODUCED), index);
+            assert!(!ring.arm(&bar));
+            assert_eq!(bar.load(ring.control(control::DATA_EVENT)), index);
+            let slot = slot_offset(1, Ring::Qp0Send, index);
+            bar.store(slot + slot::INDEX, index);
+            bar.store(slot + slot::LENGTH, 64);
+            bar.write(slot + slot::PACKET, &numbered(15, index));
+            bar.store(ring.control(control::PRODUCED), index.wrapping_add(1));
+            bar.store(ring.control(control::SPACE_EVENT), index);
+            assert!(ring.arm(&bar));
+            assert_eq!(ring.peek(&bar, &mut buffer), Slot::Packet(64));
+            assert_eq!(buffer[..64], numbered(15, index));
+            ring.advance();
+            assert_eq!(ring.publish(&bar), Some(3));
+            assert_eq!(ring.publish(&bar), None);
+            assert_eq!(ring.peek(&bar, &mut buffer), Slot::Empty);
+        }
+        for claim in [ring.consumed.wrapping_sub(1), ring.consumed.wrapping_add(257)] {
+            bar.store(ring.control(control::PRODUCED), claim);
+            assert_eq!(ring.peek(&bar, &mut buffer), Slot::Empty);
+        }
+    }
+
+    #[test]
+    fn a_receive_ring_passes_the_wrap_of_its_indices() {
+        let bar = Bar::map(memory()).unwrap();
+        let mut ring = ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, consumed: START };
+        for index in (0..600).map(|step| START.wrapping_add(step)) {
+            bar.store(ring.control(control::CONSUMED), index);
+            bar.store(ring.control(control::DATA_EVENT), index);
+            assert!(!ring.arm_space(&bar, 256 + 1));
+            assert!(ring.arm_space(&bar, 256));
+            assert_eq!(ring.put(&bar, &numbered(0, index)), Put::Interrupt(2));
+            assert_eq!(bar.load(slot_offset(0, Ring::PacketReceive, index) + slot::INDEX), index);
+            assert!(!ring.arm_space(&bar, 256));
+            assert_eq!(bar.load(ring.control(control::SPACE_EVENT)), index, "its consumption makes all slots free");
+        }
+    }
+
+    #[test]
+    fn a_driver_cannot_give_back_more_or_less_than_it_got() {
+        let bar = Bar::map(memory()).unwrap();
+        let mut ring = ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, consumed: START };
+        for number in 0..100 {
+            assert_ne!(ring.put(&bar, &numbered(0, number)), Put::NoRoom);
+        }
+        for (claim, free) in [(START + 60, 216), (START + 59, 216), (START + 101, 216), (0, 216), (START + 100, 256)] {
+            bar.store(ring.control(control::CONSUMED), claim);
+            assert_eq!(ring.free(&bar), free, "{claim}");
+        }
+        for number in 0..256 {
+            assert_ne!(ring.put(&bar, &numbered(0, number)), Put::NoRoom);
+        }
+        assert_eq!(ring.put(&bar, &numbered(0, 256)), Put::NoRoom);
+    }
+}

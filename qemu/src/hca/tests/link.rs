@@ -1,0 +1,90 @@
+use hca_contract::{Counter, LinkRequest, LinkState, STATUS_VECTOR};
+
+use super::world::{World, plugged, start};
+use crate::cable::{End, LinkState as EndState};
+
+const DISABLED: u8 = LinkState::Disabled as u8;
+const POLLING: u8 = LinkState::Polling as u8;
+const UP: u8 = LinkState::Up as u8;
+
+#[test]
+fn requests_are_done_once_and_confirmed() {
+    let mut world = World::up(1);
+    let (_, epoch) = world.driver.link(0);
+    world.driver.request(0, LinkRequest::Enable);
+    world.serve();
+    assert!(world.driver.request_is_done(0));
+    assert_eq!(world.interrupts, [STATUS_VECTOR]);
+    assert_eq!(world.driver.link(0), (UP, epoch), "a link that is up stays so");
+
+    world.driver.request(0, LinkRequest::Disable);
+    world.settle();
+    assert_eq!(world.driver.link(0), (DISABLED, epoch + 1));
+    assert_eq!(world.driver.counter(0, Counter::LinkDowned), 1);
+    world.driver.request(0, LinkRequest::Enable);
+    world.settle();
+    assert_eq!(world.driver.link(0), (UP, epoch + 3));
+    world.driver.request(0, LinkRequest::Retrain);
+    world.settle();
+    assert_eq!(world.driver.link(0), (UP, epoch + 5));
+    assert_eq!(world.driver.counter(0, Counter::LinkDowned), 2);
+    world.settle();
+    assert_eq!(world.driver.link(0), (UP, epoch + 5), "done again");
+}
+
+#[test]
+fn a_request_that_does_not_exist_is_confirmed_and_changes_nothing() {
+    let mut world = World::up(1);
+    let before = world.driver.link_word(0);
+    for request in [0, 4, u32::MAX] {
+        world.driver.request_number(0, request);
+        world.settle();
+        assert!(world.driver.request_is_done(0));
+        assert_eq!(world.driver.link_word(0), before);
+    }
+}
+
+#[test]
+fn ports_have_links_of_their_own() {
+    let mut world = World::up(2);
+    world.driver.request(1, LinkRequest::Disable);
+    world.settle();
+    assert_eq!(world.driver.link(0).0, UP);
+    assert_eq!(world.driver.link(1).0, DISABLED);
+    assert_eq!(world.far[1].end().state(), EndState::Polling);
+}
+
+#[test]
+fn the_far_end_going_down_and_up_is_seen() {
+    let mut world = World::up(1);
+    let (_, epoch) = world.driver.link(0);
+    world.far[0].with_end(End::disable);
+    world.settle();
+    assert_eq!(world.driver.link(0), (POLLING, epoch + 1));
+    assert_eq!(world.interrupts, [STATUS_VECTOR]);
+    world.far[0].with_end(End::retrain);
+    world.settle();
+    assert_eq!(world.driver.link(0), (UP, epoch + 2));
+}
+
+#[test]
+fn a_pulled_cable_is_told_to_driver_and_owner() {
+    let mut world = World::up(1);
+    world.far[0].unplug();
+    let unplugged = world.step().unwrap_err();
+    assert_eq!(unplugged.to_string(), "the cable of port 1 was pulled");
+    assert_eq!(world.driver.link(0).0, POLLING);
+}
+
+#[test]
+fn a_cable_from_port_to_port_comes_up() {
+    let mut world = World::new(2);
+    let (one, two) = plugged(1, 2);
+    world.device = start(&world.memory, vec![one, two], &mut Vec::new());
+    world.driver.take_up();
+    for port in [0, 1].repeat(8) {
+        world.device.serve(|_| {});
+        world.device.receive(port, |_| {}).unwrap();
+    }
+    assert!(world.driver.is_up(0) && world.driver.is_up(1));
+}
