@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod clock;
 pub mod command_line;
 pub mod exit;
+pub mod fabric;
 pub mod fw_cfg;
 pub mod memory;
 

@@ -17,6 +17,7 @@ use iba::{Guid, PortNum};
 use crate::adapter::{AdapterConfig, ChannelAdapter};
 use crate::config::ConfigError;
 use crate::core::{Chore, Core, Verdict};
+use crate::counters::PortError;
 use crate::outlet::{Event, Link, LinkRequest};
 use crate::switch::{Switch, SwitchConfig};
 use crate::time::Time;
@@ -243,6 +244,13 @@ impl Hsma {
             self.deadline = Time::default();
         }
         self.poll(now, out);
+    }
+
+    /// Counts errors that the physical port `uplink` told of.
+    pub fn count(&mut self, uplink: UplinkId, error: PortError, times: u32) {
+        if let Some(logical) = self.switches.get_mut(usize::from(uplink.0)) {
+            logical.switch.core.count(UPLINK, error, times);
+        }
     }
 
     /// A subnet manager begins (`true`) or ends at `port` of `lhca`.

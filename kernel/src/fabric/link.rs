@@ -1,0 +1,45 @@
+//! A link's width and speed, from the driver's words into the subnet's.
+
+use core::fmt;
+
+use hca_driver::Rate;
+use iba::attr::LinkWidth;
+use subnet::{Link, Speed};
+
+/// The link that came up at `rate`.
+pub(super) fn to_subnet(rate: Rate) -> Link {
+    let speed = match (rate.speed_ext, rate.speed) {
+        (0, 1) => Speed::Sdr,
+        (0, 2) => Speed::Ddr,
+        (0, _) => Speed::Qdr,
+        (1, _) => Speed::Fdr,
+        (2, _) => Speed::Edr,
+        _ => Speed::Hdr,
+    };
+    Link { width: LinkWidth::from_bits_retain(rate.width), speed }
+}
+
+/// A rate as people write it: `4X 10.0 Gb/s`.
+pub(super) struct Shown(pub(super) Rate);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = match self.0.width {
+            1 => "1X",
+            2 => "4X",
+            4 => "8X",
+            8 => "12X",
+            _ => "2X",
+        };
+        let speed = match (self.0.speed_ext, self.0.speed) {
+            (0, 1) => "2.5",
+            (0, 2) => "5.0",
+            (0, _) => "10.0",
+            (1, _) => "14.0625",
+            (2, _) => "25.78125",
+            (4, _) => "53.125",
+            _ => "106.25",
+        };
+        write!(f, "{width} {speed} Gb/s")
+    }
+}

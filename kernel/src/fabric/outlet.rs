@@ -1,0 +1,54 @@
+//! Where the HSMA's packets and wishes go: to the driver.
+
+use hca_driver::{Doorbell, Hca, Queue};
+use iba::PortNum;
+use subnet::{HsmaOutlet, LhcaId, LinkRequest, UplinkId};
+
+use super::{Drops, Uplink};
+
+/// The driver, as the HSMA's outlet.
+pub(super) struct Outlet<'a, D> {
+    hca: &'a mut Hca<D>,
+    uplinks: &'a [Uplink],
+    drops: &'a mut Drops,
+    /// A link request was made, which the driver carries out when it is next asked what happened.
+    pub(super) link_requested: bool,
+}
+
+impl<'a, D> Outlet<'a, D> {
+    pub(super) fn new(hca: &'a mut Hca<D>, uplinks: &'a [Uplink], drops: &'a mut Drops) -> Self {
+        Self { hca, uplinks, drops, link_requested: false }
+    }
+}
+
+impl<D: Doorbell> HsmaOutlet for Outlet<'_, D> {
+    fn transmit(&mut self, uplink: UplinkId, packet: &[u8]) {
+        let Some(uplink) = self.uplinks.get(usize::from(uplink.0)) else { return };
+        if self.hca.send(uplink.port, queue_of(packet), packet).is_err() {
+            self.drops.unsent = self.drops.unsent.saturating_add(1);
+        }
+    }
+
+    fn deliver(&mut self, _: LhcaId, _: PortNum, _: &[u8]) {
+        self.drops.undelivered = self.drops.undelivered.saturating_add(1);
+    }
+
+    fn link(&mut self, uplink: UplinkId, request: LinkRequest) {
+        let Some(uplink) = self.uplinks.get(usize::from(uplink.0)) else { return };
+        let request = match request {
+            LinkRequest::Disable => hca_driver::LinkRequest::Disable,
+            LinkRequest::Enable => hca_driver::LinkRequest::Enable,
+            LinkRequest::Retrain => hca_driver::LinkRequest::Retrain,
+        };
+        self.hca.request_link(uplink.port, request);
+        self.link_requested = true;
+    }
+}
+
+/// Which queue a packet belongs to, by the virtual lane in its LRH (IBA vol. 1, 7.7.1).
+fn queue_of(packet: &[u8]) -> Queue {
+    match packet.first() {
+        Some(byte) if byte >> 4 == 15 => Queue::Qp0,
+        _ => Queue::Packet,
+    }
+}

@@ -1,0 +1,303 @@
+//! The loop on a fake HCA, with a subnet manager that does one thing at a time.
+#![allow(unsafe_code)] // the driver takes its BAR by pointer
+
+use hca_contract::{LinkState, Ring, device, port, port_offset, slot, slot_offset};
+use hca_driver::{Bar2, Doorbell, Hca};
+use hca_fake::FakeHca;
+use iba::attr::{NodeDescription, NodeInfo, PortInfo, PortPhysicalState, PortState, SwitchInfo};
+use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
+use iba::packet::SmpPacket;
+use iba::smp::Smp;
+use iba::{Guid, Lid, PortNum, Sl, TransactionId};
+use partition_table::{Lhca, Name, Table, Uplinks, encode, stable_guid};
+use proptest::prelude::*;
+use subnet::Time;
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{BATCH, Drops, Fabric, Next};
+
+const SECOND: u64 = 1_000_000_000;
+
+struct Rig<D> {
+    fabric: Fabric<D>,
+    fake: FakeHca,
+    now: Time,
+    transactions: u64,
+}
+
+/// A hypervisor with `lhcas` LHCAs at uplink 1, and a peer on its cable.
+fn rig(lhcas: u16) -> Rig<impl Doorbell> {
+    let name = |text: &str| Name::new(text).unwrap();
+    let rows = (0..lhcas)
+        .map(|i| Lhca::new(name(&format!("lhca-{}", i + 1)), stable_guid("portico-0", 2 + i), Uplinks::FIRST))
+        .collect::<Vec<_>>();
+    let switches = [stable_guid("portico-0", 0), Guid::default()];
+    let table = encode(name("portico-0"), switches, &rows).unwrap();
+    let mut fake = FakeHca::new(1);
+    fake.start();
+    fake.plug(0, true);
+    // SAFETY: the memory is aligned and of BAR2's size, is made of atomics, and outlives the driver: `Rig` drops in order.
+    let bar = unsafe { Bar2::new(fake.bar()) };
+    let hca = Hca::new(bar, fake.bell());
+    let now = Time(SECOND);
+    let fabric = Fabric::new(&Table::parse(&table).unwrap(), hca, now).unwrap();
+    let mut rig = Rig { fabric, fake, now, transactions: 0 };
+    rig.settle();
+    assert!(rig.fake.taken_up());
+    rig
+}
+
+/// The header of a request.
+fn header(class: Class, method: Method, attribute: AttributeId, transaction: u64) -> MadHeader {
+    let mut header = MadHeader::default();
+    (header.base_version, header.class_version) = (MadHeader::BASE_VERSION, 1);
+    (header.class, header.method, header.attribute_id) = (class, method, attribute);
+    header.transaction_id = TransactionId::new(transaction);
+    header
+}
+
+impl<D: Doorbell> Rig<D> {
+    /// Lets loop and device run until neither has anything to do.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            let next = self.fabric.turn(self.now);
+            self.fake.attend();
+            let bells = self.fake.bells().len();
+            let interrupts = self.fake.interrupts().len();
+            if matches!(next, Next::At(_)) && bells + interrupts == 0 {
+                return;
+            }
+        }
+        panic!("the loop never comes to rest");
+    }
+
+    /// A request along the directed route whose ports, after the manager's own, are `route`.
+    fn smp(&mut self, method: Method, attribute: AttributeId, modifier: u32, route: &[u8]) -> Smp {
+        self.transactions += 1;
+        let mut smp = Smp::default();
+        smp.header = header(Class::SUBN_DIRECTED_ROUTE, method, attribute, self.transactions);
+        smp.header.attribute_modifier = modifier.into();
+        (smp.dr_slid, smp.dr_dlid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
+        // The manager's own adapter was hop 0; it has sent the packet on.
+        smp.set_hop_pointer(1);
+        smp.set_hop_count(u8::try_from(route.len() + 1).unwrap());
+        smp.initial_path[1] = PortNum::new(1);
+        for (hop, &port) in smp.initial_path[2..].iter_mut().zip(route) {
+            *hop = PortNum::new(port);
+        }
+        smp
+    }
+
+    /// Sends an SMP in, and gives what comes out: all of it.
+    fn exchange(&mut self, smp: Smp) -> Vec<Smp> {
+        let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), smp);
+        assert!(self.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
+        self.settle();
+        core::iter::from_fn(|| self.fake.take(0, Ring::Qp0Send))
+            .map(|packet| SmpPacket::read_from_bytes(&packet).expect("an SMP packet").smp)
+            .collect()
+    }
+
+    fn get(&mut self, attribute: AttributeId, modifier: u32, route: &[u8]) -> Smp {
+        let smp = self.smp(Method::GET, attribute, modifier, route);
+        let answers = self.exchange(smp);
+        let [answer] = answers[..] else { panic!("{} answers", answers.len()) };
+        assert_eq!((answer.header.method, answer.status()), (Method::GET_RESP, Status::new(0)));
+        answer
+    }
+
+    /// Sets PortInfo of a port, changed from what it is.
+    fn set_port(&mut self, port: u32, route: &[u8], change: impl FnOnce(&mut PortInfo)) {
+        let mut info = *self.get(AttributeId::PORT_INFO, port, route).attribute::<PortInfo>();
+        info.set_port_state(PortState::NO_CHANGE);
+        info.set_physical_state(PortPhysicalState::NO_CHANGE);
+        info.master_sm_lid = Lid::new(1);
+        change(&mut info);
+        let mut smp = self.smp(Method::SET, AttributeId::PORT_INFO, port, route);
+        smp.set_attribute(&info);
+        let answers = self.exchange(smp);
+        let done = |answer: &Smp| answer.header.method == Method::GET_RESP && answer.status() == Status::OK;
+        assert!(answers.iter().any(done), "{answers:?}");
+    }
+
+    fn state(&mut self, port: u32, route: &[u8]) -> PortState {
+        self.get(AttributeId::PORT_INFO, port, route).attribute::<PortInfo>().port_state()
+    }
+
+    fn say(&mut self, line: &str) -> String {
+        let mut answer = String::new();
+        self.fabric.command(self.now, line, &mut answer).unwrap();
+        self.settle();
+        answer
+    }
+
+    /// Gives the switch LID 3, and makes its uplink active.
+    fn address(&mut self) {
+        self.set_port(0, &[], |info| info.lid = Lid::new(3));
+        for state in [PortState::ARMED, PortState::ACTIVE] {
+            self.set_port(1, &[], |info| info.set_port_state(state));
+        }
+    }
+}
+
+#[test]
+fn a_manager_finds_the_switch_and_every_lhca() {
+    let mut rig = rig(5);
+    let switch = *rig.get(AttributeId::NODE_INFO, 0, &[]).attribute::<NodeInfo>();
+    assert_eq!((switch.num_ports, switch.node_guid), (6, stable_guid("portico-0", 0)));
+    let text = |smp: Smp| smp.attribute::<NodeDescription>().to_string();
+    assert_eq!(text(rig.get(AttributeId::NODE_DESCRIPTION, 0, &[])), "portico-0");
+    for i in 0..5 {
+        let route = [2 + i];
+        let lhca = *rig.get(AttributeId::NODE_INFO, 0, &route).attribute::<NodeInfo>();
+        assert_eq!(lhca.node_guid, stable_guid("portico-0", 2 + u16::from(i)));
+        assert_eq!(lhca.port_guid.get(), lhca.node_guid.get() + 1);
+        assert_eq!(text(rig.get(AttributeId::NODE_DESCRIPTION, 0, &route)), format!("lhca-{}", i + 1));
+        assert_eq!(rig.state(1, &route), PortState::INIT);
+    }
+    assert_eq!(rig.state(1, &[]), PortState::INIT, "the uplink");
+    assert_eq!(rig.fabric.drops(), Drops::default());
+}
+
+#[test]
+fn the_device_dies_and_returns_and_nothing_else_is_lost() {
+    let mut rig = rig(2);
+    rig.address();
+    rig.set_port(1, &[2], |info| info.lid = Lid::new(7));
+    assert_eq!(rig.state(1, &[]), PortState::ACTIVE);
+    // The heart stands still. The device answers a driver that gives it up by a new life.
+    rig.now = Time(rig.now.0 + 4 * SECOND);
+    rig.fabric.turn(rig.now);
+    assert!(rig.say("status").contains("hca absent"));
+    assert!(rig.say("status").starts_with("hca generation 2 ports 1\n"));
+    assert_eq!(rig.state(1, &[]), PortState::INIT, "the uplink was down meanwhile");
+    assert_eq!(rig.get(AttributeId::PORT_INFO, 1, &[2]).attribute::<PortInfo>().lid, Lid::new(7));
+    assert_eq!(rig.get(AttributeId::PORT_INFO, 0, &[]).attribute::<PortInfo>().lid, Lid::new(3));
+}
+
+#[test]
+fn the_control_channel_lists_and_pulls_and_plugs() {
+    let mut rig = rig(2);
+    let lhca = stable_guid("portico-0", 2).get() + 1;
+    let first = format!("lhca-1 port 1 guid {lhca:#018x} at 1/2 lid 0x0000 Init\n");
+    let list = rig.say("list");
+    assert!(list.starts_with(&first), "{list}");
+    assert_eq!(list.lines().count(), 3);
+    assert_eq!(rig.say("port 2 down"), "ok\n");
+    assert_eq!(rig.state(2, &[]), PortState::DOWN);
+    let switch = rig.get(AttributeId::SWITCH_INFO, 0, &[]);
+    assert!(switch.attribute::<SwitchInfo>().port_state_change());
+    assert_eq!(rig.say("port 1/2 up"), "ok\n");
+    assert_eq!(rig.state(2, &[]), PortState::INIT);
+    assert_eq!(rig.say("port 1 down"), "ok\n");
+    assert_eq!(rig.fake.peek(port_offset(0) + port::LINK) & 0xff, LinkState::Disabled as u32);
+    assert!(rig.say("status").contains("uplink 1 link down"));
+    assert_eq!(rig.say("port 1 up"), "ok\n");
+    assert!(rig.say("status").contains("uplink 1 link up"));
+    for wrong in ["", "port", "port 2", "port x up", "port 4 up", "port 0 up", "port 2/2 up", "port 1/ up", "list all"]
+    {
+        assert!(rig.say(wrong).starts_with("error: "), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_manager_retrains_the_uplink_and_has_its_answer_first() {
+    let mut rig = rig(1);
+    let downs = |rig: &Rig<_>| rig.fake.peek(port_offset(0) + port::LINK + 4);
+    let before = downs(&rig);
+    rig.set_port(1, &[], |info| info.set_port_state(PortState::DOWN));
+    assert!(downs(&rig) > before, "the link was down for a moment");
+    assert_eq!(rig.state(1, &[]), PortState::INIT);
+}
+
+#[test]
+fn requests_wait_until_there_is_room_for_their_answers() {
+    let mut rig = rig(1);
+    let ask = |rig: &mut Rig<_>| {
+        let smp = rig.smp(Method::GET, AttributeId::NODE_INFO, 0, &[]);
+        let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), smp);
+        assert!(rig.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
+    };
+    // The device takes no answers: the send ring fills, and then the requests stay where they are.
+    (0..256).for_each(|_| ask(&mut rig));
+    rig.settle();
+    (256..500).for_each(|_| ask(&mut rig));
+    rig.settle();
+    for transaction in 1..=500 {
+        if transaction == 257 {
+            rig.settle();
+        }
+        let answer = rig.fake.take(0, Ring::Qp0Send).expect("an answer for each request");
+        let smp = SmpPacket::read_from_bytes(&answer).unwrap().smp;
+        assert_eq!((smp.header.method, smp.header.transaction_id), (Method::GET_RESP, TransactionId::new(transaction)));
+    }
+    assert_eq!(rig.fabric.drops(), Drops::default());
+}
+
+#[test]
+fn what_the_device_counts_is_what_the_switch_tells() {
+    let mut rig = rig(1);
+    rig.fake.poke64(port_offset(0) + port::COUNTERS + 8 * hca_contract::Counter::RcvErrors as usize, 7);
+    rig.settle();
+    let count = |rig: &Rig<_>| {
+        rig.fabric
+            .hsma
+            .switch(subnet::UplinkId(0))
+            .unwrap()
+            .counters(subnet::UPLINK)
+            .unwrap()
+            .error(subnet::PortError::Rcv)
+    };
+    assert_eq!(count(&rig), 7);
+    rig.fake.start();
+    rig.settle();
+    rig.fake.poke64(port_offset(0) + port::COUNTERS + 8 * hca_contract::Counter::RcvErrors as usize, 2);
+    rig.settle();
+    assert_eq!(count(&rig), 9, "a device that begins anew counts from 0");
+}
+
+#[test]
+fn a_flood_of_garbage_is_counted_and_takes_its_turn() {
+    let mut rig = rig(1);
+    for i in 0..256 {
+        assert!(rig.fake.deliver(0, Ring::PacketReceive, &[0; 8]));
+        rig.fake.poke(slot_offset(0, Ring::PacketReceive, i) + slot::LENGTH, 0);
+    }
+    assert_eq!(rig.fabric.turn(rig.now), Next::AtOnce, "one turn takes one batch");
+    assert_eq!(rig.fabric.drops().slots, BATCH as u64);
+    rig.settle();
+    assert_eq!(rig.fabric.drops().slots, 256);
+}
+
+#[test]
+fn the_loop_sleeps_until_there_is_something_to_do() {
+    let mut rig = rig(1);
+    let Next::At(time) = rig.fabric.turn(rig.now) else { panic!("busy without work") };
+    assert!(time > rig.now && time <= Time(rig.now.0 + SECOND), "the heart is to be watched");
+    rig.fake.poke(device::GENERATION, 0);
+    rig.fabric.turn(rig.now);
+    assert!(matches!(rig.fabric.turn(rig.now), Next::At(_)), "a device that is gone is no work");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn no_packet_and_no_command_makes_the_loop_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 8..484),
+        smp in proptest::collection::vec(any::<u8>(), 256),
+        line in "(port|list|status|[a-z]{0,5})( [0-9/]{0,6}| up| down){0,3}",
+    ) {
+        let mut rig = rig(3);
+        let mut packet = bytes;
+        packet.truncate(packet.len() / 4 * 4);
+        let [high, low] = u16::try_from(packet.len() / 4 + 1).unwrap().to_be_bytes();
+        (packet[4], packet[5]) = (high, low);
+        prop_assert!(rig.fake.deliver(0, Ring::Qp0Receive, &packet));
+        prop_assert!(rig.fake.deliver(0, Ring::PacketReceive, &packet));
+        let smp = Smp::read_from_bytes(&smp).unwrap();
+        let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), smp);
+        prop_assert!(rig.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
+        rig.settle();
+        rig.say(&line);
+    }
+}
