@@ -8,8 +8,8 @@ use std::time::Duration;
 use iba::mad::{Attribute, Class, MadHeader, Method, Status};
 use iba::smp::Smp;
 use iba::{Lid, PortNum, TransactionId};
-use umad_protocol::{ConnectData, Control, ControlKind, Datagram, name};
 use thiserror::Error;
+use umad_protocol::{ConnectData, Control, ControlKind, Datagram, name};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// How long the server may take. It answers in the fabric's place where the fabric does not, so this is for a server

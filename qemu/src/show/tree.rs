@@ -89,7 +89,8 @@ impl Drawing<'_> {
         }
         if down > 0 {
             let ports = if down == 1 { "port" } else { "ports" };
-            self.lines.push(Line { left: format!("{indent}└─ {down} {ports} without a link"), right: String::new() });
+            self.lines
+                .push(Line { left: format!("{indent}└─ {down} {ports} without a link"), right: String::new() });
         }
     }
 }
