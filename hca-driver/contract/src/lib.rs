@@ -108,7 +108,9 @@ pub mod port {
     pub const COUNTERS: usize = 0x100;
 
     /// `u64`, driver: a [`crate::LinkRequest`] in the low half, its sequence number from [`LINK_REQUEST_SEQ_SHIFT`] on: it
-    /// grows by one with each request (0 only means "none yet"), and the device acts when it changes.
+    /// grows by one with each request (0 only means "none yet"), and the device acts when it changes, after it has sent
+    /// what the send rings held when it was made: so a manager that has a link retrained gets its answer first. Packets
+    /// that have no credit are not waited for.
     pub const LINK_REQUEST: usize = 0x1000;
     /// Where the sequence number begins in [`LINK_REQUEST`].
     pub const LINK_REQUEST_SEQ_SHIFT: u32 = 32;

@@ -137,16 +137,19 @@ impl Port {
     /// Does what the driver asks of the link, sends what it has to send, and gives the peer credit. Returns whether
     /// there may be more to do at once.
     pub(super) fn serve(&mut self, bar: &Bar, buffer: &mut [u8], interrupt: &mut impl FnMut(u16)) -> bool {
-        self.obey(bar, interrupt);
+        // Read first: what the send rings held when it was made goes out before it takes effect.
+        let request = bar.load64(self.register(port::LINK_REQUEST));
         let more = self.send(bar, Pair::Qp0, buffer, interrupt) | self.send(bar, Pair::Data, buffer, interrupt);
+        if !more {
+            self.obey(bar, request, interrupt);
+        }
         self.grant(bar);
         self.publish_counters(bar);
         more
     }
 
-    /// Acts on a link request that is new.
-    fn obey(&mut self, bar: &Bar, interrupt: &mut impl FnMut(u16)) {
-        let word = bar.load64(self.register(port::LINK_REQUEST));
+    /// Acts on the link request `word` if it is new.
+    fn obey(&mut self, bar: &Bar, word: u64, interrupt: &mut impl FnMut(u16)) {
         let [request, sequence] = [word, word >> port::LINK_REQUEST_SEQ_SHIFT].map(|word| (word & 0xffff_ffff) as u32);
         if sequence == self.request_done {
             return;
