@@ -10,6 +10,7 @@ use crate::config::{ConfigError, NodeConfig};
 use crate::core::Core;
 use crate::directed::NodeKind;
 use crate::port::{Port, PortRole};
+use crate::sampler::Sampler;
 use crate::time::Time;
 
 /// What a channel adapter is made of.
@@ -51,6 +52,7 @@ impl ChannelAdapter {
                 description: config.node.description,
                 ports: guids.iter().copied().zip(1..=ports).map(port).collect::<Box<[_]>>(),
                 relay: None,
+                sampler: Sampler::default(),
                 deadline: Time::NEVER,
                 link_request: None,
             },

@@ -14,6 +14,7 @@ use crate::directed::{NodeKind, Origin};
 use crate::outlet::{Event, Link, LinkRequest};
 use crate::port::{Port, PortRole};
 use crate::relay::Relay;
+use crate::sampler::Sampler;
 use crate::time::Time;
 
 /// A node: its identity, its ports and, of a switch, its relay.
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) ports: Box<[Port]>,
     /// What a switch has to forward packets.
     pub(crate) relay: Option<Box<Relay>>,
+    pub(crate) sampler: Sampler,
     /// No chore and no timer is due before this.
     pub(crate) deadline: Time,
     /// What is to become of a link, once the answer to who asked for it has left.
@@ -270,6 +272,9 @@ impl Core {
     /// Ends what time has ended.
     #[cold]
     pub(crate) fn expire(&mut self, now: Time) {
+        if let Some(port) = self.ports.get(self.sampler.port()) {
+            self.sampler.look(now, &port.counters.total());
+        }
         for number in self.end_ports() {
             let index = self.index(number);
             let port = &mut self.ports[index];
@@ -291,7 +296,7 @@ impl Core {
             self.take_down(number, request);
             return Some(Chore::Link(number, request));
         }
-        let mut deadline = Time::NEVER;
+        let mut deadline = self.sampler.deadline();
         for number in self.end_ports() {
             let index = self.index(number);
             let port = &mut self.ports[index];

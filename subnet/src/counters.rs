@@ -11,9 +11,13 @@ pub struct Traffic {
     pub xmit_packets: u64,
     /// Packets received.
     pub rcv_packets: u64,
-    /// Packets sent to multicast LIDs, of [`Traffic::xmit_packets`].
+    /// Packets sent, but for those to multicast LIDs.
+    pub unicast_xmit_packets: u64,
+    /// Packets received, but for those to multicast LIDs.
+    pub unicast_rcv_packets: u64,
+    /// Packets sent to multicast LIDs.
     pub multicast_xmit_packets: u64,
-    /// Packets received for multicast LIDs, of [`Traffic::rcv_packets`].
+    /// Packets received for multicast LIDs.
     pub multicast_rcv_packets: u64,
 }
 
@@ -49,36 +53,54 @@ pub enum PortError {
 /// How many kinds of [`PortError`] there are.
 const ERRORS: usize = PortError::Vl15Dropped as usize + 1;
 
+/// What passed in one direction since the node was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Passed {
+    words: u64,
+    packets: u64,
+    /// Of the packets, those to multicast LIDs.
+    multicast: u64,
+}
+
 /// The counters of one port.
 ///
 /// PortCounters and PortCountersExtended are reset apart, so each has its own beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    total: Traffic,
+    sent: Passed,
+    received: Passed,
     short_base: Traffic,
     extended_base: Traffic,
     errors: [u32; ERRORS],
     dropped: u64,
 }
 
-#[allow(dead_code)]
 impl Counters {
     /// All that passed since the node was made.
     #[must_use]
     pub fn total(&self) -> Traffic {
-        self.total
+        Traffic {
+            xmit_data: self.sent.words,
+            rcv_data: self.received.words,
+            xmit_packets: self.sent.packets,
+            rcv_packets: self.received.packets,
+            unicast_xmit_packets: self.sent.packets - self.sent.multicast,
+            unicast_rcv_packets: self.received.packets - self.received.multicast,
+            multicast_xmit_packets: self.sent.multicast,
+            multicast_rcv_packets: self.received.multicast,
+        }
     }
 
     /// What passed since PortCounters was reset.
     #[must_use]
     pub fn short(&self) -> Traffic {
-        self.total.since(&self.short_base)
+        self.total().since(&self.short_base)
     }
 
     /// What passed since PortCountersExtended was reset.
     #[must_use]
     pub fn extended(&self) -> Traffic {
-        self.total.since(&self.extended_base)
+        self.total().since(&self.extended_base)
     }
 
     /// How often `error` happened since its counter was reset.
@@ -97,17 +119,13 @@ impl Counters {
     /// Counts a packet that came in.
     #[inline]
     pub(crate) fn received(&mut self, words: u16, multicast: bool) {
-        add(&mut self.total.rcv_data, words.into());
-        add(&mut self.total.rcv_packets, 1);
-        add(&mut self.total.multicast_rcv_packets, multicast.into());
+        self.received.count(words, multicast);
     }
 
     /// Counts a packet that goes out.
     #[inline]
     pub(crate) fn sent(&mut self, words: u16, multicast: bool) {
-        add(&mut self.total.xmit_data, words.into());
-        add(&mut self.total.xmit_packets, 1);
-        add(&mut self.total.multicast_xmit_packets, multicast.into());
+        self.sent.count(words, multicast);
     }
 
     /// Counts `times` errors.
@@ -120,7 +138,7 @@ impl Counters {
     /// Counts a packet of [`Self::dropped`].
     #[inline]
     pub(crate) fn drop_one(&mut self) {
-        add(&mut self.dropped, 1);
+        self.dropped = self.dropped.saturating_add(1);
     }
 
     /// Makes an error's counter `value`.
@@ -132,14 +150,25 @@ impl Counters {
     pub(crate) fn set_short(&mut self, change: impl FnOnce(&mut Traffic)) {
         let mut traffic = self.short();
         change(&mut traffic);
-        self.short_base = self.total.since(&traffic);
+        self.short_base = self.total().since(&traffic);
     }
 
     /// Changes what [`Self::extended`] is.
     pub(crate) fn set_extended(&mut self, change: impl FnOnce(&mut Traffic)) {
         let mut traffic = self.extended();
         change(&mut traffic);
-        self.extended_base = self.total.since(&traffic);
+        self.extended_base = self.total().since(&traffic);
+    }
+}
+
+impl Passed {
+    #[inline]
+    fn count(&mut self, words: u16, multicast: bool) {
+        self.words = self.words.saturating_add(words.into());
+        self.packets = self.packets.saturating_add(1);
+        if multicast {
+            self.multicast = self.multicast.saturating_add(1);
+        }
     }
 }
 
@@ -151,13 +180,24 @@ impl Traffic {
             rcv_data: self.rcv_data.wrapping_sub(base.rcv_data),
             xmit_packets: self.xmit_packets.wrapping_sub(base.xmit_packets),
             rcv_packets: self.rcv_packets.wrapping_sub(base.rcv_packets),
+            unicast_xmit_packets: self.unicast_xmit_packets.wrapping_sub(base.unicast_xmit_packets),
+            unicast_rcv_packets: self.unicast_rcv_packets.wrapping_sub(base.unicast_rcv_packets),
             multicast_xmit_packets: self.multicast_xmit_packets.wrapping_sub(base.multicast_xmit_packets),
             multicast_rcv_packets: self.multicast_rcv_packets.wrapping_sub(base.multicast_rcv_packets),
         }
     }
-}
 
-#[inline]
-fn add(counter: &mut u64, amount: u64) {
-    *counter = counter.saturating_add(amount);
+    /// This and `other` together, each counter stopping at its greatest value.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        Self {
+            xmit_data: self.xmit_data.saturating_add(other.xmit_data),
+            rcv_data: self.rcv_data.saturating_add(other.rcv_data),
+            xmit_packets: self.xmit_packets.saturating_add(other.xmit_packets),
+            rcv_packets: self.rcv_packets.saturating_add(other.rcv_packets),
+            unicast_xmit_packets: self.unicast_xmit_packets.saturating_add(other.unicast_xmit_packets),
+            unicast_rcv_packets: self.unicast_rcv_packets.saturating_add(other.unicast_rcv_packets),
+            multicast_xmit_packets: self.multicast_xmit_packets.saturating_add(other.multicast_xmit_packets),
+            multicast_rcv_packets: self.multicast_rcv_packets.saturating_add(other.multicast_rcv_packets),
+        }
+    }
 }

@@ -2,15 +2,16 @@
 
 use iba::attr::PortState;
 use iba::lrh::{Lrh, NextHeader};
+use iba::notice::{BadPKeySwitch, TrapNumber};
 use iba::packet::{self, Packet};
-use iba::{Lid, PortNum, Qpn, Vl};
+use iba::{Lid, PortNum, Vl};
 use zerocopy::FromBytes;
 
 use crate::core::{Core, Verdict, words};
 use crate::counters::PortError;
 use crate::directed::NodeKind;
 use crate::outlet::Event;
-use crate::relay::Route;
+use crate::relay::{PortMask, Route};
 use crate::time::Time;
 
 impl Core {
@@ -51,30 +52,17 @@ impl Core {
         }
         match self.kind {
             NodeKind::Switch => self.relay(now, number, &lrh, packet),
-            NodeKind::ChannelAdapter => self.leave_with_data(number, number, packet),
-        }
-    }
-
-    /// Deals with a packet that ended at port `number`: the performance management agent's, or the consumers'.
-    fn arrive(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
-        match packet::parse(&*packet) {
-            Ok(Packet::Transport(found)) if found.bth.dest_qp == Qpn::GSI => {
-                let _ = now;
-                Verdict::Deliver(number)
-            }
-            Ok(_) => Verdict::Deliver(number),
-            Err(_) => {
-                let index = self.index(number);
-                self.ports[index].counters.count(PortError::Rcv, 1);
-                Verdict::Done
-            }
+            NodeKind::ChannelAdapter => self.leave_with_data(now, number, number, packet),
         }
     }
 
     /// Sends a packet on, as the forwarding tables say.
     pub(crate) fn relay(&mut self, now: Time, from: PortNum, lrh: &Lrh, packet: &mut [u8]) -> Verdict {
+        if !self.may_enter(now, from, packet) {
+            return Verdict::Done;
+        }
         match self.route(from, lrh) {
-            Route::Port(port) => self.leave_with_data(from, port, packet),
+            Route::Port(port) => self.leave_with_data(now, from, port, packet),
             Route::Multicast(_) => Verdict::Multicast,
             Route::Management => self.arrive(now, PortNum::MANAGEMENT, packet),
             Route::NoRoute | Route::Loop => self.fail_relay(from),
@@ -115,22 +103,18 @@ impl Core {
         }
     }
 
-    /// Sends a multicast packet that came in by `from` to the ports of its group, one after the other.
-    pub(crate) fn replicate(&mut self, from: PortNum, packet: &mut [u8], mut carry: impl FnMut(Verdict, &mut [u8])) {
-        let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else { return };
-        let Route::Multicast(ports) = self.route(from, &lrh) else { return };
-        for port in ports {
-            let verdict = match port {
-                PortNum::MANAGEMENT => Verdict::Deliver(port),
-                _ => self.leave_with_data(from, port, packet),
-            };
-            carry(verdict, packet);
+    /// The ports of a multicast packet's group that it has yet to go to, having come in by `from`.
+    pub(crate) fn group(&self, from: PortNum, packet: &[u8]) -> PortMask {
+        match Lrh::ref_from_prefix(packet).map(|(lrh, _)| self.route(from, lrh)) {
+            Ok(Route::Multicast(ports)) => ports,
+            _ => PortMask::default(),
         }
     }
 
-    /// Sends a packet that came in by `from` on a data lane of port `to`, if that port is Active.
+    /// Sends a packet that came in by `from` on a data lane of port `to`, if that port is Active and its partitions admit
+    /// the packet.
     #[inline]
-    pub(crate) fn leave_with_data(&mut self, from: PortNum, to: PortNum, packet: &mut [u8]) -> Verdict {
+    pub(crate) fn leave_with_data(&mut self, now: Time, from: PortNum, to: PortNum, packet: &mut [u8]) -> Verdict {
         let words = words(packet);
         let input = if self.kind == NodeKind::Switch { usize::from(from.get()) } else { 0 };
         let Some(port) = self.linked_port(to) else { return Verdict::Done };
@@ -139,16 +123,67 @@ impl Core {
         // A lane that is not in use, and a packet longer than the other end takes, end here (7.6.6, 18.2.5.4).
         let lanes = port.info.operational_vls().lanes().unwrap_or(0);
         let mtu = port.info.neighbor_mtu().bytes().unwrap_or(0);
-        let fits = u32::from(words) * 4 <= u32::from(mtu) + 124;
+        let fits = u32::from(words) * 4 <= u32::from(mtu) + HEADERS;
         if port.info.port_state() != PortState::ACTIVE || vl.get() >= lanes || !fits {
             port.counters.count(PortError::XmitDiscard, 1);
             return Verdict::Done;
         }
         lrh.set_vl(vl);
-        port.counters.sent(words, lrh.dlid.is_multicast());
+        let multicast = lrh.dlid.is_multicast();
+        if port.info.partition_enforcement_outbound() && !port.admits_packet(packet) {
+            self.constrain(now, to, PortError::XmitConstraint, packet);
+            return Verdict::Done;
+        }
+        port.counters.sent(words, multicast);
         Verdict::Transmit(to)
     }
+
+    /// Whether the partitions of the port that a packet came in by admit it (18.2.4.2.1).
+    #[inline]
+    fn may_enter(&mut self, now: Time, from: PortNum, packet: &[u8]) -> bool {
+        let port = &self.ports[self.index(from)];
+        if !port.info.partition_enforcement_inbound() || port.admits_packet(packet) {
+            return true;
+        }
+        self.constrain(now, from, PortError::RcvConstraint, packet);
+        false
+    }
+
+    /// Counts a packet that a port's partitions do not admit, and takes up trap 259.
+    #[cold]
+    fn constrain(&mut self, now: Time, number: PortNum, error: PortError, packet: &[u8]) {
+        let Ok(Packet::Transport(found)) = packet::parse(packet) else { return };
+        let index = self.index(number);
+        let port = &mut self.ports[index];
+        port.counters.count(error, 1);
+        port.info.p_key_violations = port.info.p_key_violations.get().saturating_add(1).into();
+        let mut details = BadPKeySwitch::default();
+        let mut valid = VALID_LRH_BTH;
+        (details.lid1, details.lid2, details.p_key) = (found.lrh.slid, found.lrh.dlid, found.bth.p_key);
+        details.set_sl(found.lrh.sl());
+        details.qp2 = found.bth.dest_qp;
+        if let Some(deth) = &found.deth {
+            details.qp1 = deth.src_qp;
+            valid |= VALID_QP1;
+        }
+        if let Some(grh) = &found.grh {
+            (details.gid1, details.gid2) = (grh.sgid, grh.dgid);
+            valid |= VALID_GIDS;
+        }
+        details.data_valid = valid.into();
+        details.switch_lid = self.ports[0].info.lid;
+        details.port = number;
+        self.raise(now, number, TrapNumber::BAD_P_KEY_SWITCH, &details);
+    }
 }
+
+/// What the headers of a packet can come to, above its payload: NeighborMTU leaves them out (7.7.8).
+const HEADERS: u32 = 124;
+
+/// Bits of trap 259's DataValid: LID 1, LID 2, P_Key, SL and QP 2; QP 1; GID 1 and GID 2.
+const VALID_LRH_BTH: u16 = 0b0010_1111;
+const VALID_QP1: u16 = 0b0001_0000;
+const VALID_GIDS: u16 = 0b1100_0000;
 
 /// Whether a packet is as long as its header states; the invariant CRC, which is counted, is not in `bytes`.
 fn has_stated_length(lrh: &Lrh, bytes: usize) -> bool {

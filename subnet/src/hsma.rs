@@ -203,9 +203,11 @@ impl Hsma {
             core.port(number).is_none_or(|port| port.info.physical_state() == PortPhysicalState::DISABLED)
         };
         let up = lhca.plugged && !is_off(switch, place.port) && !is_off(adapter, number);
-        if up {
-            switch.link_up(now, place.port, Link::EDR_4X);
-            adapter.link_up(now, number, Link::EDR_4X);
+        let ends = switch.port(place.port).zip(adapter.port(number));
+        let link = ends.filter(|_| up).and_then(|(one, other)| Link::between(&one.info, &other.info));
+        if let Some(link) = link {
+            switch.link_up(now, place.port, link);
+            adapter.link_up(now, number, link);
         } else {
             switch.link_down(now, place.port);
             adapter.link_down(now, number);
@@ -358,8 +360,22 @@ impl Hsma {
         }
     }
 
+    /// Lets a multicast packet that came into a logical switch by `from` walk on to each port of its group. From there it
+    /// goes out, or to consumers.
     fn replicate(&mut self, now: Time, uplink: UplinkId, from: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
-        let _ = (now, uplink, from, packet, out);
+        let Some(logical) = self.switches.get(usize::from(uplink.0)) else { return };
+        for port in logical.switch.core.group(from, packet) {
+            let Some(logical) = self.switches.get_mut(usize::from(uplink.0)) else { return };
+            match logical.switch.core.leave_with_data(now, from, port, packet) {
+                Verdict::Transmit(UPLINK) => out.transmit(uplink, packet),
+                Verdict::Transmit(port) => {
+                    if let Some(Some((lhca, number))) = self.peer(LogicalPort { uplink, port }) {
+                        self.walk(now, Place::Lhca(lhca, number), packet, out);
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     fn core_mut(&mut self, place: Place) -> Option<&mut Core> {

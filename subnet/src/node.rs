@@ -8,6 +8,7 @@ use crate::adapter::ChannelAdapter;
 use crate::core::{Chore, Core, Verdict};
 use crate::counters::{Counters, PortError};
 use crate::directed::NodeKind;
+use crate::gsi::Key;
 use crate::outlet::{Link, Outlet};
 use crate::switch::Switch;
 use crate::time::Time;
@@ -46,7 +47,7 @@ macro_rules! nodes {
             pub fn receive(&mut self, now: Time, port: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
                 let core = self.core_mut();
                 let verdict = core.receive(now, port, packet);
-                core.carry_out(verdict, port, packet, out);
+                core.carry_out(now, verdict, port, packet, out);
                 core.do_due(now, out);
             }
 
@@ -57,7 +58,7 @@ macro_rules! nodes {
             pub fn send(&mut self, now: Time, port: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
                 let core = self.core_mut();
                 let verdict = core.send(now, port, packet);
-                core.carry_out(verdict, port, packet, out);
+                core.carry_out(now, verdict, port, packet, out);
                 core.do_due(now, out);
             }
 
@@ -94,6 +95,13 @@ macro_rules! nodes {
             /// Counts errors that the link at `port` told of.
             pub fn count(&mut self, port: PortNum, error: PortError, times: u32) {
                 self.core_mut().count(port, error, times);
+            }
+
+            /// A consumer at `port` refused `packet` because of its P_Key or Q_Key: that is a violation, which is counted
+            /// and told of by trap 257 or 258 (10.9.4, 10.2.4). Queue pair 1's packets are seen to already.
+            pub fn refused(&mut self, now: Time, port: PortNum, key: Key, packet: &[u8], out: &mut impl Outlet) {
+                self.core_mut().refused(now, port, key, packet);
+                self.core_mut().do_due(now, out);
             }
 
             /// Which kind it is.
@@ -159,23 +167,29 @@ impl Core {
             match chore {
                 Chore::Link(port, request) => out.link(port, request),
                 Chore::Event(port, event) => out.event(port, event),
-                Chore::Trap(verdict) => self.carry_out(verdict, PortNum::MANAGEMENT, &mut packet, out),
+                Chore::Trap(verdict) => self.carry_out(now, verdict, PortNum::MANAGEMENT, &mut packet, out),
             }
         }
     }
 
     /// Lets a packet out that came in by port `from`.
     #[inline]
-    fn carry_out(&mut self, verdict: Verdict, from: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
+    fn carry_out(&mut self, now: Time, verdict: Verdict, from: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
         match verdict {
             Verdict::Done => {}
             Verdict::Transmit(port) => out.transmit(port, packet),
             Verdict::Deliver(port) => out.deliver(port, packet),
-            Verdict::Multicast => self.replicate(from, packet, |verdict, packet| match verdict {
-                Verdict::Transmit(port) => out.transmit(port, packet),
-                Verdict::Deliver(port) => out.deliver(port, packet),
-                Verdict::Done | Verdict::Multicast => {}
-            }),
+            Verdict::Multicast => {
+                for port in self.group(from, packet) {
+                    match port {
+                        PortNum::MANAGEMENT => out.deliver(port, packet),
+                        _ if self.leave_with_data(now, from, port, packet) != Verdict::Done => {
+                            out.transmit(port, packet)
+                        }
+                        _ => {}
+                    }
+                }
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a node wants from the world: packets carried, and links tended.
 
 use iba::PortNum;
-use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth};
+use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, PortInfo};
 
 /// Where a node's packets and wishes go.
 ///
@@ -80,6 +80,22 @@ pub struct Link {
 impl Link {
     /// Four lanes of EDR: 100 Gb/s.
     pub const EDR_4X: Self = Self { width: LinkWidth::X4, speed: Speed::Edr };
+
+    /// The best link that two ports have both enabled; `None` where they have nothing in common.
+    #[must_use]
+    pub fn between(one: &PortInfo, other: &PortInfo) -> Option<Self> {
+        let widths = one.link_width_enabled & other.link_width_enabled;
+        let speeds = one.link_speed_enabled() & other.link_speed_enabled();
+        let speeds_ext = one.link_speed_ext_enabled() & other.link_speed_ext_enabled();
+        let by_width = [LinkWidth::X12, LinkWidth::X8, LinkWidth::X4, LinkWidth::X2, LinkWidth::X1];
+        let width = by_width.into_iter().find(|&width| widths.contains(width))?;
+        let by_speed = [Speed::Hdr, Speed::Edr, Speed::Fdr, Speed::Qdr, Speed::Ddr, Speed::Sdr];
+        let speed = by_speed.into_iter().find(|speed| match speed.active_ext() {
+            ext if ext.is_empty() => speeds.contains(speed.active()),
+            ext => speeds_ext.contains(ext),
+        })?;
+        Some(Self { width, speed })
+    }
 }
 
 /// Speed of a lane.

@@ -4,7 +4,12 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use iba::attr::{GuidInfo, LinkWidth, PKeyTable, PortInfo, PortPhysicalState, PortState, SlToVlMapping, VlArbitration};
+use iba::bth::Bth;
+use iba::grh::Grh;
+use iba::lrh::{Lrh, NextHeader};
 use iba::{GidPrefix, Guid, Lid, PKey, PortNum};
+
+use zerocopy::FromBytes;
 
 use crate::config::{NodeConfig, blocks};
 use crate::counters::Counters;
@@ -93,9 +98,20 @@ impl Port {
     }
 
     /// Whether a packet's P_Key is one that the port's table admits (10.9.3).
-    #[allow(dead_code)]
     pub(crate) fn admits(&self, p_key: PKey) -> bool {
         self.p_keys.iter().flat_map(|block| &block.p_keys).any(|own| own.matches(p_key))
+    }
+
+    /// Whether the port's table admits a packet; those that have no P_Key are not for it to judge.
+    pub(crate) fn admits_packet(&self, packet: &[u8]) -> bool {
+        let Ok((lrh, _)) = Lrh::ref_from_prefix(packet) else { return false };
+        let bth = match lrh.next_header() {
+            NextHeader::RawEthertype | NextHeader::RawIpv6 => return true,
+            NextHeader::Bth => size_of::<Lrh>(),
+            NextHeader::Grh => size_of::<Lrh>() + size_of::<Grh>(),
+        };
+        let bth = packet.get(bth..).and_then(|rest| Bth::ref_from_prefix(rest).ok());
+        bth.is_some_and(|(bth, _)| self.admits(bth.p_key))
     }
 
     /// The physical link came up: to Init, whatever the port was before. False if the port is switched off or was up.

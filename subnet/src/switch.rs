@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use iba::attr::NodeType;
+use iba::attr::{CapabilityMask, NodeType};
 use iba::lrh::Lrh;
 use iba::{Guid, PortNum};
 
@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::directed::NodeKind;
 use crate::port::{Port, PortRole};
 use crate::relay::{Relay, Route};
+use crate::sampler::Sampler;
 use crate::time::Time;
 
 /// What a switch is made of.
@@ -50,13 +51,19 @@ impl Switch {
                 if number == 0 { (&config.node, PortRole::Management) } else { (&external, PortRole::External) };
             Port::new(config, role, PortNum::new(number), config.node_guid, inputs)
         };
+        let mut ports = (0..=config.ports).map(port).collect::<Box<[_]>>();
+        if config.enforced_partitions > 0 {
+            let mask = ports[0].info.capability_mask() | CapabilityMask::P_KEY_SWITCH_EXTERNAL_PORT_TRAP;
+            ports[0].info.set_capability_mask(mask);
+        }
         Ok(Self {
             core: Core {
                 kind: NodeKind::Switch,
                 node_info: config.node.node_info(NodeType::SWITCH, config.ports),
                 description: config.node.description,
-                ports: (0..=config.ports).map(port).collect::<Box<[_]>>(),
+                ports,
                 relay: Some(Box::new(Relay::new(config.ports, config.enforced_partitions))),
+                sampler: Sampler::default(),
                 deadline: Time::NEVER,
                 link_request: None,
             },
