@@ -9,6 +9,8 @@ mod harness;
 #[cfg(target_os = "none")]
 mod memory;
 #[cfg(target_os = "none")]
+mod pci;
+#[cfg(target_os = "none")]
 mod processors;
 
 #[cfg(target_os = "none")]

@@ -4,6 +4,7 @@
 //! and is tested everywhere. What touches the machine is built only for the machine itself, `x86_64-target.json`.
 //! Memory is mapped at its own addresses, so a pointer is a physical address.
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(target_os = "none"), allow(dead_code))] // what only the machine uses is tested on the host
 #![allow(clippy::cast_possible_truncation)] // registers are cut into halves everywhere, and usize has 64 bits
 
 extern crate alloc;
@@ -14,6 +15,7 @@ pub mod exit;
 pub mod fabric;
 pub mod fw_cfg;
 pub mod memory;
+pub mod pci;
 
 #[cfg(target_os = "none")]
 pub mod boot;

@@ -13,6 +13,7 @@ mod smp;
 pub mod stack;
 mod tables;
 
+pub use local::Cpu;
 pub use smp::{employ_others, online};
 
 use crate::clock;

@@ -60,7 +60,6 @@ pub(super) struct Request {
     address: U64,
 }
 
-#[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "only the machine has the device"))]
 impl Request {
     pub(super) const ERROR: u32 = 1 << 0;
     const READ: u32 = 1 << 1;

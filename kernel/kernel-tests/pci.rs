@@ -1,0 +1,59 @@
+//! PCI: finding functions, and being interrupted by one. A network adapter (e1000e) serves, because it raises whatever
+//! interrupt it is told to (82574 datasheet, 10.2.4).
+#![allow(unsafe_code)] // device registers
+
+use portico_kernel::cpu::interrupts::Vector;
+use portico_kernel::cpu::{idle, local};
+use portico_kernel::kernel_test;
+use portico_kernel::memory::Caching;
+use portico_kernel::pci::{Bus, PciError};
+
+const HOST_BRIDGE: (u16, u16) = (0x8086, 0x29c0);
+const E1000E: (u16, u16) = (0x8086, 0x10d3);
+
+/// Raises the causes that are written to it.
+const INTERRUPT_CAUSE_SET: u64 = 0xc8;
+/// Lets causes through.
+const INTERRUPT_MASK_SET: u64 = 0xd0;
+/// Causes that are done with as soon as they were raised.
+const AUTO_CLEAR: u64 = 0xdc;
+/// Which MSI-X interrupt a cause raises: four bits each, the uppermost of them says that it is valid.
+const INTERRUPT_VECTORS: u64 = 0xe4;
+/// The causes of the first and the second receive queue.
+const CAUSES: [u32; 2] = [1 << 20, 1 << 21];
+
+fn functions_are_found() {
+    let bus = Bus::open().expect("configuration space");
+    for id in [HOST_BRIDGE, E1000E] {
+        assert!(bus.find(id).is_some(), "{id:04x?}");
+    }
+    assert!(bus.find((0x1234, 0x11e8)).is_none());
+    assert!(bus.functions().all(|function| function.id.0 != 0xffff));
+}
+kernel_test!(functions_are_found, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=");
+
+fn msix_interrupts_come_to_their_vectors() {
+    let bus = Bus::open().expect("configuration space");
+    let mut function = bus.find(E1000E).expect("the adapter");
+    let (registers, size) = function.map_bar(&bus, 0, Caching::Uncached).expect("registers");
+    assert_eq!(size, 128 << 10);
+    let mut msix = function.msix(&bus).expect("MSI-X");
+    let vectors: [Vector; 2] = [0, 1].map(|number| msix.route(number, local::cpu()).expect("a vector"));
+    assert_eq!(msix.route(5, local::cpu()), Err(PciError::NoInterrupt(5)), "it has five");
+    // SAFETY: the registers are mapped, and the adapter does nothing else.
+    let write = |register: u64, value: u32| unsafe { ((registers + register) as *mut u32).write_volatile(value) };
+    write(INTERRUPT_VECTORS, 0x98);
+    write(AUTO_CLEAR, CAUSES[0] | CAUSES[1]);
+    for round in 1..=100 {
+        for nth in [0, 1, 1] {
+            let before = vectors[nth].count();
+            write(INTERRUPT_MASK_SET, CAUSES[nth]); // the adapter masks what it raised
+            write(INTERRUPT_CAUSE_SET, CAUSES[nth]);
+            while vectors[nth].count() == before {
+                idle::wait();
+            }
+        }
+        assert_eq!(vectors.map(Vector::count), [round, 2 * round]);
+    }
+}
+kernel_test!(msix_interrupts_come_to_their_vectors, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=");
