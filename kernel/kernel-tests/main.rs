@@ -5,6 +5,8 @@
 extern crate alloc;
 
 #[cfg(target_os = "none")]
+mod control;
+#[cfg(target_os = "none")]
 mod harness;
 #[cfg(target_os = "none")]
 mod memory;

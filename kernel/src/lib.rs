@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod clock;
 pub mod command_line;
+pub mod control;
 pub mod exit;
 pub mod fabric;
 pub mod fw_cfg;
@@ -19,6 +20,8 @@ pub mod pci;
 
 #[cfg(target_os = "none")]
 pub mod boot;
+#[cfg(target_os = "none")]
+pub mod carrier;
 #[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]

@@ -1,25 +1,75 @@
 //! The hypervisor.
 //!
-//! It boots by PVH. This is all that QEMU (7.2 or later) must be told:
+//! It boots by PVH, and this is all that QEMU (7.2 or later) must be told:
 //!
 //! ```text
-//! qemu-system-x86_64 -machine q35 -cpu max -smp 2 -m 256M -nodefaults -display none -no-reboot
-//!     -kernel portico-kernel -serial file:console.log -device isa-debug-exit,iobase=0xf4,iosize=4
+//! qemu-system-x86_64 -machine q35 -cpu max -smp 2 -m 256M -nodefaults -no-reboot -display none
+//!     -kernel portico-kernel
+//!     -serial file:console.log                                          COM1: what the kernel says
+//!     -chardev socket,id=control,server=on,wait=off,path=control
+//!     -serial chardev:control                                           COM2: the control channel
+//!     -chardev socket,id=hca,path=hca
+//!     -device ivshmem-doorbell,chardev=hca,vectors=5                    the HCA
+//!     -device isa-debug-exit,iobase=0xf4,iosize=4                       says how it ended
+//!     -fw_cfg name=opt/org.portico/table,file=table                     the partition table
+//!     -fw_cfg name=opt/org.portico/cmdline,string=log=debug             words that steer it
 //! ```
+//!
+//! Words of the command line: `log=` one of `off`, `error`, `warn`, `info`, `debug`, `trace`.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
 mod bare {
+    use alloc::boxed::Box;
+    use core::error::Error;
+
+    use hca_driver::Hca;
+    use partition_table::Table;
     use portico_kernel::boot::Boot;
-    use portico_kernel::cpu::port;
-    use portico_kernel::exit::ExitCode;
+    use portico_kernel::carrier::{Bell, Carrier};
+    use portico_kernel::clock;
+    use portico_kernel::control::Control;
+    use portico_kernel::cpu::{apic, idle, local};
+    use portico_kernel::fabric::{Fabric, Next};
+    use portico_kernel::pci::Bus;
+    use subnet::Time;
 
     portico_kernel::entry!(main);
 
-    fn main(boot: Boot) -> ! {
-        log::info!("portico {} started", env!("CARGO_PKG_VERSION"));
-        log::info!("{:?}", boot.command_line);
-        port::exit(ExitCode::PASS)
+    fn main(mut boot: Boot) -> ! {
+        log::info!("portico {}", env!("CARGO_PKG_VERSION"));
+        let fabric = fabric(&mut boot).unwrap_or_else(|error| panic!("{error}"));
+        run(fabric, Control::open(local::cpu()))
+    }
+
+    fn fabric(boot: &mut Boot) -> Result<Fabric<Bell>, Box<dyn Error>> {
+        let carrier = Carrier::find(&Bus::open()?, local::cpu())?;
+        let fw_cfg = boot.fw_cfg.as_mut().ok_or("no fw_cfg device: QEMU's q35 has one")?;
+        let table = fw_cfg.read_file(partition_table::FW_CFG_FILE)?;
+        let hca = Hca::new(carrier.bar2, carrier.doorbell);
+        Ok(Fabric::new(&Table::parse(&table)?, hca, Time(clock::now()))?)
+    }
+
+    /// Works while there is work, and sleeps until the next interrupt or deadline.
+    fn run(mut fabric: Fabric<Bell>, mut control: Option<Control>) -> ! {
+        loop {
+            if let Some(control) = &mut control {
+                while let Some(line) = control.line() {
+                    // A host that does not read its answer goes without.
+                    let _ = fabric.command(Time(clock::now()), &line, control);
+                }
+            }
+            match fabric.turn(Time(clock::now())) {
+                Next::AtOnce => {}
+                Next::At(deadline) => {
+                    apic::set_timer(Some(deadline.0));
+                    idle::wait();
+                }
+            }
+        }
     }
 }
 

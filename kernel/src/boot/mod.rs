@@ -51,6 +51,9 @@ extern "C" fn start(start_info: u32) -> ! {
     memory::init(memory_map(start_info.as_ref(), fw_cfg.as_mut()));
     cpu::start(fw_cfg.as_mut().map_or(1, |fw_cfg| usize::from(fw_cfg.processors())));
     let command_line = command_line(start_info.as_ref(), fw_cfg.as_mut());
+    if let Some(level) = command_line.get("log").and_then(|level| level.parse().ok()) {
+        log::set_max_level(level);
+    }
     portico_main(Boot { command_line, fw_cfg })
 }
 

@@ -6,4 +6,6 @@ mod tsc;
 
 pub use scale::Scale;
 #[cfg(target_os = "none")]
+pub(crate) use tsc::HPET;
+#[cfg(target_os = "none")]
 pub use tsc::{calibrate, now, ticks};

@@ -8,12 +8,12 @@ use super::Scale;
 use crate::cpu::apic;
 
 /// Where q35's HPET is.
-const HPET: usize = 0xfed0_0000;
+pub(crate) const HPET: u64 = 0xfed0_0000;
 /// General capabilities: bits 63-32 are the counter's period in femtoseconds (IA-PC HPET specification 2.3.4).
-const HPET_CAPABILITIES: usize = HPET;
+const HPET_CAPABILITIES: u64 = HPET;
 /// General configuration: bit 0 lets the counter run.
-const HPET_CONFIGURATION: usize = HPET + 0x10;
-const HPET_COUNTER: usize = HPET + 0xf0;
+const HPET_CONFIGURATION: u64 = HPET + 0x10;
+const HPET_COUNTER: u64 = HPET + 0xf0;
 /// The longest period that the specification allows: 100 ns.
 const MAX_PERIOD_FS: u64 = 100_000_000;
 
@@ -40,8 +40,8 @@ pub fn ticks() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-fn hpet(register: usize) -> *mut u64 {
-    with_exposed_provenance_mut(register)
+fn hpet(register: u64) -> *mut u64 {
+    with_exposed_provenance_mut(register as usize)
 }
 
 /// The three clocks at one moment.

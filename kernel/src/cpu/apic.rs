@@ -13,7 +13,7 @@ use super::local;
 use crate::clock::{self, Scale};
 
 /// Where the registers are in memory, when they are.
-const XAPIC: usize = 0xfee0_0000;
+pub(super) const BASE: u64 = 0xfee0_0000;
 /// Where they are among the model-specific registers, when they are.
 const X2APIC: u32 = 0x800;
 
@@ -53,7 +53,7 @@ fn read(register: Register) -> u32 {
         unsafe { Msr::new(X2APIC + (register as u32 >> 4)).read() as u32 }
     } else {
         // SAFETY: the APIC's page is mapped; reading these registers has no effect.
-        unsafe { with_exposed_provenance_mut::<u32>(XAPIC + register as usize).read_volatile() }
+        unsafe { with_exposed_provenance_mut::<u32>(BASE as usize + register as usize).read_volatile() }
     }
 }
 
@@ -64,7 +64,7 @@ fn write(register: Register, value: u32) {
         unsafe { Msr::new(X2APIC + (register as u32 >> 4)).write(u64::from(value)) }
     } else {
         // SAFETY: the APIC's page is mapped; as above.
-        unsafe { with_exposed_provenance_mut::<u32>(XAPIC + register as usize).write_volatile(value) }
+        unsafe { with_exposed_provenance_mut::<u32>(BASE as usize + register as usize).write_volatile(value) }
     }
 }
 

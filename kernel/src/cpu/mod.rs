@@ -5,6 +5,7 @@ pub mod backtrace;
 mod fault;
 pub mod idle;
 pub mod interrupts;
+pub mod ioapic;
 pub mod local;
 mod pic;
 pub mod port;
@@ -28,8 +29,8 @@ pub fn init(index: usize) {
     local::init(index);
 }
 
-/// Where each processor finds its local APIC, and where q35's high precision event timer is.
-const DEVICES: [u64; 2] = [0xfee0_0000, 0xfed0_0000];
+/// What every processor and the clock need: the local APICs, the I/O APIC, and the high precision event timer.
+const DEVICES: [u64; 3] = [apic::BASE, ioapic::BASE, clock::HPET];
 
 /// Starts the clock and the other processors, so that there are `expected` of them altogether.
 ///

@@ -8,8 +8,6 @@ mod directory;
 pub use device::{FwCfg, ReadError};
 pub use directory::{File, Selector};
 
-/// The partition table, in the packed form that the host command makes of `portico.toml`.
-pub const TABLE: &str = "opt/org.portico/table";
 /// Words that steer the kernel, see [`crate::command_line`].
 pub const COMMAND_LINE: &str = "opt/org.portico/cmdline";
 /// The memory map, as [`crate::memory::map::FirmwareEntry`]s.

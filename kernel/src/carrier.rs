@@ -1,0 +1,86 @@
+//! How the HCA reaches this machine: QEMU's `ivshmem-doorbell`, whose shared memory (BAR2) is the HCA's, whose doorbell
+//! rings the HCA, and whose MSI-X interrupts are the HCA's (QEMU's `docs/specs/ivshmem-spec.rst`).
+#![allow(unsafe_code)] // the doorbell register, and BAR2 as memory
+
+use core::ptr::{NonNull, with_exposed_provenance_mut};
+
+use hca_contract::{BAR2_SIZE, VECTORS};
+use hca_driver::{Bar2, Doorbell};
+
+use crate::cpu::Cpu;
+use crate::cpu::interrupts::Vector;
+use crate::memory::Caching;
+use crate::pci::{Bus, PciError};
+
+/// Vendor and device id.
+const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
+/// BARs: registers, and the shared memory.
+const REGISTERS: u8 = 0;
+const SHARED_MEMORY: u8 = 2;
+/// Register: rings the peer in the upper half with the vector in the lower half.
+const DOORBELL: u64 = 12;
+
+/// The HCA as it is found in the machine.
+#[derive(Debug)]
+pub struct Carrier {
+    /// Its memory.
+    pub bar2: Bar2,
+    /// Its doorbell.
+    pub doorbell: Bell,
+    /// What it raises: the contract's vectors, in their order.
+    pub vectors: [Vector; VECTORS as usize],
+}
+
+/// Why the HCA cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CarrierError {
+    /// There is none.
+    #[error("no HCA: start QEMU with -device ivshmem-doorbell")]
+    Missing,
+    /// It cannot be set up.
+    #[error("the HCA cannot be set up: {0}")]
+    Pci(#[from] PciError),
+    /// Its shared memory has another size than the contract says.
+    #[error("the HCA's BAR2 has {0:#x} bytes, not {BAR2_SIZE:#x}: its memory is another program's")]
+    Size(u64),
+}
+
+impl Carrier {
+    /// Finds the HCA on the bus; its interrupts come to `cpu`.
+    ///
+    /// # Errors
+    /// If it is not there or not as it must be.
+    pub fn find(bus: &Bus, cpu: &Cpu) -> Result<Self, CarrierError> {
+        let mut function = bus.find(IVSHMEM).ok_or(CarrierError::Missing)?;
+        let (registers, _) = function.map_bar(bus, REGISTERS, Caching::Uncached)?;
+        let (memory, size) = function.map_bar(bus, SHARED_MEMORY, Caching::Cached)?;
+        if size != BAR2_SIZE as u64 {
+            return Err(CarrierError::Size(size));
+        }
+        let mut msix = function.msix(bus)?;
+        let mut vectors = [Vector::SPURIOUS; VECTORS as usize];
+        for (number, vector) in (0..VECTORS).zip(&mut vectors) {
+            *vector = msix.route(number, cpu)?;
+        }
+        let base = NonNull::new(with_exposed_provenance_mut(memory as usize)).ok_or(PciError::NoBar(SHARED_MEMORY))?;
+        // SAFETY: BAR2 is mapped, of this size, and page-aligned; a function's BAR can be mapped only once, so nobody
+        // else has it.
+        let bar2 = unsafe { Bar2::new(base) };
+        Ok(Self { bar2, doorbell: Bell { register: registers + DOORBELL }, vectors })
+    }
+}
+
+/// The doorbell register.
+#[derive(Debug)]
+pub struct Bell {
+    register: u64,
+}
+
+impl Doorbell for Bell {
+    fn ring(&mut self, target: u16, vector: u16) {
+        let register = with_exposed_provenance_mut::<u32>(self.register as usize);
+        // SAFETY: the register is mapped; a target or vector that does not exist is ignored by the device. Stores are
+        // not reordered among each other on this architecture, and a volatile one not by the compiler among volatiles.
+        unsafe { register.write_volatile(u32::from(target) << 16 | u32::from(vector)) }
+    }
+}
