@@ -1,0 +1,35 @@
+//! How many instructions a subnet management packet (SMP) costs: in `subnet`, and in ibsim beside it.
+//!
+//! Valgrind's callgrind counts them, so that a figure is the same on a busy machine. Each program runs twice, once for
+//! [`ROUNDS`] requests and once for twice as many; the difference is what the requests cost, without start and end.
+//!
+//! In `subnet` ([`portico`]) a request comes in from a link by directed route, is checked against the port's M_Key,
+//! answered, and handed to the outlet. In ibsim ([`ibsim`]) it comes in by a socket, and has no M_Key to pass; the kernel's
+//! share of that is not counted.
+
+mod callgrind;
+mod ibsim;
+mod request;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use anyhow::Result;
+
+pub use ibsim::ibsim;
+pub use request::{Request, smp};
+
+/// Requests in the shorter one of the two runs.
+pub const ROUNDS: u32 = 2_000;
+
+/// Instructions that `subnet` spends on a request. `program` is this crate's program `smp`, built for release.
+///
+/// # Errors
+/// Valgrind is missing, or the program fails.
+pub fn portico(request: Request, program: &Path) -> Result<f64> {
+    callgrind::per_round(|rounds| {
+        let rounds = rounds.to_string();
+        let run = callgrind::Run::start(program, [request.name(), &rounds].map(OsStr::new))?;
+        run.instructions()
+    })
+}
