@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::process::Pid;
+
 /// The variable that marks a machine's processes: each inherits it from the first.
 pub(crate) const MARK: &str = "PORTICO_TEST";
 
@@ -15,15 +17,26 @@ pub(crate) fn of(mark: &str, socket: &str, folder: &Path) -> Vec<String> {
 }
 
 fn processes(mark: &str) -> Vec<String> {
+    let found = marked(mark).into_iter();
+    found.map(|(process, command)| format!("process {} {command}", process.as_raw_nonzero())).collect()
+}
+
+/// The processes marked `mark` whose command line contains `words`, but for those on the way to become another program.
+pub(crate) fn find(mark: &str, words: &str) -> Vec<Pid> {
+    let found = marked(mark).into_iter();
+    found.filter(|(_, line)| line.contains(words) && !line.contains(" leash ")).map(|(process, _)| process).collect()
+}
+
+fn marked(mark: &str) -> Vec<(Pid, String)> {
     let marked = format!("{MARK}={mark}\0");
     let mut found = Vec::new();
     for process in fs::read_dir("/proc").unwrap().flatten() {
-        // A process that ends while we look is not left behind.
-        let Ok(environment) = fs::read(process.path().join("environ")) else { continue };
+        let number = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        // A process that ends while we look is gone.
+        let (Some(number), Ok(environment)) = (number, fs::read(process.path().join("environ"))) else { continue };
         if environment.windows(marked.len()).any(|bytes| bytes == marked.as_bytes()) {
             let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            found.push(format!("process {} {command}", process.file_name().display()));
+            found.push((number, String::from_utf8_lossy(&command).replace('\0', " ")));
         }
     }
     found

@@ -7,14 +7,18 @@
 #![allow(clippy::unwrap_used)] // what goes wrong in a harness fails the test
 
 mod leftovers;
+mod lines;
 mod machine;
+mod opensm;
 mod tool;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-pub use machine::{Machine, PATIENCE};
+pub use lines::PATIENCE;
+pub use machine::Machine;
+pub use opensm::OpenSm;
 pub use tool::{Output, Preload, Tool};
 
 /// The command `portico`, built once for all tests of this program.

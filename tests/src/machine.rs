@@ -1,30 +1,27 @@
 //! A `portico run` under test.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::leftovers::{self, MARK};
+use crate::lines::{Lines, Missing, PATIENCE};
+use crate::opensm::OpenSm;
 use crate::portico;
 use crate::tool::Tool;
-
-/// How long a test waits for what ought to happen, before it fails. Generous: the machine may be busy with others.
-pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A `portico run`, with a socket and a folder of its own. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Machine {
     process: Child,
-    lines: Receiver<String>,
-    transcript: Vec<String>,
+    output: Lines,
     ready: Option<String>,
     socket: String,
     folder: TempDir,
@@ -54,8 +51,8 @@ impl Machine {
             .stderr(fs::File::create(folder.path().join("stderr")).unwrap())
             .spawn()
             .unwrap();
-        let lines = read_lines(process.stdout.take().unwrap());
-        Self { process, lines, transcript: Vec::new(), ready: None, socket, folder }
+        let output = Lines::of(process.stdout.take().unwrap());
+        Self { process, output, ready: None, socket, folder }
     }
 
     /// Starts `portico run` and waits until tools can attach.
@@ -85,18 +82,9 @@ impl Machine {
     /// # Panics
     /// There is none within [`PATIENCE`], or the output ends.
     pub fn wait_for(&mut self, start: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    self.transcript.push(line.clone());
-                    if line.starts_with(start) {
-                        return line;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("no line `{start}` came in time\n{}", self.account()),
-                Err(RecvTimeoutError::Disconnected) => panic!("the run ended before `{start}`\n{}", self.account()),
-            }
+        match self.output.find(|line| line.starts_with(start)) {
+            Ok(line) => line,
+            Err(missing) => panic!("the line `{start}`: {missing:?}\n{}", self.account()),
         }
     }
 
@@ -105,19 +93,12 @@ impl Machine {
     /// # Panics
     /// It does not end in time, or leaves something behind.
     pub fn wait(&mut self) -> (ExitStatus, String) {
-        let deadline = Instant::now() + PATIENCE;
         // The output ends with the last process of the run.
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.transcript.push(line),
-                Err(RecvTimeoutError::Timeout) => panic!("the run does not end\n{}", self.account()),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
+        assert_eq!(self.output.find(|_| false), Err(Missing::Ended), "the run does not end\n{}", self.account());
         let status = self.process.wait().unwrap();
         let left = leftovers::of(&self.socket, &self.socket, &self.folder.path().join("tmp"));
         assert!(left.is_empty(), "left behind:\n{}\n{}", left.join("\n"), self.account());
-        (status, self.transcript.join("\n"))
+        (status, self.output.taken.join("\n"))
     }
 
     /// Sends `signal` to the run, waits for its end, and makes sure that nothing of it is left.
@@ -136,6 +117,47 @@ impl Machine {
     #[must_use]
     pub fn tool(&self, program: &str, arguments: &[&str]) -> Tool {
         Tool::new(self, program, arguments)
+    }
+
+    /// OpenSM of the test's own, with `arguments`, in addition to what the machine runs.
+    ///
+    /// # Panics
+    /// It cannot be started, or the machine has not been waited for.
+    #[must_use]
+    pub fn opensm(&self, arguments: &[&str]) -> OpenSm {
+        OpenSm::start(self, arguments)
+    }
+
+    /// Gives `line` to the control line of `hypervisor`, and the answer's lines back, without the last one, `ok`.
+    ///
+    /// # Panics
+    /// The hypervisor refuses, or does not answer in time.
+    #[must_use]
+    pub fn control(&self, hypervisor: &str, line: &str) -> Vec<String> {
+        let address = SocketAddr::from_abstract_name(format!("{}:control:{hypervisor}", self.socket)).unwrap();
+        let mut stream = UnixStream::connect_addr(&address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        writeln!(stream, "{line}").unwrap();
+        let mut answer = Vec::new();
+        for said in BufReader::new(stream).lines() {
+            let said = said.unwrap();
+            assert!(!said.starts_with("error:"), "{line}: {said}");
+            if said == "ok" {
+                return answer;
+            }
+            answer.push(said);
+        }
+        panic!("{hypervisor} hung up on `{line}` after {answer:?}");
+    }
+
+    /// Kills the machine's process whose command line contains `words`.
+    ///
+    /// # Panics
+    /// There is not exactly one.
+    pub fn kill(&self, words: &str) {
+        let found = leftovers::find(&self.socket, words);
+        let [process] = found[..] else { panic!("`{words}` fits {} processes", found.len()) };
+        kill_process(process, Signal::KILL).unwrap();
     }
 
     /// The value of `variable` in the line `ready:`.
@@ -169,7 +191,7 @@ impl Machine {
 
     /// What is known of the run, for a failure's report.
     fn account(&self) -> String {
-        let mut account = format!("-- stdout\n{}\n", self.transcript.join("\n"));
+        let mut account = format!("-- stdout\n{}\n", self.output.taken.join("\n"));
         let logs = fs::read_dir(self.folder.path().join("log")).into_iter().flatten().flatten().map(|file| file.path());
         for file in [self.folder.path().join("stderr")].into_iter().chain(logs) {
             let text = String::from_utf8_lossy(&fs::read(&file).unwrap_or_default()).into_owned();
@@ -186,18 +208,6 @@ impl Drop for Machine {
         let _ = self.process.kill();
         let _ = self.process.wait();
         // The last of its processes closes the output: only then is the folder nobody's.
-        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        let _ = self.output.find(|_| false);
     }
-}
-
-fn read_lines(output: ChildStdout) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
 }
