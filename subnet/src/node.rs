@@ -1,6 +1,6 @@
 //! What all nodes can do, whatever their kind.
 
-use iba::attr::{NodeDescription, NodeInfo, PortInfo, SwitchInfo};
+use iba::attr::{NodeDescription, NodeInfo, PKeyTable, PortInfo, SwitchInfo};
 use iba::packet::SmpPacket;
 use iba::{Guid, PortNum};
 
@@ -138,6 +138,12 @@ macro_rules! nodes {
             #[must_use]
             pub fn port_guid(&self, port: PortNum) -> Option<Guid> {
                 self.core().port(port).map(crate::port::Port::guid)
+            }
+
+            /// The first block of the P_Key table of `port`, if there is such a port and it has a table.
+            #[must_use]
+            pub fn p_keys(&self, port: PortNum) -> Option<&PKeyTable> {
+                self.core().port(port).and_then(|port| port.p_keys.first())
             }
 
             /// The counters of `port`, if there is such a port.
