@@ -2,6 +2,7 @@
 
 pub mod cable;
 pub mod command;
+pub mod fabric;
 pub mod hca;
 pub mod ivshmem;
 mod launch;

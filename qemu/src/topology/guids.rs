@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use iba::Guid;
 
-use super::{Kind, Node};
+use super::Node;
 
 /// A locally administered EUI-64 (02-...) that depends on the name alone, so it is the same in each run. Its low byte is
 /// 0, which leaves room for port numbers.
@@ -16,21 +16,12 @@ pub(super) fn from_name(name: &str) -> Guid {
     Guid::new(0x02 << 56 | hash >> 16 << 8)
 }
 
-/// The GUIDs of a node's ports.
-pub(super) fn of_ports(node: &Node) -> impl Iterator<Item = Guid> {
-    let numbers = match node.kind {
-        Kind::Switch => 0..=0,
-        Kind::Host | Kind::Hypervisor => 1..=node.ports.len() as u64,
-    };
-    let base = node.guid.get();
-    numbers.map(move |number| Guid::new(base.wrapping_add(number)))
-}
-
 /// The first node GUID, or else port GUID, that two nodes share: the two nodes and the GUID. Subnet managers take GUIDs
 /// for identities, so none of them works on such a fabric.
 pub(super) fn duplicate(nodes: &[Node]) -> Option<(usize, usize, Guid)> {
     let node_guids = nodes.iter().enumerate().map(|(index, node)| (index, node.guid));
-    let port_guids = nodes.iter().enumerate().flat_map(|(index, node)| of_ports(node).map(move |guid| (index, guid)));
+    let port_guids =
+        nodes.iter().enumerate().flat_map(|(index, node)| node.port_guids().map(move |guid| (index, guid)));
     first_repeated(node_guids).or_else(|| first_repeated(port_guids))
 }
 

@@ -96,6 +96,18 @@ pub enum HypervisorError {
     Ports(String, usize),
 }
 
+impl Node {
+    /// The GUIDs of the node's ports: that of a switch's port 0, those of a channel adapter's ports from 1 on.
+    pub fn port_guids(&self) -> impl Iterator<Item = Guid> {
+        let numbers = match self.kind {
+            Kind::Switch => 0..=0,
+            Kind::Host | Kind::Hypervisor => 1..=self.ports.len() as u64,
+        };
+        let base = self.guid.get();
+        numbers.map(move |number| Guid::new(base.wrapping_add(number)))
+    }
+}
+
 impl Topology {
     /// The node that `name` stands for: its id, its description, or its node GUID as `0x` and hexadecimal digits.
     #[must_use]

@@ -1,0 +1,138 @@
+//! The nodes of the fabric, and how packets and links act on them. Nothing here waits: time comes in from outside, and
+//! whatever is on its way is carried until nothing is left.
+
+use iba::VendorId;
+use subnet::{AdapterConfig, ChannelAdapter, Node, NodeConfig, Switch, SwitchConfig, Time};
+
+use super::flight::{Entry, Flight, What};
+use super::timers::Timers;
+use super::wires::Wires;
+use crate::topology::{self, Kind, Topology};
+use crate::umad::NodePort;
+
+/// Things carried in one go: after so many the sockets get their turn, even if a loop in forwarding tables keeps packets
+/// going round.
+const BUDGET: usize = 20_000;
+
+/// The fabric, without its clock and its sockets.
+#[derive(Debug)]
+pub(super) struct Net {
+    pub(super) topology: Topology,
+    /// The nodes that the fabric answers for; `None` for a machine that runs Portico.
+    pub(super) nodes: Vec<Option<Node>>,
+    pub(super) wires: Wires,
+    timers: Timers,
+    /// What is being carried; kept for its memory.
+    carried: Flight,
+}
+
+impl Net {
+    /// The nodes of `topology`, with `wires` between them that are not trained yet.
+    pub(super) fn new(topology: Topology, wires: Wires) -> Result<Self, subnet::ConfigError> {
+        let nodes = topology.nodes.iter().map(make).collect::<Result<Vec<_>, _>>()?;
+        let timers = Timers::new(nodes.len());
+        Ok(Self { topology, nodes, wires, timers, carried: Flight::default() })
+    }
+
+    /// Tells the time.
+    pub(super) fn set_time(&mut self, now: Time) {
+        self.wires.now = now;
+    }
+
+    /// The node that `at` belongs to, unless that runs Portico.
+    pub(super) fn node(&self, at: NodePort) -> Option<&Node> {
+        self.nodes.get(at.node)?.as_ref()
+    }
+
+    /// A port's name, for messages.
+    pub(super) fn name(&self, at: NodePort) -> String {
+        let id = self.topology.nodes.get(at.node).map_or("?", |node| &node.id);
+        format!("{id} port {}", at.port)
+    }
+
+    /// Acts on a node, and notes that something happened to it. Nothing happens to a machine that runs Portico.
+    pub(super) fn with_node(&mut self, index: usize, hops: u8, act: impl FnOnce(&mut Node, Time, &mut Outlet<'_>)) {
+        if let Some(Some(node)) = self.nodes.get_mut(index) {
+            self.timers.touch(index);
+            let now = self.wires.now;
+            act(node, now, &mut self.wires.outlet(index, hops));
+        }
+    }
+
+    /// Takes a packet that came by the cable at `at`.
+    pub(super) fn receive(&mut self, at: NodePort, packet: &mut [u8], hops: u8) {
+        self.with_node(at.node, hops, |node, now, out| node.receive(now, at.port, packet, out));
+    }
+
+    /// Carries what is on its way, and does what is due. True if there is more to carry: the caller is to look at its
+    /// sockets and to come back.
+    pub(super) fn carry(&mut self) -> bool {
+        let mut budget = BUDGET;
+        loop {
+            while !self.wires.flight.is_empty() {
+                if budget == 0 {
+                    return true;
+                }
+                budget = budget.saturating_sub(self.wires.flight.len());
+                self.carry_one_hop();
+            }
+            match self.timers.next(self.wires.now) {
+                Some(node) => self.poll(node),
+                None => return false,
+            }
+        }
+    }
+
+    /// When there is something to do even if nothing comes.
+    pub(super) fn deadline(&mut self) -> Option<Time> {
+        let waiting = self.wires.uplinks.iter().filter_map(super::uplink::Uplink::deadline).min();
+        waiting.into_iter().chain(self.timers.deadline()).min()
+    }
+
+    fn carry_one_hop(&mut self) {
+        std::mem::swap(&mut self.carried, &mut self.wires.flight);
+        let mut carried = std::mem::take(&mut self.carried);
+        for index in 0..carried.len() {
+            let Entry { at, what, hops } = carried.entry(index);
+            match what {
+                What::Packet { start, end } => self.receive(at, carried.packet(start, end), hops),
+                What::Link(request) => self.request(at, request),
+            }
+        }
+        carried.clear();
+        self.carried = carried;
+    }
+
+    fn poll(&mut self, index: usize) {
+        let now = self.wires.now;
+        if let Some(Some(node)) = self.nodes.get_mut(index) {
+            let deadline = node.poll(now, &mut self.wires.outlet(index, 0));
+            self.timers.set(index, deadline);
+        }
+    }
+}
+
+/// The outlet that nodes of the fabric get.
+pub(super) type Outlet<'a> = super::wires::NodeOutlet<'a>;
+
+/// Entries in the P_Key table of a switch's port: a block, as switches commonly have.
+const ENFORCED_PARTITIONS: u16 = 32;
+
+fn make(node: &topology::Node) -> Result<Option<Node>, subnet::ConfigError> {
+    let mut config = NodeConfig::new(node.guid, &node.description);
+    config.system_image_guid = node.system_image_guid;
+    config.vendor_id = node.vendor_id.map_or(config.vendor_id, VendorId::new);
+    config.device_id = node.device_id.unwrap_or(config.device_id);
+    Ok(match node.kind {
+        Kind::Switch => Some(Node::Switch(Switch::new(&SwitchConfig {
+            node: config,
+            ports: u8::try_from(node.ports.len()).unwrap_or(u8::MAX), // which no switch has
+            enforced_partitions: ENFORCED_PARTITIONS,
+        })?)),
+        Kind::Host => {
+            let port_guids = node.port_guids().collect();
+            Some(Node::ChannelAdapter(ChannelAdapter::new(&AdapterConfig { node: config, port_guids })?))
+        }
+        Kind::Hypervisor => None,
+    })
+}

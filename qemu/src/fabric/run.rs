@@ -1,0 +1,188 @@
+//! The fabric's event loop: sockets and the clock on one side, [`Net`] on the other.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use subnet::Time;
+
+use super::net::Net;
+use super::uplink::Uplink;
+use super::wires::Wires;
+use super::{Config, Order, StartError};
+use crate::cable::{BUFFER, Capture, Event, Received};
+use crate::umad::NodePort;
+
+/// Messages taken from one cable before the others get their turn.
+const BATCH: usize = 64;
+/// Data packets that may wait for uplinks before no more are let in.
+const POOL: usize = 4096;
+
+const WAKE: u64 = 0;
+const UPLINKS: u64 = 1;
+
+/// The fabric's thread.
+pub(super) struct Loop {
+    net: Net,
+    capture: Option<Arc<Mutex<Capture>>>,
+    epoll: OwnedFd,
+    /// For each uplink: whether its socket is waited for, and if so, also until it is writable.
+    waited: Vec<Option<bool>>,
+    inbox: Receiver<Order>,
+    wake: Arc<OwnedFd>,
+    start: Instant,
+    buffer: Box<[u8; BUFFER]>,
+}
+
+impl Loop {
+    pub(super) fn new(config: Config, inbox: Receiver<Order>, wake: Arc<OwnedFd>) -> Result<Self, StartError> {
+        let capture = match &config.capture {
+            Some(path) => Some(Capture::create(path).map_err(|error| StartError::Capture(path.clone(), error))?),
+            None => None,
+        };
+        let capture = capture.map(|capture| Arc::new(Mutex::new(capture)));
+        let wires = Wires::new(&config.topology, &config.folder, capture.as_ref())?;
+        let mut net = Net::new(config.topology, wires)?;
+        net.train_all();
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
+        let wait = |fd: BorrowedFd<'_>, token| {
+            epoll::add(&epoll, fd, EventData::new_u64(token), EventFlags::IN).map_err(io::Error::from)
+        };
+        wait(wake.as_fd(), WAKE)?;
+        for (uplink, token) in net.wires.uplinks.iter().zip((UPLINKS..).step_by(2)) {
+            wait(uplink.listener(), token)?;
+        }
+        let waited = vec![None; net.wires.uplinks.len()];
+        let buffer = Box::new([0; BUFFER]);
+        Ok(Self { net, capture, epoll, waited, inbox, wake, start: Instant::now(), buffer })
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) fn run(mut self) {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            self.net.set_time(self.now());
+            let more = self.carry();
+            self.tend_uplinks();
+            if !more {
+                self.flush_capture();
+            }
+            let timeout = if more { Some(Timespec { tv_sec: 0, tv_nsec: 0 }) } else { self.timeout() };
+            events.clear();
+            let waited = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
+            if waited.is_err() {
+                continue; // interrupted by a signal
+            }
+            self.net.set_time(self.now());
+            for event in &events {
+                match event.data.u64() {
+                    WAKE if !self.obey() => return,
+                    WAKE => {}
+                    token => self.serve_uplink(token - UPLINKS),
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::default().after(self.start.elapsed())
+    }
+
+    /// Carries packets. Those that came to consumers find none.
+    fn carry(&mut self) -> bool {
+        let more = self.net.carry();
+        self.net.wires.deliveries.drain(|_, _| {});
+        more
+    }
+
+    /// Does what another thread asks for. False if that is to stop.
+    fn obey(&mut self) -> bool {
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        while let Ok(order) = self.inbox.try_recv() {
+            match order {
+                Order::Pull { at, pulled } => self.net.pull(NodePort { node: at.node, port: at.port }, pulled),
+                Order::Snapshot(reply) => _ = reply.send(self.net.snapshot()),
+                Order::Stop => return false,
+            }
+        }
+        true
+    }
+
+    /// A socket of uplink `token / 2` is ready: the listener, or the cable.
+    fn serve_uplink(&mut self, token: u64) {
+        let Ok(index) = usize::try_from(token / 2) else {
+            return;
+        };
+        let at = self.net.wires.uplinks[index].at();
+        if token.is_multiple_of(2) {
+            let change = self.net.wires.uplinks[index].accept();
+            self.waited[index] = None;
+            self.net.changed(at, change);
+            return;
+        }
+        for _ in 0..BATCH {
+            let change = match self.net.wires.uplinks[index].receive(&mut self.buffer) {
+                Received::Empty => break,
+                Received::Event(Event::Packet(packet)) => {
+                    self.net.receive(at, packet, 0);
+                    continue;
+                }
+                Received::Event(Event::Link(change)) => Some(change),
+                Received::Event(Event::Credit | Event::Nothing) => None,
+                Received::Unplugged(change, error) => {
+                    if let Some(error) = error {
+                        log::warn!("unplugged the cable at {}: {error}", self.net.name(at));
+                    }
+                    self.waited[index] = None;
+                    change
+                }
+            };
+            self.net.changed(at, change);
+        }
+    }
+
+    /// Sends what waits for uplinks, lets them send more, and sees to it that their sockets are waited for.
+    fn tend_uplinks(&mut self) {
+        let now = self.now();
+        let uplinks = &mut self.net.wires.uplinks;
+        let room = uplinks.iter().map(Uplink::waiting).sum::<usize>() < POOL;
+        for ((uplink, waited), token) in uplinks.iter_mut().zip(&mut self.waited).zip((UPLINKS + 1..).step_by(2)) {
+            uplink.flush(now);
+            if room {
+                uplink.grant();
+            }
+            let Some((socket, writable)) = uplink.socket() else {
+                *waited = None; // closing it ended the waiting
+                continue;
+            };
+            let flags = if writable { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            let data = EventData::new_u64(token);
+            let outcome = match *waited {
+                Some(waited) if waited == writable => continue,
+                Some(_) => epoll::modify(&self.epoll, socket, data, flags),
+                None => epoll::add(&self.epoll, socket, data, flags),
+            };
+            if outcome.is_ok() {
+                *waited = Some(writable);
+            }
+        }
+    }
+
+    fn flush_capture(&self) {
+        if let Some(capture) = &self.capture {
+            // A capture that cannot be written is given up; the fabric goes on.
+            let _ = capture.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        }
+    }
+
+    /// How long there is nothing to do of itself.
+    fn timeout(&mut self) -> Option<Timespec> {
+        let deadline = self.net.deadline()?;
+        // A deadline beyond the clock's end never comes.
+        Timespec::try_from(deadline.since(self.now())).ok()
+    }
+}
