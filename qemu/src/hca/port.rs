@@ -6,7 +6,7 @@ use iba::packet::{self, Packet};
 
 use super::bar::Bar;
 use super::device::Unplugged;
-use super::ring::{Put, ReceiveRing, SendRing, Slot};
+use super::ring::{ReceiveRing, SendRing, Slot};
 use crate::cable::{self, BUFFER, Blocked, Cable, End, Event, Received};
 
 /// Messages or packets that are taken from one source before others get their turn.
@@ -98,7 +98,8 @@ impl Port {
         self.publish_link(bar, interrupt);
     }
 
-    /// The cable has something to read, or room to write. Does not read it empty if there is much.
+    /// The cable has something to read, or room to write. Does not read it empty if there is much. The driver is
+    /// interrupted once for all packets of a turn.
     ///
     /// # Errors
     /// The cable was pulled.
@@ -111,15 +112,13 @@ impl Port {
         if self.cable.is_full() {
             self.cable.flush();
         }
+        let mut turn = Ok(());
         for _ in 0..BATCH {
             match self.cable.receive(buffer) {
                 Received::Event(Event::Packet(packet)) => match Pair::of(packet) {
-                    Some(pair) => match self.receive[pair as usize].put(bar, packet) {
-                        Put::Interrupt(vector) => interrupt(vector),
-                        Put::Quiet => {}
-                        // Data never gets here: the peer has credit for free slots only.
-                        Put::NoRoom => self.vl15_dropped = self.vl15_dropped.saturating_add(1),
-                    },
+                    // Data always finds a slot: the peer has credit for free ones only.
+                    Some(pair) if self.receive[pair as usize].put(bar, packet) => {}
+                    Some(_) => self.vl15_dropped = self.vl15_dropped.saturating_add(1),
                     None => self.malformed = self.malformed.saturating_add(1),
                 },
                 Received::Event(Event::Link(_)) => self.publish_link(bar, interrupt),
@@ -127,11 +126,13 @@ impl Port {
                 Received::Empty => break,
                 Received::Unplugged(_, error) => {
                     self.publish_link(bar, interrupt);
-                    return Err(Unplugged { port: self.number + 1, error });
+                    turn = Err(Unplugged { port: self.number + 1, error });
+                    break;
                 }
             }
         }
-        Ok(())
+        self.receive.iter_mut().filter_map(|ring| ring.tell(bar)).for_each(interrupt);
+        turn
     }
 
     /// Does what the driver asks of the link, sends what it has to send, and gives the peer credit. Returns whether

@@ -94,30 +94,21 @@ pub(super) struct ReceiveRing {
     ring: Ring,
     /// Slots produced so far.
     produced: u32,
+    /// What the driver was told of that.
+    told: u32,
     /// Slots that the driver consumed, as far as it is believed.
     consumed: u32,
-}
-
-/// What became of a packet for a [`ReceiveRing`].
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Put {
-    /// It was delivered, and the driver asked to be interrupted at this vector.
-    Interrupt(u16),
-    /// It was delivered.
-    Quiet,
-    /// It was not: all slots are taken.
-    NoRoom,
 }
 
 impl ReceiveRing {
     /// A ring before its first generation.
     pub(super) fn new(port: u16, ring: Ring) -> Self {
-        Self { port, ring, produced: 0, consumed: 0 }
+        Self { port, ring, produced: 0, told: 0, consumed: 0 }
     }
 
     /// Begins a generation.
     pub(super) fn reset(&mut self, bar: &Bar) {
-        (self.produced, self.consumed) = (0, 0);
+        (self.produced, self.told, self.consumed) = (0, 0, 0);
         bar.store(self.control(control::PRODUCED), 0);
         // The last index there is: who does not ask with `arm_space` is not told.
         bar.store(self.control(control::SPACE_EVENT), u32::MAX);
@@ -137,24 +128,32 @@ impl ReceiveRing {
         self.ring.slots() - self.produced.wrapping_sub(self.consumed)
     }
 
-    /// Puts `packet`, which a slot can hold, into the next slot and publishes it.
-    pub(super) fn put(&mut self, bar: &Bar, packet: &[u8]) -> Put {
+    /// Puts `packet`, which a slot can hold, into the next slot, where a driver that polls finds it at once. Returns
+    /// whether there was a free slot.
+    pub(super) fn put(&mut self, bar: &Bar, packet: &[u8]) -> bool {
         if self.free(bar) == 0 {
-            return Put::NoRoom;
+            return false;
         }
         let length = packet.len().min(self.ring.max_packet());
         let slot = slot_offset(self.port, self.ring, self.produced);
         bar.store(slot + slot::INDEX, self.produced);
         bar.store(slot + slot::LENGTH, u32::try_from(length).unwrap_or(0));
         bar.write(slot + slot::PACKET, &packet[..length]);
-        let before = self.produced;
-        self.produced = before.wrapping_add(1);
+        self.produced = self.produced.wrapping_add(1);
         bar.store(self.control(control::PRODUCED), self.produced);
-        bar.fence();
-        match hca_contract::notify(bar.load(self.control(control::DATA_EVENT)), self.produced, before) {
-            true => Put::Interrupt(self.ring.vector(self.port)),
-            false => Put::Quiet,
+        true
+    }
+
+    /// Returns the vector at which to interrupt the driver, if it asked for that at one of the packets that were put since
+    /// the last call.
+    pub(super) fn tell(&mut self, bar: &Bar) -> Option<u16> {
+        if self.produced == self.told {
+            return None;
         }
+        let before = std::mem::replace(&mut self.told, self.produced);
+        bar.fence();
+        let event = bar.load(self.control(control::DATA_EVENT));
+        hca_contract::notify(event, self.produced, before).then(|| self.ring.vector(self.port))
     }
 
     /// Asks for the doorbell when so many slots are free. Returns whether they are already.
@@ -206,13 +205,16 @@ mod tests {
     #[test]
     fn a_receive_ring_passes_the_wrap_of_its_indices() {
         let bar = Bar::map(memory()).unwrap();
-        let mut ring = ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, consumed: START };
+        let mut ring =
+            ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, told: START, consumed: START };
         for index in (0..600).map(|step| START.wrapping_add(step)) {
             bar.store(ring.control(control::CONSUMED), index);
             bar.store(ring.control(control::DATA_EVENT), index);
             assert!(!ring.arm_space(&bar, 256 + 1));
             assert!(ring.arm_space(&bar, 256));
-            assert_eq!(ring.put(&bar, &numbered(0, index)), Put::Interrupt(2));
+            assert!(ring.put(&bar, &numbered(0, index)));
+            assert_eq!(ring.tell(&bar), Some(2));
+            assert_eq!(ring.tell(&bar), None);
             assert_eq!(bar.load(slot_offset(0, Ring::PacketReceive, index) + slot::INDEX), index);
             assert!(!ring.arm_space(&bar, 256));
             assert_eq!(bar.load(ring.control(control::SPACE_EVENT)), index, "its consumption makes all slots free");
@@ -222,17 +224,18 @@ mod tests {
     #[test]
     fn a_driver_cannot_give_back_more_or_less_than_it_got() {
         let bar = Bar::map(memory()).unwrap();
-        let mut ring = ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, consumed: START };
+        let mut ring =
+            ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, told: START, consumed: START };
         for number in 0..100 {
-            assert_ne!(ring.put(&bar, &numbered(0, number)), Put::NoRoom);
+            assert!(ring.put(&bar, &numbered(0, number)));
         }
         for (claim, free) in [(START + 60, 216), (START + 59, 216), (START + 101, 216), (0, 216), (START + 100, 256)] {
             bar.store(ring.control(control::CONSUMED), claim);
             assert_eq!(ring.free(&bar), free, "{claim}");
         }
         for number in 0..256 {
-            assert_ne!(ring.put(&bar, &numbered(0, number)), Put::NoRoom);
+            assert!(ring.put(&bar, &numbered(0, number)));
         }
-        assert_eq!(ring.put(&bar, &numbered(0, 256)), Put::NoRoom);
+        assert!(!ring.put(&bar, &numbered(0, 256)));
     }
 }
