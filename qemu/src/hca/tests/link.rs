@@ -1,6 +1,6 @@
-use hca_contract::{Counter, LinkRequest, LinkState, STATUS_VECTOR};
+use hca_contract::{Counter, LinkRequest, LinkState, Ring, STATUS_VECTOR};
 
-use super::world::{World, plugged, start};
+use super::world::{World, numbered, plugged, start};
 use crate::cable::{End, LinkState as EndState};
 
 const DISABLED: u8 = LinkState::Disabled as u8;
@@ -30,6 +30,20 @@ fn requests_are_done_once_and_confirmed() {
     assert_eq!(world.driver.counter(0, Counter::LinkDowned), 2);
     world.settle();
     assert_eq!(world.driver.link(0), (UP, epoch + 5), "done again");
+}
+
+#[test]
+fn what_was_sent_before_a_request_goes_out_before_it_takes_effect() {
+    let mut world = World::open(1);
+    for number in 0..200 {
+        world.driver.send(0, Ring::Qp0Send, &numbered(15, number));
+    }
+    world.driver.send(0, Ring::PacketSend, &numbered(0, 200));
+    world.driver.request(0, LinkRequest::Disable);
+    world.settle();
+    assert_eq!(world.driver.link(0).0, DISABLED);
+    assert_eq!(world.arrived.len(), 201);
+    assert_eq!(world.driver.counter(0, Counter::XmitDiscards), 0);
 }
 
 #[test]
