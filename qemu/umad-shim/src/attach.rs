@@ -1,0 +1,290 @@
+//! How the process reaches its port: two sockets to a server of ibsim's protocol, one to ask and one for MADs.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, process, thread};
+
+use iba::attr::PortInfo;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{bind, connect, getsockname, recv, send, socket_with};
+use umad_protocol::{ConnectData, Control, ControlKind, DEFAULT_BASE, DEFAULT_PORT, VendorData, name};
+use zerocopy::byteorder::U32;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
+use crate::sysfs::Facts;
+
+/// How long to wait for a server that is not there yet, and for its answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the environment says of the server, and of what to attach to.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    server: Server,
+    /// `SIM_HOST`: the node to attach to.
+    host: Option<String>,
+    /// `SIM_SET_ISSM`: be a subnet manager from the start.
+    is_sm: bool,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Server {
+    /// On this machine, with this base of its sockets' names.
+    Local(String),
+    /// At this UDP address.
+    Udp { host: String, port: u16 },
+}
+
+impl Environment {
+    /// Reads the variables that ibsim's own client reads.
+    pub(crate) fn read() -> Self {
+        let var = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let server = match var("IBSIM_SERVER_NAME") {
+            Some(host) => {
+                let port = var("IBSIM_SERVER_PORT").and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_PORT);
+                Server::Udp { host, port }
+            }
+            None => Server::Local(var("IBSIM_SOCKNAME").unwrap_or_else(|| DEFAULT_BASE.into())),
+        };
+        Self { server, host: var("SIM_HOST"), is_sm: env::var_os("SIM_SET_ISSM").is_some() }
+    }
+}
+
+/// Why the process could not attach to a port.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    /// The sockets could not be made.
+    #[error("cannot make a socket for {what}: {error}")]
+    Socket { what: &'static str, error: Errno },
+    /// The server's host has no address.
+    #[error("cannot find IBSIM_SERVER_NAME {host:?}: {error}")]
+    Resolve { host: String, error: io::Error },
+    /// There is no server.
+    #[error("no server answers at {server:?} ({error}); start one, or set IBSIM_SOCKNAME or IBSIM_SERVER_NAME")]
+    NoServer { server: String, error: Errno },
+    /// The server refuses.
+    #[error("the server refuses to attach to SIM_HOST {host:?}: no such node, or it has as many clients as it can")]
+    Refused { host: String },
+    /// The server does not answer a question.
+    #[error("the server does not answer: {0}")]
+    Ask(#[from] AskError),
+}
+
+/// Why a control message has no answer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// It could not be sent, or nothing came back.
+    #[error("{0}")]
+    Io(#[from] Errno),
+    /// The answer is no answer, or an error.
+    #[error("refused")]
+    Refused,
+}
+
+/// The process's place at a port.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    control: Mutex<OwnedFd>,
+    data: OwnedFd,
+    slot: u32,
+    is_sm: AtomicBool,
+}
+
+impl Attachment {
+    /// Attaches to the port that `environment` names. Waits for a server that is not there yet, but not for ever.
+    ///
+    /// # Errors
+    ///
+    /// Says why it cannot.
+    pub(crate) fn new(environment: &Environment) -> Result<Self, AttachError> {
+        let (control, data, id) = match &environment.server {
+            Server::Local(base) => local_sockets(base)?,
+            Server::Udp { host, port } => udp_sockets(host, *port)?,
+        };
+        let mut request = ConnectData::new_zeroed();
+        request.id = U32::new(id);
+        request.is_sm = U32::new(environment.is_sm.into());
+        request.set_node_id(environment.host.as_deref().unwrap_or_default());
+        let answer = match ask_patiently(&control, Control::new(0, ControlKind::CONNECT, &request)) {
+            Ok(answer) => answer,
+            Err(AskError::Io(error)) => {
+                return Err(AttachError::NoServer { server: environment.server.to_string(), error });
+            }
+            Err(AskError::Refused) => {
+                return Err(AttachError::Refused { host: environment.host.clone().unwrap_or_default() });
+            }
+        };
+        let slot = read::<ConnectData>(&answer).id.get();
+        let attachment = Self { control: Mutex::new(control), data, slot, is_sm: AtomicBool::new(false) };
+        attachment.connect_data(&environment.server)?;
+        if environment.is_sm {
+            attachment.set_is_sm(true)?;
+        }
+        Ok(attachment)
+    }
+
+    /// Points the data socket at this client's slot.
+    fn connect_data(&self, server: &Server) -> Result<(), AttachError> {
+        let result = match server {
+            Server::Local(base) => local(&name::server_data(base, self.slot)).and_then(|at| connect(&self.data, &at)),
+            Server::Udp { host, port } => {
+                let port = u32::from(*port) + 1 + self.slot;
+                let address = resolve(host, port.try_into().map_err(|_| AskError::Refused)?)?;
+                connect(&self.data, &address)
+            }
+        };
+        result.map_err(|error| AttachError::Socket { what: "MADs", error })
+    }
+
+    /// The socket for MADs.
+    pub(crate) fn data(&self) -> &OwnedFd {
+        &self.data
+    }
+
+    /// What the files in sysfs say of the port.
+    ///
+    /// # Errors
+    ///
+    /// Says why the server does not answer.
+    pub(crate) fn facts(&self) -> Result<Facts, AskError> {
+        Ok(Facts {
+            node: self.ask(ControlKind::GET_NODEINFO)?,
+            port: self.ask::<PortInfo>(ControlKind::GET_PORTINFO)?,
+            p_keys: self.ask(ControlKind::GET_PKEYS)?,
+            firmware: self.ask::<VendorData>(ControlKind::GET_VENDOR)?.firmware.get(),
+        })
+    }
+
+    /// Makes the port one of a subnet manager, or not.
+    ///
+    /// # Errors
+    ///
+    /// Says why the server does not answer.
+    pub(crate) fn set_is_sm(&self, is_sm: bool) -> Result<(), AskError> {
+        self.is_sm.store(is_sm, Ordering::Relaxed);
+        exchange(&self.control(), &self.is_sm_request(is_sm)).map(drop)
+    }
+
+    fn is_sm_request(&self, is_sm: bool) -> Control {
+        Control::new(self.slot, ControlKind::SET_ISSM, &u32::from(is_sm).to_ne_bytes())
+    }
+
+    /// Detaches, unless another thread is asking something: a server finds out by itself who is gone.
+    pub(crate) fn leave(&self) {
+        if let Ok(control) = self.control.try_lock() {
+            if self.is_sm.load(Ordering::Relaxed) {
+                let _ = exchange(&control, &self.is_sm_request(false));
+            }
+            let _ = exchange(&control, &Control::new(self.slot, ControlKind::DISCONNECT, &()));
+        }
+    }
+
+    fn ask<T: FromBytes + IntoBytes + Immutable>(&self, kind: ControlKind) -> Result<T, AskError> {
+        exchange(&self.control(), &Control::new(self.slot, kind, &T::new_zeroed())).map(|answer| read(&answer))
+    }
+
+    fn control(&self) -> MutexGuard<'_, OwnedFd> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(base) => f.write_str(base),
+            Self::Udp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// Sockets to ask and for MADs, the first connected, and the id by which the server finds the second.
+fn local_sockets(base: &str) -> Result<(OwnedFd, OwnedFd, u32), AttachError> {
+    let id = process::id();
+    let make = |what, name: &[u8]| {
+        let error = |error| AttachError::Socket { what, error };
+        let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).map_err(error)?;
+        bind(&socket, &local(name).map_err(error)?).map_err(error)?;
+        Ok::<_, AttachError>(socket)
+    };
+    let control = make("questions", &name::client_control(base, id))?;
+    let data = make("MADs", &name::client_data(base, id))?;
+    let give_up = Instant::now() + PATIENCE;
+    let address =
+        local(&name::server_control(base)).map_err(|error| AttachError::Socket { what: "questions", error })?;
+    while let Err(error) = connect(&control, &address) {
+        if error != Errno::CONNREFUSED || Instant::now() > give_up {
+            return Err(AttachError::NoServer { server: base.into(), error });
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok((control, data, id))
+}
+
+/// As [`local_sockets`], over UDP: the id is the port of the second socket.
+fn udp_sockets(host: &str, port: u16) -> Result<(OwnedFd, OwnedFd, u32), AttachError> {
+    let server = resolve(host, port)?;
+    let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let make = |what| {
+        let error = |error| AttachError::Socket { what, error };
+        let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None).map_err(error)?;
+        // Connecting chooses the address that the server sees; the data socket must share it.
+        connect(&socket, &server).map_err(error)?;
+        Ok::<_, AttachError>(socket)
+    };
+    let (control, data) = (make("questions")?, make("MADs")?);
+    let bound = getsockname(&data).map_err(|error| AttachError::Socket { what: "MADs", error })?;
+    let bound = SocketAddr::try_from(bound).map_err(|error| AttachError::Socket { what: "MADs", error })?;
+    Ok((control, data, bound.port().into()))
+}
+
+fn local(name: &[u8]) -> rustix::io::Result<SocketAddrUnix> {
+    SocketAddrUnix::new_abstract_name(name)
+}
+
+fn resolve(host: &str, port: u16) -> Result<SocketAddr, AttachError> {
+    let fail = |error| AttachError::Resolve { host: host.into(), error };
+    let mut addresses = (host, port).to_socket_addrs().map_err(fail)?;
+    addresses.next().ok_or_else(|| fail(io::ErrorKind::NotFound.into()))
+}
+
+/// Asks until there is a server: over UDP there is no other way to tell.
+fn ask_patiently(control: &OwnedFd, request: Control) -> Result<Control, AskError> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match exchange(control, &request) {
+            Err(AskError::Io(Errno::CONNREFUSED)) if Instant::now() < give_up => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Sends a control message and waits for its answer.
+fn exchange(control: &OwnedFd, request: &Control) -> Result<Control, AskError> {
+    set_socket_timeout(control, Timeout::Recv, Some(PATIENCE))?;
+    send(control, request.as_bytes(), SendFlags::NOSIGNAL)?;
+    let mut answer = Control::new_zeroed();
+    let length = loop {
+        match recv(control, answer.as_mut_bytes(), RecvFlags::empty()) {
+            Err(Errno::INTR) => {}
+            result => break result?.0,
+        }
+    };
+    if length == size_of::<Control>() && answer.kind == request.kind { Ok(answer) } else { Err(AskError::Refused) }
+}
+
+/// The data of a control message.
+fn read<T: FromBytes>(message: &Control) -> T {
+    const { assert!(size_of::<T>() <= umad_protocol::DATA_LEN) }
+    match T::read_from_prefix(&message.data) {
+        Ok((data, _)) => data,
+        Err(_) => unreachable!(), // the assertion above
+    }
+}

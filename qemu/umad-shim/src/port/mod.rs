@@ -1,0 +1,228 @@
+//! What the kernel's MAD layer does for the users of one port: it gives each transaction to its agent, sends requests
+//! again, reports those that nobody answers, and cuts and joins the messages of classes with RMPP.
+//!
+//! Time and datagrams come in as arguments, and what is to be sent or read goes out through an [`Outlet`].
+
+mod send;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use iba::mad::Mad;
+use iba::rmpp::RmppMad;
+use rustix::io::Errno;
+use umad_protocol::{Datagram, TIMED_OUT};
+use zerocopy::byteorder::U32;
+use zerocopy::{IntoBytes, transmute_ref};
+
+use crate::abi::UserMadHeader;
+use crate::agents::{AgentTid, Agents, FileId, Registration, is_response};
+use crate::rmpp;
+use send::{Send, SendKey};
+use transfer::{Arrival, Transfer, TransferKey};
+
+/// A MAD that a program may read: one, or a whole message of a class with RMPP.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    /// What goes in front of it; the length is filled in on reading.
+    pub(crate) header: UserMadHeader,
+    /// Common header and all behind it.
+    pub(crate) mad: Vec<u8>,
+}
+
+/// Where a port's MADs go.
+pub(crate) trait Outlet {
+    /// To the fabric.
+    fn transmit(&mut self, datagram: Datagram);
+    /// To the readers of `file`.
+    fn deliver(&mut self, file: FileId, message: Message);
+}
+
+/// The MAD layer of one port.
+#[derive(Debug, Default)]
+pub(crate) struct Port {
+    agents: Agents,
+    /// Requests without a response yet, and messages that are not acknowledged yet.
+    sends: HashMap<SendKey, Send>,
+    /// Messages that arrive in segments.
+    transfers: HashMap<TransferKey, Transfer>,
+    timers: BTreeSet<(Instant, Timer)>,
+}
+
+/// Whose time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Send(SendKey),
+    Transfer(TransferKey),
+}
+
+impl Port {
+    /// Adds an agent to `file` and says its number there.
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM where the file has as many as it can; EINVAL where another agent takes one of the methods already.
+    pub(crate) fn register(&mut self, file: FileId, wish: Registration) -> Result<u32, Errno> {
+        self.agents.register(file, wish)
+    }
+
+    /// Removes agent `id` of `file`, and with it what it sends and receives.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL where there is none.
+    pub(crate) fn unregister(&mut self, file: FileId, id: u32) -> Result<(), Errno> {
+        self.agents.unregister(file, id)?;
+        self.forget_orphans();
+        Ok(())
+    }
+
+    /// Removes all agents of `file`.
+    pub(crate) fn close(&mut self, file: FileId) {
+        self.agents.close(file);
+        self.forget_orphans();
+    }
+
+    /// Forgets what belongs to agents that are gone.
+    fn forget_orphans(&mut self) {
+        let Self { agents, sends, transfers, timers } = self;
+        sends.retain(|_, send| agents.get(send.agent).is_some());
+        transfers.retain(|key, _| agents.get(key.agent).is_some());
+        timers.retain(|(_, timer)| match timer {
+            Timer::Send(key) => sends.contains_key(key),
+            Timer::Transfer(key) => transfers.contains_key(key),
+        });
+    }
+
+    /// Sends `mad`, as a program wrote it to `file` behind `header`.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL where the agent is not there, the MAD is too short or too long, or the same transaction is under way.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        file: FileId,
+        header: UserMadHeader,
+        mad: &[u8],
+        out: &mut impl Outlet,
+    ) -> Result<(), Errno> {
+        let (tid, agent) = self.agents.find(file, header.agent.get()).ok_or(Errno::INVAL)?;
+        let (key, mut send) = Send::new(now, (tid, &agent), header, mad)?;
+        if self.sends.contains_key(&key) {
+            return Err(Errno::INVAL);
+        }
+        send.transmit(out);
+        if let Some(time) = send.attempt_time() {
+            send.deadline = now + time;
+            self.timers.insert((send.deadline, Timer::Send(key)));
+            self.sends.insert(key, send);
+        }
+        Ok(())
+    }
+
+    /// Takes a datagram from the fabric.
+    pub(crate) fn receive(&mut self, now: Instant, datagram: &Datagram, out: &mut impl Outlet) {
+        let mad: &Mad = transmute_ref!(&datagram.mad);
+        if datagram.is_timed_out() {
+            return self.attempt_over(now, SendKey::of_sent(&mad.header, datagram.dlid.get()), out);
+        }
+        let key = SendKey::of_answered(&mad.header, datagram.slid.get());
+        let is_response = is_response(&mad.header);
+        let mut mad = *mad;
+        let agent = if is_response {
+            mad.header.transaction_id = key.tid.into();
+            let tid = AgentTid::of(key.tid);
+            self.agents.get(tid).map(|agent| (tid, agent))
+        } else {
+            self.agents.taker(&mad)
+        };
+        let Some((tid, agent)) = agent else { return };
+        let segment: &RmppMad = transmute_ref!(&mad);
+        let headers = rmpp::header_len(mad.header.class).filter(|_| segment.rmpp.is_active());
+        let bytes = match headers {
+            Some(headers) if agent.does_rmpp => {
+                let arrival = Arrival { tid, agent: &agent, answers: key, headers, segment, datagram };
+                match self.receive_segment(now, &arrival, out) {
+                    Some(message) => message,
+                    None => return,
+                }
+            }
+            _ => mad.as_bytes().to_vec(),
+        };
+        if is_response {
+            let was_awaited = self.finish(key).is_some();
+            // A program that does RMPP itself sees each segment of a response, the first of which ended the request.
+            let is_segment = headers.is_some() && !agent.does_rmpp;
+            if !was_awaited && !is_segment {
+                return;
+            }
+        }
+        out.deliver(agent.file, Message { header: UserMadHeader::received(agent.id, datagram), mad: bytes });
+    }
+
+    /// Does what is due at `now`, and says when the next thing is.
+    pub(crate) fn poll(&mut self, now: Instant, out: &mut impl Outlet) -> Option<Instant> {
+        while let Some(&(deadline, timer)) = self.timers.first() {
+            if deadline > now {
+                return Some(deadline);
+            }
+            match timer {
+                Timer::Send(key) => self.attempt_over(now, key, out),
+                Timer::Transfer(key) => self.transfer_over(key, out),
+            }
+        }
+        None
+    }
+
+    /// The time for one attempt at a send is up: tries again, or tells the program.
+    fn attempt_over(&mut self, now: Instant, key: SendKey, out: &mut impl Outlet) {
+        let Some(mut send) = self.finish(key) else { return };
+        if send.retry(out) {
+            send.deadline = now + send.attempt_time().unwrap_or_default();
+            self.timers.insert((send.deadline, Timer::Send(key)));
+            self.sends.insert(key, send);
+        } else {
+            self.report(&send, out);
+        }
+    }
+
+    /// Tells the program that nobody answered.
+    fn report(&self, send: &Send, out: &mut impl Outlet) {
+        if let Some(agent) = self.agents.get(send.agent) {
+            let mut header = send.header;
+            header.status = U32::new(TIMED_OUT);
+            out.deliver(agent.file, Message { header, mad: send.common_header().as_bytes().to_vec() });
+        }
+    }
+
+    /// Removes a send that is over.
+    fn finish(&mut self, key: SendKey) -> Option<Send> {
+        let send = self.sends.remove(&key)?;
+        self.timers.remove(&(send.deadline, Timer::Send(key)));
+        Some(send)
+    }
+
+    /// Ends a send that the other side refuses. Only who waits for a response is told.
+    fn abort(&mut self, key: SendKey, out: &mut impl Outlet) {
+        if let Some(send) = self.finish(key)
+            && send.expects_response()
+        {
+            self.report(&send, out);
+        }
+    }
+
+    /// Gives the send `key` its time anew.
+    fn restart(&mut self, now: Instant, key: SendKey) {
+        if let Some(send) = self.sends.get_mut(&key)
+            && let Some(time) = send.attempt_time()
+        {
+            self.timers.remove(&(send.deadline, Timer::Send(key)));
+            send.deadline = now + time;
+            self.timers.insert((send.deadline, Timer::Send(key)));
+        }
+    }
+}

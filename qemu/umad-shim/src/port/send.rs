@@ -1,0 +1,170 @@
+//! What a program sends: tried until it is answered or its retries are used up.
+
+use std::time::{Duration, Instant};
+
+use iba::mad::{Mad, MadHeader};
+use iba::rmpp::RmppMad;
+use rustix::io::Errno;
+use umad_protocol::{Datagram, MAD_LEN};
+use zerocopy::transmute;
+
+use super::Outlet;
+use crate::abi::UserMadHeader;
+use crate::agents::{Agent, AgentTid, is_response};
+use crate::rmpp::{Outcome, RMPP_OFFSET, Sender, header_len};
+
+/// The longest time to wait for an acknowledgement of segments. The kernel's figure.
+const ACK_TIME: Duration = Duration::from_secs(2);
+
+/// The permissive LID, for a directed route from here on.
+const PERMISSIVE: u16 = 0xffff;
+
+/// What tells sends apart, and by which a MAD that answers one finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SendKey {
+    /// Transaction id.
+    pub(super) tid: u64,
+    class: u8,
+    /// Whom a response goes to: its transaction id is the requester's and may be another's too.
+    peer: Option<u16>,
+}
+
+impl SendKey {
+    /// Bits of a transaction id that are ours. A server may put its own into the rest of a request's.
+    const OURS: u64 = 0x0000_ffff_ffff_ffff;
+
+    /// The send with this header to `dlid`.
+    pub(super) fn of_sent(header: &MadHeader, dlid: u16) -> Self {
+        Self::new(header, is_response(header), dlid)
+    }
+
+    /// The send that a MAD with this header from `slid` answers.
+    pub(super) fn of_answered(header: &MadHeader, slid: u16) -> Self {
+        Self::new(header, !is_response(header), slid)
+    }
+
+    fn new(header: &MadHeader, sent_response: bool, peer: u16) -> Self {
+        let tid = header.transaction_id.get();
+        let class = header.class.get();
+        if sent_response {
+            Self { tid, class, peer: Some(peer) }
+        } else {
+            Self { tid: tid & Self::OURS, class, peer: None }
+        }
+    }
+}
+
+/// A MAD or a message on its way.
+#[derive(Debug)]
+pub(super) struct Send {
+    /// Who sends it.
+    pub(super) agent: AgentTid,
+    /// What the program wrote in front of it.
+    pub(super) header: UserMadHeader,
+    /// When the present attempt is over.
+    pub(super) deadline: Instant,
+    sqp: u32,
+    retries_left: u32,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Single(Mad),
+    Segmented { first: MadHeader, sender: Sender },
+}
+
+impl Send {
+    /// Prepares `mad` to be sent by `agent`: a request's transaction id is marked as the agent's.
+    pub(super) fn new(
+        now: Instant,
+        (tid, agent): (AgentTid, &Agent),
+        header: UserMadHeader,
+        mad: &[u8],
+    ) -> Result<(SendKey, Self), Errno> {
+        if mad.len() < RMPP_OFFSET {
+            return Err(Errno::INVAL);
+        }
+        let mut bytes = [0; MAD_LEN];
+        let front = mad.len().min(MAD_LEN);
+        bytes[..front].copy_from_slice(&mad[..front]);
+        let mut first: RmppMad = transmute!(bytes);
+        if !is_response(&first.header) {
+            first.header.transaction_id = tid.mark(first.header.transaction_id.get()).into();
+        }
+        // Only this flag is the program's to set: the rest of the header is ours.
+        let is_rmpp = agent.does_rmpp && first.rmpp.is_active();
+        let body = match header_len(first.header.class).filter(|_| is_rmpp) {
+            Some(headers) => {
+                let data = mad.get(headers..).ok_or(Errno::INVAL)?;
+                Body::Segmented { first: first.header, sender: Sender::new(first, headers, data).ok_or(Errno::INVAL)? }
+            }
+            None if mad.len() <= MAD_LEN => Body::Single(transmute!(first)),
+            None => return Err(Errno::INVAL),
+        };
+        let key = SendKey::of_sent(&first.header, header.lid.get());
+        let (sqp, retries_left) = (agent.qpn, header.retries.get());
+        Ok((key, Self { agent: tid, header, deadline: now, sqp, retries_left, body }))
+    }
+
+    /// Sends what may go now.
+    pub(super) fn transmit(&mut self, out: &mut impl Outlet) {
+        let dlid = self.header.lid.get();
+        // LID 0 leaves it to the server.
+        let slid = if dlid == PERMISSIVE { PERMISSIVE } else { 0 };
+        let mut transmit = |mad| out.transmit(Datagram::new(slid, dlid, self.sqp, self.header.qpn.get(), mad));
+        match &mut self.body {
+            Body::Single(mad) => transmit(transmute!(*mad)),
+            Body::Segmented { sender, .. } => {
+                while let Some(segment) = sender.next() {
+                    transmit(transmute!(segment));
+                }
+            }
+        }
+    }
+
+    /// Tries again, `false` where the retries are used up.
+    pub(super) fn retry(&mut self, out: &mut impl Outlet) -> bool {
+        let Some(left) = self.retries_left.checked_sub(1) else { return false };
+        self.retries_left = left;
+        if let Body::Segmented { sender, .. } = &mut self.body {
+            sender.rewind();
+        }
+        self.transmit(out);
+        true
+    }
+
+    /// Whether the program waits for a response.
+    pub(super) fn expects_response(&self) -> bool {
+        self.header.timeout_ms.get() != 0
+    }
+
+    /// How long to wait from now on, `None` where nothing more is to come.
+    pub(super) fn attempt_time(&self) -> Option<Duration> {
+        let response = self.expects_response().then(|| Duration::from_millis(self.header.timeout_ms.get().into()));
+        match &self.body {
+            Body::Segmented { sender, .. } if !sender.is_acknowledged() => {
+                Some(response.unwrap_or(ACK_TIME).min(ACK_TIME))
+            }
+            _ => response,
+        }
+    }
+
+    /// Takes an acknowledgement of the segments up to `segment`, which allows those up to `window`.
+    pub(super) fn acknowledge(&mut self, segment: u32, window: u32) -> Outcome {
+        let Body::Segmented { sender, .. } = &mut self.body else { return Outcome::Stale };
+        let outcome = sender.acknowledge(segment, window);
+        if outcome == Outcome::Progress {
+            self.retries_left = self.header.retries.get();
+        }
+        outcome
+    }
+
+    /// The header that all MADs have.
+    pub(super) fn common_header(&self) -> &MadHeader {
+        match &self.body {
+            Body::Single(mad) => &mad.header,
+            Body::Segmented { first, .. } => first,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The files that libibumad looks at: `/sys/class/infiniband`, `/sys/class/infiniband_mad` and `/dev/infiniband`, with
+//! one device that has the one port the process is attached to. They say what the kernel's say, in the same words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, NodeInfo, NodeType, PKeyTable, PortInfo};
+use iba::{Gid, Guid};
+
+use crate::abi;
+
+const IB: &str = "/sys/class/infiniband";
+const MAD: &str = "/sys/class/infiniband_mad";
+const DEV: &str = "/dev/infiniband";
+
+/// Name of the device.
+const DEVICE: &str = "portico0";
+
+/// What the server says of the port that the process is attached to.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) node: NodeInfo,
+    pub(crate) port: PortInfo,
+    pub(crate) p_keys: PKeyTable,
+    /// Version of the node's firmware.
+    pub(crate) firmware: u64,
+}
+
+/// A device file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// Sends and receives MADs.
+    Umad,
+    /// Makes the port the port of a subnet manager while it is open.
+    Issm,
+}
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    File(String),
+    Device(Device),
+    /// The names in it.
+    Directory(Vec<String>),
+}
+
+/// Whether `path` is one that these files may stand at, without regard to whether they do.
+pub(crate) fn is_ours(path: &[u8]) -> bool {
+    // Cheap: every path that the process opens comes by here.
+    (path.starts_with(b"/sys/") || path.starts_with(b"/dev/"))
+        && [IB, MAD, DEV].iter().any(|&root| Path::new(OsStr::from_bytes(path)).starts_with(root))
+}
+
+/// Whether what is at `path` changes while a process is attached.
+pub(crate) fn is_of_port(path: &[u8]) -> bool {
+    path.starts_with(IB.as_bytes()) && path.windows(7).any(|part| part == b"/ports/")
+}
+
+/// What is at `path`.
+pub(crate) fn lookup(facts: &Facts, path: &[u8]) -> Option<Entry> {
+    let path: PathBuf = Path::new(OsStr::from_bytes(path)).components().collect(); // without doubled slashes
+    let tree = tree(facts);
+    if let Some(entry) = tree.get(&path) {
+        return Some(entry.clone());
+    }
+    let below = tree.keys().filter_map(|file| file.strip_prefix(&path).ok()?.components().next());
+    let names: BTreeSet<String> = below
+        .filter_map(|name| match name {
+            Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+            _ => None,
+        })
+        .collect();
+    (!names.is_empty()).then(|| Entry::Directory(names.into_iter().collect()))
+}
+
+/// All files.
+fn tree(facts: &Facts) -> BTreeMap<PathBuf, Entry> {
+    let Facts { node, port, p_keys, firmware } = facts;
+    let number = node.local_port.get();
+    let mut tree = BTreeMap::new();
+    let mut file = |path: String, text: String| tree.insert(path.into(), Entry::File(text + "\n"));
+
+    file(format!("{MAD}/abi_version"), abi::VERSION.to_string());
+    for device in ["umad0", "issm0"] {
+        file(format!("{MAD}/{device}/ibdev"), DEVICE.into());
+        file(format!("{MAD}/{device}/port"), number.to_string());
+    }
+
+    let mut file =
+        |name: &str, text: String| tree.insert(format!("{IB}/{DEVICE}/{name}").into(), Entry::File(text + "\n"));
+    file("node_type", node_type(node.node_type));
+    file("fw_ver", firmware.to_string());
+    file("hw_rev", format!("{:x}", node.revision.get()));
+    file("hca_type", "portico".into());
+    file("node_guid", guid(node.node_guid));
+    file("sys_image_guid", guid(node.system_image_guid));
+
+    let mut file = |name: &str, text: String| {
+        tree.insert(format!("{IB}/{DEVICE}/ports/{number}/{name}").into(), Entry::File(text + "\n"))
+    };
+    file("lid", format!("0x{:x}", port.lid.get()));
+    file("lid_mask_count", port.lmc().to_string());
+    file("sm_lid", format!("0x{:x}", port.master_sm_lid.get()));
+    file("sm_sl", port.master_sm_sl().get().to_string());
+    file("state", format!("{}: {}", port.port_state().get(), port.port_state().to_string().to_uppercase()));
+    file("phys_state", format!("{}: {}", port.physical_state().get(), port.physical_state()));
+    file("rate", rate(port));
+    file("cap_mask", format!("0x{:08x}", port.capability_mask().bits()));
+    file("link_layer", "InfiniBand".into());
+    // The GUID of a port is the node's plus the port's number wherever a process can attach.
+    let port_guid = Guid::new(node.node_guid.get().wrapping_add(number.into()));
+    file("gids/0", gid(Gid { prefix: port.gid_prefix, guid: port_guid }));
+    for (index, p_key) in p_keys.p_keys.iter().enumerate().take(usize::from(node.partition_cap.get()).max(1)) {
+        file(&format!("pkeys/{index}"), format!("0x{:04x}", p_key.get()));
+    }
+
+    tree.insert(format!("{DEV}/umad0").into(), Entry::Device(Device::Umad));
+    tree.insert(format!("{DEV}/issm0").into(), Entry::Device(Device::Issm));
+    tree
+}
+
+fn node_type(node_type: NodeType) -> String {
+    let name = match node_type {
+        NodeType::CHANNEL_ADAPTER => "CA",
+        NodeType::SWITCH => "switch",
+        NodeType::ROUTER => "router",
+        _ => "<unknown>",
+    };
+    format!("{}: {name}", node_type.get())
+}
+
+/// Lanes times the speed of one, as in "100 Gb/sec (4X EDR)".
+fn rate(port: &PortInfo) -> String {
+    let active = |width| port.link_width_active.contains(width);
+    let lanes = match () {
+        () if active(LinkWidth::X12) => 12,
+        () if active(LinkWidth::X8) => 8,
+        () if active(LinkWidth::X4) => 4,
+        () if active(LinkWidth::X2) => 2,
+        () => 1,
+    };
+    // Tenths of Gb/s for a lane.
+    let (speed, extended) = (port.link_speed_active(), port.link_speed_ext_active());
+    let (speed, name) = match () {
+        () if extended.contains(LinkSpeedExt::HDR) => (500, " HDR"),
+        () if extended.contains(LinkSpeedExt::EDR) => (250, " EDR"),
+        () if extended.contains(LinkSpeedExt::FDR) => (140, " FDR"),
+        () if speed.contains(LinkSpeed::QDR) => (100, " QDR"),
+        () if speed.contains(LinkSpeed::DDR) => (50, " DDR"),
+        () => (25, ""),
+    };
+    let total = lanes * speed;
+    let tenths = if total % 10 == 0 { String::new() } else { format!(".{}", total % 10) };
+    format!("{}{tenths} Gb/sec ({lanes}X{name})", total / 10)
+}
+
+fn guid(guid: Guid) -> String {
+    groups(&guid.get().to_be_bytes())
+}
+
+fn gid(gid: Gid) -> String {
+    format!("{}:{}", groups(&gid.prefix.get().to_be_bytes()), guid(gid.guid))
+}
+
+/// Groups of four digits with colons between them, none left out.
+fn groups(bytes: &[u8; 8]) -> String {
+    let groups: Vec<String> = bytes.chunks(2).map(|pair| format!("{:02x}{:02x}", pair[0], pair[1])).collect();
+    groups.join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use iba::attr::{PortPhysicalState, PortState};
+    use iba::{GidPrefix, Lid, PKey, PortNum};
+    use zerocopy::FromZeros;
+
+    use super::*;
+
+    fn facts() -> Facts {
+        let mut node = NodeInfo::new_zeroed();
+        node.node_type = NodeType::CHANNEL_ADAPTER;
+        node.node_guid = Guid::new(0x0200_00ff_fe00_0010);
+        node.partition_cap.set(2);
+        node.local_port = PortNum::new(1);
+        let mut port = PortInfo::new_zeroed();
+        port.lid = Lid::new(0x12);
+        port.gid_prefix = GidPrefix::DEFAULT;
+        port.set_port_state(PortState::ACTIVE);
+        port.set_physical_state(PortPhysicalState::LINK_UP);
+        port.link_width_active = LinkWidth::X4;
+        port.set_link_speed_ext_active(LinkSpeedExt::EDR);
+        let mut p_keys = PKeyTable::new_zeroed();
+        p_keys.p_keys[0] = PKey::DEFAULT;
+        Facts { node, port, p_keys, firmware: 1 }
+    }
+
+    fn text(path: &str) -> String {
+        match lookup(&facts(), path.as_bytes()) {
+            Some(Entry::File(text)) => text,
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    fn names(path: &str) -> Vec<String> {
+        match lookup(&facts(), path.as_bytes()) {
+            Some(Entry::Directory(names)) => names,
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn files_say_what_libibumad_reads() {
+        assert_eq!(text("/sys/class/infiniband_mad/abi_version"), "5\n");
+        assert_eq!(text("/sys/class/infiniband_mad/umad0//ibdev"), "portico0\n", "a doubled slash");
+        assert_eq!(text("/sys/class/infiniband_mad/issm0/port"), "1\n");
+        assert_eq!(text("/sys/class/infiniband/portico0/node_type"), "1: CA\n");
+        assert_eq!(text("/sys/class/infiniband/portico0/node_guid"), "0200:00ff:fe00:0010\n");
+        let port = |name: &str| text(&format!("/sys/class/infiniband/portico0/ports/1/{name}"));
+        assert_eq!(port("lid"), "0x12\n");
+        assert_eq!(port("state"), "4: ACTIVE\n");
+        assert_eq!(port("phys_state"), "5: LinkUp\n");
+        assert_eq!(port("rate"), "100 Gb/sec (4X EDR)\n");
+        assert_eq!(port("gids/0"), "fe80:0000:0000:0000:0200:00ff:fe00:0011\n");
+        assert_eq!(port("pkeys/0"), "0xffff\n");
+    }
+
+    #[test]
+    fn a_slow_link_has_a_fraction() {
+        let mut facts = facts();
+        facts.port.set_link_speed_ext_active(LinkSpeedExt::empty());
+        facts.port.link_width_active = LinkWidth::X1;
+        assert_eq!(rate(&facts.port), "2.5 Gb/sec (1X)");
+    }
+
+    #[test]
+    fn directories_list_what_is_in_them() {
+        assert_eq!(names("/sys/class/infiniband"), ["portico0"]);
+        assert_eq!(names("/sys/class/infiniband/portico0/ports/"), ["1"]);
+        assert_eq!(names("/sys/class/infiniband/portico0/ports/1/pkeys"), ["0", "1"]);
+        assert_eq!(names("/sys/class/infiniband_mad"), ["abi_version", "issm0", "umad0"]);
+        assert_eq!(names("/dev/infiniband"), ["issm0", "umad0"]);
+        assert_eq!(lookup(&facts(), b"/dev/infiniband/umad0"), Some(Entry::Device(Device::Umad)));
+        assert_eq!(lookup(&facts(), b"/dev/infiniband/umad1"), None);
+        assert_eq!(lookup(&facts(), b"/sys/class/infiniband/portico0/ports/2"), None);
+    }
+
+    #[test]
+    fn only_our_paths_are_ours() {
+        for path in
+            ["/dev/infiniband", "/dev//infiniband/umad0", "/sys/class/infiniband/x", "/sys/class/infiniband_mad"]
+        {
+            assert!(is_ours(path.as_bytes()), "{path}");
+        }
+        for path in ["/dev/infiniband2", "/sys/class/infiniband_verbs", "/sys/class", "/dev/null", "dev/infiniband", ""]
+        {
+            assert!(!is_ours(path.as_bytes()), "{path}");
+        }
+    }
+}
