@@ -114,7 +114,7 @@ pub(crate) struct Agent {
 }
 
 /// The agents of a port.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Agents {
     agents: BTreeMap<AgentTid, Agent>,
     last: u16,
@@ -123,6 +123,11 @@ pub(crate) struct Agents {
 impl Agents {
     /// Agents that a file can have.
     const IN_FILE: u32 = 32;
+
+    /// No agents yet; the first has the mark after `mark`.
+    pub(crate) fn new(mark: u16) -> Self {
+        Self { agents: BTreeMap::new(), last: mark }
+    }
 
     /// Adds an agent to `file` and says its number there.
     ///
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_method_of_a_class_has_one_agent() {
-        let mut agents = Agents::default();
+        let mut agents = Agents::new(0);
         let (get, set) = (1 << 1, 1 << 2);
         assert_eq!(agents.register(FILE, wish(1, 3, get).unwrap()), Ok(0));
         assert_eq!(agents.register(FileId(2), wish(1, 3, get | set).unwrap()), Err(Errno::INVAL));
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_file_has_32_agents() {
-        let mut agents = Agents::default();
+        let mut agents = Agents::new(0);
         for id in 0..32 {
             assert_eq!(agents.register(FILE, wish(1, 3, 0).unwrap()), Ok(id));
         }
@@ -252,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_nobody_asked_for_goes_to_who_registered() {
-        let mut agents = Agents::default();
+        let mut agents = Agents::new(0);
         agents.register(FILE, wish(1, 3, 1 << 6).unwrap()).unwrap();
         agents.register(FILE, wish(1, 0x32, 1 << 1).unwrap()).unwrap();
         let taker = |mad: &Mad| agents.taker(mad).map(|(_, agent)| agent.id);
@@ -270,7 +275,7 @@ mod tests {
 
     #[test]
     fn marks_are_not_used_again_at_once() {
-        let mut agents = Agents::default();
+        let mut agents = Agents::new(0);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..1000 {
             let id = agents.register(FILE, wish(1, 3, 0).unwrap()).unwrap();

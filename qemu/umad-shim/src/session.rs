@@ -1,6 +1,7 @@
 //! The process at its port: files, the MAD layer, and the thread that moves datagrams and keeps time.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -28,7 +29,7 @@ pub(crate) struct Session {
     wake: OwnedFd,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     port: Port,
     wires: Wires,
@@ -68,7 +69,9 @@ impl Session {
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
             .map_err(|error| AttachError::Socket { what: "waking up", error })?;
         let attachment = Attachment::new(environment)?;
-        Ok(Self { attachment, facts: Mutex::default(), inner: Mutex::default(), wake })
+        let port = Port::new(random());
+        let inner = Inner { port, wires: Wires::default(), last_file: 0, next_look: None };
+        Ok(Self { attachment, facts: Mutex::default(), inner: Mutex::new(inner), wake })
     }
 
     /// What the server says of the port: now, or when it was asked last.
@@ -217,4 +220,10 @@ impl Session {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A number that another process hardly has too.
+fn random() -> u16 {
+    let [.., high, low] = RandomState::new().build_hasher().finish().to_be_bytes();
+    u16::from_be_bytes([high, low])
 }

@@ -42,7 +42,7 @@ pub(crate) trait Outlet {
 }
 
 /// The MAD layer of one port.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Port {
     agents: Agents,
     /// Requests without a response yet, and messages that are not acknowledged yet.
@@ -60,6 +60,13 @@ enum Timer {
 }
 
 impl Port {
+    /// A port without agents. They mark their transactions from `mark` on: a peer remembers those of the process that
+    /// was attached before for a while, and takes the same ones for repeated.
+    pub(crate) fn new(mark: u16) -> Self {
+        let (sends, transfers, timers) = Default::default();
+        Self { agents: Agents::new(mark), sends, transfers, timers }
+    }
+
     /// Adds an agent to `file` and says its number there.
     ///
     /// # Errors

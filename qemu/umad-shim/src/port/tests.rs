@@ -42,7 +42,7 @@ struct Bench {
 
 impl Bench {
     fn new(class: Class, rmpp_version: u8, methods: u128) -> Self {
-        let mut port = Port::default();
+        let mut port = Port::new(0);
         let filter = Filter::new(class, 2, [0; 3], methods);
         let qpn = u32::from(class == SA);
         let id = port.register(FILE, Registration::new(qpn, filter, rmpp_version, false).unwrap()).unwrap();
