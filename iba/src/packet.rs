@@ -187,7 +187,8 @@ wire! {
 
 impl UdHeader {
     /// Headers of a datagram of `payload` bytes from `slid` to `dlid`: SEND only, full member of the default
-    /// partition, and all that is not said here 0. A payload of no whole number of words is to be padded by the caller.
+    /// partition, and all that is not said here 0. A payload is at most 4096 bytes, and padded by the caller
+    /// to whole words.
     pub fn new(slid: Lid, dlid: Lid, sl: Sl, payload: usize) -> Self {
         let mut lrh = Lrh::default();
         (lrh.dlid, lrh.slid) = (dlid, slid);
