@@ -88,6 +88,18 @@ impl Net {
         }
     }
 
+    /// Has ports count what went wrong on their cables.
+    pub(super) fn count_errors(&mut self) {
+        for uplink in &mut self.wires.uplinks {
+            let at = uplink.at();
+            for (error, times) in uplink.take_errors() {
+                if let Some(Some(node)) = self.nodes.get_mut(at.node).filter(|_| times > 0) {
+                    node.count(at.port, error, times);
+                }
+            }
+        }
+    }
+
     /// Carries announcements between the ends of a cable in memory until neither has anything new to say.
     fn train(&mut self, at: NodePort) {
         let Some(Peer::Port(peer)) = self.wires.end(at).filter(|end| !end.pulled).map(|end| end.peer) else {

@@ -29,7 +29,6 @@ use rustix::event::{EventfdFlags, eventfd};
 use thiserror::Error;
 
 pub use snapshot::{NodeView, PortView, Snapshot, UplinkView};
-pub use uplink::Drops;
 
 use crate::topology::{PortRef, Topology};
 

@@ -68,6 +68,7 @@ impl Loop {
             self.net.set_time(self.now());
             let more = self.carry();
             self.tend_uplinks();
+            self.net.count_errors();
             if !more {
                 self.flush_capture();
             }

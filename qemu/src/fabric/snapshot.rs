@@ -4,7 +4,6 @@ use iba::attr::PortInfo;
 use iba::{Guid, PortNum};
 
 use super::net::Net;
-use super::uplink::Drops;
 use super::wires::Peer;
 use crate::cable::{Counters, LinkState};
 use crate::topology::{Kind, PortRef};
@@ -54,8 +53,6 @@ pub struct UplinkView {
     pub link: LinkState,
     /// What passed.
     pub counters: Counters,
-    /// What did not.
-    pub drops: Drops,
 }
 
 impl Net {
@@ -85,7 +82,6 @@ impl Net {
                 peer: uplink.end().peer().map(|peer| peer.node),
                 link: uplink.end().state(),
                 counters: *uplink.end().counters(),
-                drops: uplink.drops(),
             }),
         })
     }

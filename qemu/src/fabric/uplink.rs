@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use subnet::Time;
+use subnet::{PortError, Time};
 
 use crate::cable::{Abilities, BUFFER, Blocked, Cable, Capture, End, Hello, LinkChange, Listener, Received};
 use crate::umad::NodePort;
@@ -29,16 +29,9 @@ pub(super) struct Uplink {
     waiting: VecDeque<(Time, Box<[u8]>)>,
     /// An operator pulled the cable.
     pulled: bool,
-    drops: Drops,
-}
-
-/// Packets that never came to the other end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drops {
-    /// On VL15, which waits for nobody.
-    pub vl15: u64,
-    /// On data lanes, because no credit came in time, or there was no link.
-    pub discards: u64,
+    /// Packets discarded, and packets received with errors, that the port has not counted yet.
+    discards: u32,
+    rcv_errors: u64,
 }
 
 impl Uplink {
@@ -56,7 +49,8 @@ impl Uplink {
             cable: Cable::new(End::new(hello, abilities), tap),
             waiting: VecDeque::new(),
             pulled: false,
-            drops: Drops::default(),
+            discards: 0,
+            rcv_errors: 0,
         })
     }
 
@@ -70,8 +64,12 @@ impl Uplink {
         self.cable.end()
     }
 
-    pub(super) const fn drops(&self) -> Drops {
-        self.drops
+    /// What went wrong since the last call, for the port to count.
+    pub(super) fn take_errors(&mut self) -> [(PortError, u32); 2] {
+        let all = self.end().counters().rcv_errors;
+        let new = all - std::mem::replace(&mut self.rcv_errors, all);
+        let discards = std::mem::take(&mut self.discards);
+        [(PortError::XmitDiscard, discards), (PortError::Rcv, u32::try_from(new).unwrap_or(u32::MAX))]
     }
 
     /// Packets that wait.
@@ -119,9 +117,8 @@ impl Uplink {
         let outcome = if self.waiting.is_empty() || vl15 { self.cable.transmit(packet) } else { Err(Blocked::Full) };
         match outcome {
             Ok(()) => {}
-            Err(Blocked::Full) if vl15 => self.drops.vl15 += 1,
-            Err(Blocked::Full) => self.waiting.push_back((now.after(HEAD_OF_QUEUE_LIFE), packet.into())),
-            Err(Blocked::Down) => self.drops.discards += 1,
+            Err(Blocked::Full) if !vl15 => self.waiting.push_back((now.after(HEAD_OF_QUEUE_LIFE), packet.into())),
+            Err(_) => self.discards += 1,
         }
     }
 
@@ -132,7 +129,7 @@ impl Uplink {
             match self.cable.transmit(packet) {
                 Ok(()) => {}
                 Err(Blocked::Full) if *deadline > now => break,
-                Err(_) => self.drops.discards += 1,
+                Err(_) => self.discards += 1,
             }
             self.waiting.pop_front();
         }
@@ -153,4 +150,103 @@ impl Uplink {
 
 fn is_vl15(packet: &[u8]) -> bool {
     packet.first().is_some_and(|byte| byte >> 4 == 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use iba::{Guid, PortNum};
+
+    use super::*;
+    use crate::cable::{self, Event, LinkState};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn hello(node: u64) -> Hello {
+        Hello { node: Guid::new(node), port: PortNum::new(1) }
+    }
+
+    /// An uplink, and the other end of its cable.
+    fn plugged() -> (Uplink, Cable) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = cable::path(folder.path(), "portico-0", PortNum::new(1));
+        let at = NodePort { node: 0, port: PortNum::new(1) };
+        let mut uplink = Uplink::new(at, hello(1), Abilities::default(), &path, None).unwrap();
+        let mut other = Cable::new(End::new(hello(2), Abilities::default()), None);
+        other.plug(cable::dial(&path).unwrap());
+        uplink.accept();
+        settle(&mut uplink, &mut other);
+        assert!(matches!(uplink.end().state(), LinkState::Up(_)));
+        (uplink, other)
+    }
+
+    /// Lets both ends read until neither has anything; gives the packets that came to the other end.
+    fn settle(uplink: &mut Uplink, other: &mut Cable) -> Vec<Vec<u8>> {
+        let (mut buffer, mut packets) = ([0; BUFFER], Vec::new());
+        loop {
+            let at_uplink = uplink.receive(&mut buffer) != Received::Empty;
+            match other.receive(&mut buffer) {
+                Received::Event(Event::Packet(packet)) => packets.push(packet.to_vec()),
+                Received::Empty if !at_uplink => return packets,
+                _ => {}
+            }
+        }
+    }
+
+    /// A packet on `vl` with LRH, BTH and a payload of four times `mark`.
+    fn packet(vl: u8, mark: u8) -> Vec<u8> {
+        [&[vl << 4, 2, 0, 1, 0, 7, 0, 2][..], &[0; 12], &[mark; 4]].concat()
+    }
+
+    #[test]
+    fn data_waits_for_credit_in_order_and_management_does_not() {
+        let (mut uplink, mut other) = plugged();
+        for (vl, mark) in [(0, 1), (1, 2), (15, 3), (0, 4)] {
+            uplink.transmit(Time(0), &packet(vl, mark));
+        }
+        assert_eq!(settle(&mut uplink, &mut other), [packet(15, 3)]);
+        other.with_end(|end| end.grant(2));
+        settle(&mut uplink, &mut other);
+        uplink.flush(Time(1));
+        assert_eq!(settle(&mut uplink, &mut other), [packet(0, 1), packet(1, 2)]);
+        assert_eq!((uplink.waiting(), uplink.take_errors()[0]), (1, (PortError::XmitDiscard, 0)));
+    }
+
+    #[test]
+    fn data_that_waits_too_long_is_discarded() {
+        let (mut uplink, mut other) = plugged();
+        uplink.transmit(Time(0), &packet(0, 1));
+        uplink.transmit(Time(5), &packet(0, 2));
+        assert_eq!(uplink.deadline(), Some(Time(SECOND)));
+        uplink.flush(Time(SECOND));
+        assert_eq!(uplink.deadline(), Some(Time(SECOND + 5)));
+        assert_eq!(uplink.take_errors()[0], (PortError::XmitDiscard, 1));
+        other.with_end(|end| end.grant(9));
+        settle(&mut uplink, &mut other);
+        uplink.flush(Time(SECOND + 1));
+        assert_eq!(settle(&mut uplink, &mut other), [packet(0, 2)]);
+    }
+
+    #[test]
+    fn what_waits_goes_with_the_link() {
+        let (mut uplink, other) = plugged();
+        uplink.transmit(Time(0), &packet(0, 1));
+        drop(other);
+        while uplink.receive(&mut [0; BUFFER]) != Received::Unplugged(Some(LinkChange::Down), None) {}
+        uplink.flush(Time(1));
+        assert_eq!((uplink.waiting(), uplink.take_errors()[0].1), (0, 1));
+    }
+
+    #[test]
+    fn the_window_is_opened_again_when_half_of_it_is_used() {
+        let (mut uplink, mut other) = plugged();
+        uplink.grant();
+        settle(&mut uplink, &mut other);
+        for sent in 0..2 * WINDOW {
+            assert_eq!(other.transmit(&packet(0, 0)), Ok(()), "packet {sent}");
+            assert!(matches!(uplink.receive(&mut [0; BUFFER]), Received::Event(Event::Packet(_))));
+            uplink.grant();
+            settle(&mut uplink, &mut other);
+        }
+        assert_eq!(uplink.take_errors()[1], (PortError::Rcv, 0));
+    }
 }
