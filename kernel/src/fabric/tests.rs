@@ -5,8 +5,8 @@ use hca_contract::{LinkState, Ring, device, port, port_offset, slot, slot_offset
 use hca_driver::{Bar2, Doorbell, Hca};
 use hca_fake::FakeHca;
 use iba::attr::{NodeDescription, NodeInfo, PortInfo, PortPhysicalState, PortState, SwitchInfo};
-use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
-use iba::packet::SmpPacket;
+use iba::mad::{AttributeId, Class, Mad, MadHeader, Method, Status};
+use iba::packet::{MadPacket, SmpPacket};
 use iba::smp::Smp;
 use iba::{Guid, Lid, PortNum, Sl, TransactionId};
 use partition_table::{Lhca, Name, Table, Uplinks, encode, stable_guid};
@@ -131,9 +131,18 @@ impl<D: Doorbell> Rig<D> {
         answer
     }
 
-    /// Gives the switch LID 3, and makes its uplink active.
+    /// Gives the switch LID 3 and a route to the manager's LID 1, and makes its uplink active.
     fn address(&mut self) {
         self.set_port(0, &[], |info| info.lid = Lid::new(3));
+        let mut routes = self.smp(Method::SET, AttributeId::LINEAR_FORWARDING_TABLE, 0, &[]);
+        routes.data.fill(0xff);
+        (routes.data[1], routes.data[3]) = (1, 0);
+        assert_eq!(self.exchange(routes).len(), 1);
+        let mut top = *self.get(AttributeId::SWITCH_INFO, 0, &[]).attribute::<SwitchInfo>();
+        top.linear_fdb_top = 3.into();
+        let mut set = self.smp(Method::SET, AttributeId::SWITCH_INFO, 0, &[]);
+        set.set_attribute(&top);
+        assert_eq!(self.exchange(set).len(), 1);
         for state in [PortState::ARMED, PortState::ACTIVE] {
             self.set_port(1, &[], |info| info.set_port_state(state));
         }
@@ -210,28 +219,41 @@ fn a_manager_retrains_the_uplink_and_has_its_answer_first() {
     assert_eq!(rig.state(1, &[]), PortState::INIT);
 }
 
+/// Sends a request in that is answered on the same queue.
+fn ask<D: Doorbell>(rig: &mut Rig<D>, ring: Ring, transaction: u64) {
+    let delivered = if ring == Ring::Qp0Receive {
+        let mut smp = rig.smp(Method::GET, AttributeId::NODE_INFO, 0, &[]);
+        smp.header.transaction_id = TransactionId::new(transaction);
+        let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), smp);
+        rig.fake.deliver(0, ring, packet.as_bytes())
+    } else {
+        let header = header(Class::PERF, Method::GET, AttributeId::CLASS_PORT_INFO, transaction);
+        let packet = MadPacket::new(Lid::new(1), Lid::new(3), Sl::new(0), Mad { header, data: [0; 232] });
+        rig.fake.deliver(0, ring, packet.as_bytes())
+    };
+    assert!(delivered);
+}
+
 #[test]
 fn requests_wait_until_there_is_room_for_their_answers() {
-    let mut rig = rig(1);
-    let ask = |rig: &mut Rig<_>| {
-        let smp = rig.smp(Method::GET, AttributeId::NODE_INFO, 0, &[]);
-        let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), smp);
-        assert!(rig.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
-    };
-    // The device takes no answers: the send ring fills, and then the requests stay where they are.
-    (0..256).for_each(|_| ask(&mut rig));
-    rig.settle();
-    (256..500).for_each(|_| ask(&mut rig));
-    rig.settle();
-    for transaction in 1..=500 {
-        if transaction == 257 {
+    for (receive, send) in [(Ring::Qp0Receive, Ring::Qp0Send), (Ring::PacketReceive, Ring::PacketSend)] {
+        let mut rig = rig(1);
+        rig.address();
+        // The device takes no answers: the send ring fills, and then the requests stay where they are.
+        for transactions in [0..256, 256..500] {
+            transactions.for_each(|transaction| ask(&mut rig, receive, transaction));
             rig.settle();
         }
-        let answer = rig.fake.take(0, Ring::Qp0Send).expect("an answer for each request");
-        let smp = SmpPacket::read_from_bytes(&answer).unwrap().smp;
-        assert_eq!((smp.header.method, smp.header.transaction_id), (Method::GET_RESP, TransactionId::new(transaction)));
+        for transaction in 0..500 {
+            if transaction == 256 {
+                rig.settle();
+            }
+            let answer = rig.fake.take(0, send).expect("an answer for each request");
+            let header = MadPacket::read_from_bytes(&answer).unwrap().mad.header;
+            assert_eq!((header.method, header.transaction_id), (Method::GET_RESP, TransactionId::new(transaction)));
+        }
+        assert_eq!(rig.fabric.drops(), Drops::default());
     }
-    assert_eq!(rig.fabric.drops(), Drops::default());
 }
 
 #[test]
