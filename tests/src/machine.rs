@@ -189,6 +189,15 @@ impl Machine {
         self.folder.path().join("log").join(name)
     }
 
+    /// What the run said on standard error so far.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stderr")).unwrap()
+    }
+
     /// What is known of the run, for a failure's report.
     fn account(&self) -> String {
         let mut account = format!("-- stdout\n{}\n", self.output.taken.join("\n"));

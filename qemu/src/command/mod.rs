@@ -1,7 +1,7 @@
 //! What `cargo portico` can be asked to do.
 
 mod run;
-pub(crate) mod setup;
+mod setup;
 mod test;
 
 use std::ffi::OsString;

@@ -1,13 +1,12 @@
 //! What this machine lacks, and how it gets it.
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::launch::workspace;
+use crate::launch::{find_program, workspace};
 use crate::show::progress::Step;
 
 /// Something that a command uses and that Debian packages.
@@ -29,7 +28,6 @@ pub(super) const IBSIM: Need = need("ibsim-utils", "the simulator to compare wit
 pub(super) const DIAGS: Need = need("infiniband-diags", "the tools that look at the subnet", "ibnetdiscover");
 pub(super) const IBUTILS: Need = need("ibutils", "checks the routes that OpenSM chose", "ibdmchk");
 pub(super) const TSHARK: Need = need("tshark", "reads captures", "tshark");
-pub(super) const VALGRIND: Need = need("valgrind", "counts instructions", "valgrind");
 pub(super) const PERL_CRC: Need = Need {
     package: "libdigest-crc-perl",
     why: "checks the CRCs of captures independently",
@@ -47,15 +45,6 @@ impl Need {
             Sign::PerlModule(name) => succeeds(Command::new("perl").args([&format!("-M{name}"), "-e", "1"])),
         }
     }
-}
-
-/// Where `name` is: on the search path, or where Debian keeps the administrator's programs.
-pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
 }
 
 /// Installs what is missing of `needs`, and of the compiler's own source, from which the kernel's `core` is built.

@@ -7,7 +7,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus};
+use std::process::{ChildStdout, Command, ExitStatus};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -51,7 +51,8 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts `command`, made by [`command`]; its end is sent to `events` as what `event` makes of it.
+    /// Starts `command`, made by [`command`]; its end is sent to `events` as what `event` makes of it. Gives also the
+    /// child's standard output, if the command asks for it as a pipe.
     ///
     /// Call it on the main thread only: the leash ends with the thread that started the child.
     ///
@@ -61,9 +62,9 @@ impl Child {
         command: &mut Command,
         events: Sender<E>,
         event: impl FnOnce(ExitStatus) -> E + Send + 'static,
-    ) -> Result<(Self, Pipes)> {
+    ) -> Result<(Self, Option<ChildStdout>)> {
         let mut child = command.spawn().context("cannot start a process")?;
-        let pipes = Pipes { stdin: child.stdin.take(), stdout: child.stdout.take() };
+        let output = child.stdout.take();
         let pid = Pid::from_child(&child);
         let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot hold a process by descriptor")?;
         let reaper = thread::spawn(move || {
@@ -72,7 +73,7 @@ impl Child {
                 let _ = events.send(event(status));
             }
         });
-        Ok((Self { process, reaper: Some(reaper) }, pipes))
+        Ok((Self { process, reaper: Some(reaper) }, output))
     }
 
     /// Sends `signal` to the child; one that has ended already is left in peace.
@@ -88,12 +89,6 @@ impl Child {
             let _ = poll(&mut [PollFd::new(&self.process, PollFlags::IN)], Some(&patience));
         }
     }
-}
-
-/// The child's ends that the command asked for as pipes.
-pub(crate) struct Pipes {
-    pub(crate) stdin: Option<std::process::ChildStdin>,
-    pub(crate) stdout: Option<std::process::ChildStdout>,
 }
 
 impl Drop for Child {

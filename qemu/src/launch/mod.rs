@@ -2,6 +2,20 @@
 
 pub(crate) mod folder;
 pub(crate) mod leash;
-pub(crate) mod opensm;
-pub(crate) mod qemu;
+pub(crate) mod machine;
+mod opensm;
+mod qemu;
+mod table;
 pub(crate) mod workspace;
+
+use std::env;
+use std::path::PathBuf;
+
+/// Where `name` is: on the search path, or where Debian keeps the administrator's programs.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}

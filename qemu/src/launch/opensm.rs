@@ -9,8 +9,8 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use super::find_program;
 use super::leash::{self, Child};
-use crate::command::setup::find_program;
 
 /// Where OpenSM attaches and keeps its files.
 pub(crate) struct OpenSm<'a> {
@@ -58,8 +58,8 @@ impl OpenSm<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let (child, pipes) = Child::spawn(&mut command, events.clone(), ended)?;
-        let output = pipes.stdout.context("OpenSM has no output")?;
+        let (child, output) = Child::spawn(&mut command, events.clone(), ended)?;
+        let output = output.context("OpenSM has no output")?;
         let events = events.clone();
         thread::spawn(move || {
             for text in BufReader::new(output).lines().map_while(Result::ok) {

@@ -1,7 +1,7 @@
 //! QEMU: one for each hypervisor.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -16,12 +16,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory: &'a str,
     /// The packed partition table, a file.
     pub(crate) table: &'a Path,
-    /// Words that steer the kernel.
-    pub(crate) command_line: &'a str,
     /// Where the HCA's shared memory is served.
     pub(crate) hca: &'a Path,
-    /// Where the kernel's control line is to be served.
-    pub(crate) control: &'a Path,
+    /// The abstract socket at which the kernel's control line is to be served.
+    pub(crate) control: &'a str,
     /// What the kernel's console says, a file.
     pub(crate) console: &'a Path,
     /// What QEMU itself says, a file.
@@ -43,16 +41,26 @@ impl Machine<'_> {
             .arg("-kernel")
             .arg(self.kernel)
             .args(["-serial", &format!("file:{}", self.console.display())])
-            .args(["-chardev", &format!("socket,id=control,server=on,wait=off,path={}", self.control.display())])
+            .args(["-chardev", &format!("socket,id=control,server=on,wait=off,abstract=on,path={}", self.control)])
             .args(["-serial", "chardev:control"])
             .args(["-chardev", &format!("socket,id=hca,path={}", self.hca.display())])
             .args(["-device", &format!("ivshmem-doorbell,chardev=hca,vectors={}", hca_contract::VECTORS)])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .args(["-fw_cfg", &format!("name=opt/org.portico/table,file={}", self.table.display())])
-            .args(["-fw_cfg", &format!("name=opt/org.portico/cmdline,string={}", self.command_line.replace(',', ",,"))])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
         Ok(command)
+    }
+}
+
+/// What the end of QEMU means: the kernel may have ended the machine, and said how.
+pub(crate) fn meaning(status: ExitStatus) -> String {
+    match status.code().filter(|code| code & 1 == 1).map(|code| code >> 1) {
+        Some(0x10) => "the kernel said that all is done".into(),
+        Some(0x11) => "the kernel found a check that failed".into(),
+        Some(0x12) => "the kernel panicked".into(),
+        Some(0x13) => "the processor raised an exception that the kernel does not expect".into(),
+        _ => format!("QEMU: {status}"),
     }
 }

@@ -51,6 +51,14 @@ pub(crate) struct LookError {
     cause: AskError,
 }
 
+/// A node that is still to be looked at.
+#[derive(Default)]
+struct Ahead {
+    route: Vec<PortNum>,
+    /// The node and port that lead to it; none before the host itself.
+    from: Option<(usize, PortNum)>,
+}
+
 impl Subnet {
     /// Looks at all that `agent` can reach.
     ///
@@ -59,8 +67,8 @@ impl Subnet {
     pub(crate) fn look(agent: &mut Agent) -> Result<Self, LookError> {
         let mut subnet = Self::default();
         let mut known: HashMap<Guid, usize> = HashMap::new();
-        let mut ahead: VecDeque<(Vec<PortNum>, Option<(usize, PortNum)>)> = VecDeque::from([(Vec::new(), None)]);
-        while let Some((route, from)) = ahead.pop_front() {
+        let mut ahead = VecDeque::from([Ahead::default()]);
+        while let Some(Ahead { route, from }) = ahead.pop_front() {
             let info: NodeInfo = match ask(agent, &route, 0, "NodeInfo") {
                 Ok(info) => info,
                 // The link has just come up, or is about to go: the port is shown with nobody behind it.
@@ -78,7 +86,8 @@ impl Subnet {
                 if passes_on && route.len() < MAX_HOPS {
                     let entry = from.map(|_| info.local_port);
                     for port in node.ports.iter().filter(|port| port.is_linked() && Some(port.number) != entry) {
-                        ahead.push_back(([&route[..], &[port.number]].concat(), Some((at, port.number))));
+                        let route = [&route[..], &[port.number]].concat();
+                        ahead.push_back(Ahead { route, from: Some((at, port.number)) });
                     }
                 }
                 known.insert(info.node_guid, at);

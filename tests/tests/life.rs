@@ -1,0 +1,80 @@
+//! What happens while the machine runs: ports, models and subnet managers that go and come back.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::collections::BTreeMap;
+
+use portico_tests::{Machine, OpenSm};
+
+/// LID of each LHCA whose logical port is Active, by name, as iblinkinfo finds them.
+fn active(machine: &Machine) -> BTreeMap<String, String> {
+    let links = machine.tool("iblinkinfo", &["--line", "--switches-only"]).run();
+    let lines = links.ok().lines().filter(|line| line.contains("Active/"));
+    let entry = |line: &str| {
+        let (_, peer) = line.split_once("==>")?;
+        let lid = peer.split_whitespace().next()?;
+        let name = peer.split('"').nth(1)?;
+        name.contains("-lhca").then(|| (name.to_owned(), lid.to_owned()))
+    };
+    lines.filter_map(entry).collect()
+}
+
+/// Waits for one sweep after another until just `lhcas` LHCAs are Active.
+fn wait_for_active(machine: &Machine, opensm: &mut OpenSm, lhcas: usize) -> BTreeMap<String, String> {
+    loop {
+        opensm.wait_for_subnet_up();
+        let active = active(machine);
+        if active.len() == lhcas {
+            return active;
+        }
+    }
+}
+
+#[test]
+fn a_logical_port_that_goes_and_comes_is_noticed_and_comes_back() {
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
+    let mut opensm = machine.opensm(&[]);
+    opensm.wait_for_subnet_up();
+    let before = active(&machine);
+    assert_eq!(before.len(), 4);
+
+    assert!(machine.control("portico-0", "port 3 down").is_empty());
+    // Trap 128, link state change, is what starts the sweep (IBA vol. 1, 14.2.5.1).
+    opensm.wait_for("num:128");
+    let without = wait_for_active(&machine, &mut opensm, 3);
+    assert!(!without.contains_key("portico-0-lhca2"), "{without:?}");
+
+    assert!(machine.control("portico-0", "port 3 up").is_empty());
+    opensm.wait_for("num:128");
+    assert_eq!(wait_for_active(&machine, &mut opensm, 4), before);
+    assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
+}
+
+#[test]
+fn a_model_that_dies_is_started_again_and_nothing_else_is_lost() {
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
+    let mut opensm = machine.opensm(&[]);
+    opensm.wait_for_subnet_up();
+    let before = active(&machine);
+    assert_eq!(before.len(), 4);
+    for generation in 2..=3 {
+        machine.kill("portico model");
+        opensm.wait_for("num:128");
+        assert_eq!(wait_for_active(&machine, &mut opensm, 4), before);
+        let status = machine.control("portico-0", "status");
+        assert!(status.iter().any(|line| line.starts_with("hca generation")), "{generation}: {status:?}");
+    }
+}
+
+#[test]
+fn a_subnet_manager_that_starts_anew_finds_the_same_lids() {
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
+    let mut first = machine.opensm(&[]);
+    first.wait_for_subnet_up();
+    let before = active(&machine);
+    assert_eq!(before.len(), 4);
+    drop(first); // killed: it says no goodbye
+    let mut second = machine.opensm(&[]);
+    second.wait_for_subnet_up();
+    assert_eq!(active(&machine), before);
+    assert!(second.errors().is_empty(), "{:#?}", second.errors());
+}

@@ -1,0 +1,118 @@
+//! Unmodified OpenSM brings up the whole subnet, logical part and all.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::collections::BTreeSet;
+
+use portico_tests::{Machine, Output};
+use rustix::process::Signal;
+
+/// A line of iblinkinfo for a link that leads to an LHCA: `LID port[ ] ==( 4X 10.0 Gbps Active/ LinkUp)==> ...`.
+fn is_active(line: &str) -> bool {
+    line.split_whitespace().any(|word| word.starts_with("Active/"))
+}
+
+/// Checks with iblinkinfo that `lhcas` LHCAs are Active, and gives their LIDs.
+fn lids_of_lhcas(links: &Output, lhcas: usize) -> BTreeSet<u16> {
+    let lines: Vec<_> = links.ok().lines().filter(|line| line.contains("-lhca")).collect();
+    assert_eq!(lines.len(), lhcas, "{}", links.stdout);
+    let lid = |line: &str| {
+        assert!(is_active(line), "{line}");
+        let (_, peer) = line.split_once("==>").unwrap();
+        peer.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let lids: BTreeSet<u16> = lines.into_iter().map(lid).collect();
+    assert_eq!(lids.len(), lhcas, "each has a LID of its own");
+    assert!(lids.iter().all(|&lid| lid > 0));
+    lids
+}
+
+fn links(machine: &Machine) -> Output {
+    machine.tool("iblinkinfo", &["--line", "--switches-only"]).run()
+}
+
+/// Boots with `lhcas` LHCAs on one processor and on two.
+fn comes_up(lhcas: usize) {
+    for cpus in ["1", "2"] {
+        let mut machine = Machine::up(&["--lhcas", &lhcas.to_string(), "--cpus", cpus]);
+        let log = std::fs::read_to_string(machine.log("opensm.log")).unwrap();
+        let errors: Vec<_> = log.lines().filter(|line| line.contains(" ERR ")).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        lids_of_lhcas(&links(&machine), lhcas);
+        assert!(machine.end_by(Signal::INT).success());
+    }
+}
+
+#[test]
+fn one_lhca_comes_up() {
+    comes_up(1);
+}
+
+#[test]
+fn four_lhcas_come_up() {
+    comes_up(4);
+}
+
+#[test]
+fn sixteen_lhcas_come_up() {
+    comes_up(16);
+}
+
+#[test]
+fn as_many_lhcas_as_a_logical_switch_takes_come_up() {
+    comes_up(253);
+}
+
+#[test]
+fn a_second_sweep_changes_nothing() {
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "16"]);
+    let mut opensm = machine.opensm(&[]);
+    opensm.wait_for_subnet_up();
+    let state = || {
+        let dump = |program: &str| machine.tool(program, &[]).run().ok().to_owned();
+        // The first lines of some dumps hold the time at which they were made.
+        let facts = ["ibnetdiscover", "iblinkinfo", "dump_fts"].map(dump).join("\n");
+        facts.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = state();
+    opensm.sweep();
+    assert_eq!(before, state());
+    assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
+}
+
+#[test]
+fn each_port_may_have_four_lids() {
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
+    let mut opensm = machine.opensm(&["--lmc", "2"]);
+    opensm.wait_for_subnet_up();
+    assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
+    for lid in lids_of_lhcas(&links(&machine), 4) {
+        assert_eq!(lid % 4, 0, "aligned to the number of LIDs (IBA vol. 1, 7.11)");
+        // The port answers at all four, and says whose they are.
+        for offset in 0..4 {
+            let output = machine.tool("smpquery", &["portinfo", &(lid + offset).to_string(), "1"]).run();
+            let field = |name: &str| {
+                let line = output.ok().lines().find(|line| line.starts_with(&format!("{name}:")));
+                line.unwrap().rsplit('.').next().unwrap().to_owned()
+            };
+            assert_eq!(field("Lid"), lid.to_string());
+            assert_eq!(field("Lmc"), "2");
+        }
+    }
+}
+
+#[test]
+fn two_hypervisors_in_a_larger_fabric_come_up() {
+    let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_switches.net");
+    let options = ["--topology", topology, "--hypervisor", "west", "--hypervisor", "east", "--lhcas", "3"];
+    let mut machine = Machine::up(&[&options[..], &["--once"]].concat());
+    let (status, output) = machine.wait();
+    assert!(status.success());
+    for name in ["H1", "H2", "H3", "H4", "H5", "H6", "west-lhca1", "west-lhca3", "east-lhca1", "east-lhca3"] {
+        let line = output.lines().find(|line| line.split_whitespace().any(|word| word == name));
+        assert!(line.is_some_and(|line| line.contains("Active")), "{name}: {output}");
+    }
+    // Two switches, six hosts, and twice a logical switch with three LHCAs.
+    assert!(output.contains("subnet up: 16 nodes, 16 LIDs"), "{output}");
+    let log = std::fs::read_to_string(machine.log("opensm.log")).unwrap();
+    assert!(!log.contains(" ERR "), "{log}");
+}
