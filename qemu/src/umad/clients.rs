@@ -1,0 +1,137 @@
+//! Who is attached where, and which of them a MAD is for.
+
+use iba::mad::{Class, MadHeader};
+
+use super::NodePort;
+use super::pending::is_response;
+
+/// The place of a client: its number in the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Slot(u8);
+
+impl Slot {
+    /// Clients that can be attached at a time.
+    pub(super) const COUNT: u8 = 128;
+
+    /// The slot of a client's number.
+    pub(super) fn new(number: u32) -> Option<Self> {
+        u8::try_from(number).ok().filter(|&number| number < Self::COUNT).map(Self)
+    }
+
+    /// The client's number.
+    pub(super) fn number(self) -> u32 {
+        self.0.into()
+    }
+
+    fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// A client.
+#[derive(Clone, Debug)]
+pub(super) struct Client<A> {
+    /// The port that it is attached to.
+    pub(super) at: NodePort,
+    /// Whether it is a subnet manager.
+    pub(super) is_sm: bool,
+    /// Where its control messages come from.
+    pub(super) address: A,
+    mark: Mark,
+}
+
+/// Bits 48 to 63 of the transaction id of each of a client's requests, by which an answer finds it. They differ from
+/// those of the last client in its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark(u16);
+
+impl Mark {
+    const SHIFT: u32 = 48;
+
+    fn of(header: &MadHeader) -> Self {
+        let [high, low, ..] = header.transaction_id.get().to_be_bytes();
+        Self(u16::from_be_bytes([high, low]))
+    }
+
+    fn put(self, header: &mut MadHeader) {
+        let rest = header.transaction_id.get() & !(0xffff << Self::SHIFT);
+        header.transaction_id = (u64::from(self.0) << Self::SHIFT | rest).into();
+    }
+
+    fn slot(self) -> Option<Slot> {
+        let [_, slot] = self.0.to_be_bytes();
+        Slot::new(slot.into())
+    }
+}
+
+/// All clients; `A` is an address of theirs.
+#[derive(Debug)]
+pub(super) struct Clients<A> {
+    slots: [Option<Client<A>>; Slot::COUNT as usize],
+    /// How many clients each slot has had, roughly.
+    generations: [u8; Slot::COUNT as usize],
+}
+
+impl<A> Clients<A> {
+    pub(super) fn new() -> Self {
+        Self { slots: [const { None }; Slot::COUNT as usize], generations: [0; Slot::COUNT as usize] }
+    }
+
+    /// Attaches a client; `None` where there are as many as there can be.
+    pub(super) fn insert(&mut self, at: NodePort, address: A) -> Option<Slot> {
+        let slot = (0..Slot::COUNT).map(Slot).find(|slot| self.slots[slot.index()].is_none())?;
+        let generation = &mut self.generations[slot.index()];
+        *generation = generation.wrapping_add(1);
+        let mark = Mark(u16::from_be_bytes([*generation, slot.0]));
+        self.slots[slot.index()] = Some(Client { at, is_sm: false, address, mark });
+        Some(slot)
+    }
+
+    /// Detaches a client.
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Client<A>> {
+        self.slots[slot.index()].take()
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Client<A>> {
+        self.slots[slot.index()].as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Client<A>> {
+        self.slots[slot.index()].as_mut()
+    }
+
+    /// All clients, by slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Client<A>)> {
+        (0..Slot::COUNT).map(Slot).filter_map(|slot| Some((slot, self.get(slot)?)))
+    }
+
+    /// The subnet manager at a port.
+    pub(super) fn sm_at(&self, at: NodePort) -> Option<Slot> {
+        self.iter().find(|(_, client)| client.at == at && client.is_sm).map(|(slot, _)| slot)
+    }
+
+    /// Marks a request of the client in `slot`, so that [`Clients::receiver`] finds the client for its answer.
+    pub(super) fn mark(&self, slot: Slot, header: &mut MadHeader) {
+        if let Some(client) = self.get(slot)
+            && !is_response(header)
+        {
+            client.mark.put(header);
+        }
+    }
+
+    /// The client at a port that a MAD with this header is for.
+    ///
+    /// A response is for who asked. A request of subnet management or administration is for the subnet manager; of
+    /// another class for the first client that is no subnet manager: OpenSM with ibsim's library
+    /// does not survive a class that it did not register.
+    pub(super) fn receiver(&self, at: NodePort, header: &MadHeader) -> Option<Slot> {
+        if is_response(header) {
+            let mark = Mark::of(header);
+            return mark.slot().filter(|&slot| self.get(slot).is_some_and(|it| it.at == at && it.mark == mark));
+        }
+        match header.class {
+            Class::SUBN_LID_ROUTED | Class::SUBN_DIRECTED_ROUTE | Class::SUBN_ADM => self.sm_at(at),
+            _ => self.iter().find(|(_, client)| client.at == at && !client.is_sm).map(|(slot, _)| slot),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The server against a fabric of two hosts that only remembers, and its sockets against clients.
+
+mod core;
+mod sockets;
+
+use std::collections::BTreeSet;
+
+use iba::attr::{NodeInfo, PKeyTable, PortInfo, PortState};
+use iba::mad::{Class, Mad, MadHeader, Method};
+use iba::{Guid, Lid, PKey, PortNum};
+use zerocopy::transmute;
+
+use super::{Fabric, NodePort};
+
+/// A fabric of two hosts, `H1` with LID 1 and `H2` with LID 2.
+#[derive(Default)]
+struct Hosts {
+    /// What clients sent, and from where.
+    submitted: Vec<(NodePort, Vec<u8>)>,
+    sms: BTreeSet<usize>,
+}
+
+fn host(number: usize) -> NodePort {
+    NodePort { node: number - 1, port: PortNum::new(1) }
+}
+
+impl Fabric for Hosts {
+    fn attach(&self, name: Option<&str>) -> Option<NodePort> {
+        match name {
+            None | Some("H1") => Some(host(1)),
+            Some("H2") => Some(host(2)),
+            Some(_) => None,
+        }
+    }
+
+    fn node_id(&self, at: NodePort) -> &str {
+        ["H1", "H2"][at.node]
+    }
+
+    fn node_info(&self, at: NodePort) -> NodeInfo {
+        let mut info =
+            NodeInfo { node_guid: Guid::new(0x0200_0000_0000_0010), local_port: at.port, ..NodeInfo::default() };
+        info.port_guid = Guid::new(info.node_guid.get() + 1);
+        info.device_id.set(0x1234);
+        info
+    }
+
+    fn port_info(&self, at: NodePort, port: PortNum) -> Option<PortInfo> {
+        let mut info = PortInfo::default();
+        info.lid = Lid::new(u16::try_from(at.node).unwrap() + 1);
+        info.local_port = port;
+        info.set_port_state(PortState::ACTIVE);
+        (port == at.port).then_some(info)
+    }
+
+    fn p_keys(&self, _: NodePort) -> PKeyTable {
+        let mut table = PKeyTable::default();
+        table.p_keys[0] = PKey::DEFAULT;
+        table
+    }
+
+    fn set_is_sm(&mut self, at: NodePort, is_sm: bool) {
+        let changed = if is_sm { self.sms.insert(at.node) } else { self.sms.remove(&at.node) };
+        assert!(changed, "told twice");
+    }
+
+    fn submit(&mut self, at: NodePort, packet: &mut [u8]) {
+        self.submitted.push((at, packet.to_vec()));
+    }
+}
+
+fn mad(class: Class, method: Method, transaction: u64) -> [u8; 256] {
+    let mut mad: Mad = transmute!([0_u8; 256]);
+    mad.header.base_version = MadHeader::BASE_VERSION;
+    (mad.header.class, mad.header.method) = (class, method);
+    mad.header.transaction_id = transaction.into();
+    transmute!(mad)
+}
