@@ -214,7 +214,16 @@ fn a_manager_retrains_the_uplink_and_has_its_answer_first() {
     let mut rig = rig(1);
     let downs = |rig: &Rig<_>| rig.fake.peek(port_offset(0) + port::LINK + 4);
     let before = downs(&rig);
-    rig.set_port(1, &[], |info| info.set_port_state(PortState::DOWN));
+    let mut down = rig.smp(Method::SET, AttributeId::PORT_INFO, 1, &[]);
+    let mut info = *rig.get(AttributeId::PORT_INFO, 1, &[]).attribute::<PortInfo>();
+    info.set_port_state(PortState::DOWN);
+    info.set_physical_state(PortPhysicalState::NO_CHANGE);
+    down.set_attribute(&info);
+    let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), down);
+    assert!(rig.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
+    assert_eq!(rig.fabric.turn(rig.now), Next::AtOnce, "the driver is still to be told of the wish");
+    assert!(rig.fake.take(0, Ring::Qp0Send).is_some(), "the answer is in the ring by then");
+    rig.settle();
     assert!(downs(&rig) > before, "the link was down for a moment");
     assert_eq!(rig.state(1, &[]), PortState::INIT);
 }
@@ -272,7 +281,6 @@ fn what_the_device_counts_is_what_the_switch_tells() {
     };
     assert_eq!(count(&rig), 7);
     rig.fake.start();
-    rig.settle();
     rig.fake.poke64(port_offset(0) + port::COUNTERS + 8 * hca_contract::Counter::RcvErrors as usize, 2);
     rig.settle();
     assert_eq!(count(&rig), 9, "a device that begins anew counts from 0");
