@@ -185,12 +185,21 @@ fn the_model_ends_with_the_server() {
 }
 
 #[test]
+fn a_pulled_cable_is_plugged_in_again() {
+    let mut world = world();
+    world.far.unplug();
+    world.until("the link is down", |world| !world.driver.is_up());
+    world.until("the link is up", |world| world.driver.is_up());
+    assert_eq!(world.driver.generation(), Some(1));
+}
+
+#[test]
 fn the_model_ends_with_the_fabric() {
     let mut world = world();
     world.listener = None;
     world.far.unplug();
     assert!(world.exit().success());
-    assert!(world.log().contains("the cable of port 1 was pulled"), "{}", world.log());
+    assert!(world.log().contains("cannot plug the cable of port 1 into"), "{}", world.log());
     world.until("the driver is told", |world| world.driver.generation().is_none());
 }
 

@@ -17,9 +17,6 @@ pub struct Bar {
     base: NonNull<u8>,
 }
 
-// SAFETY: the mapping is used through atomics only, and stays where it is until it is dropped.
-unsafe impl Send for Bar {}
-
 impl Bar {
     /// Maps `memory`.
     ///

@@ -1,8 +1,9 @@
 //! The device: identity, life, and its ports.
 
+use std::os::fd::OwnedFd;
+
 use hca_contract::{MAGIC, PACKET_SLOT, STATUS_VECTOR, VERSION, device, driver};
 use iba::Guid;
-use thiserror::Error;
 
 use super::bar::Bar;
 use super::port::Port;
@@ -20,16 +21,6 @@ pub struct Identity {
     pub node_guid: Guid,
     /// Whom the driver rings; the carrier says what that means.
     pub doorbell_target: u16,
-}
-
-/// A cable was pulled: the fabric at its other end is gone.
-#[derive(Debug, Error)]
-#[error("the cable of port {port} was pulled{}", .error.as_ref().map_or(String::new(), |error| format!(": {error}")))]
-pub struct Unplugged {
-    /// The port, from 1.
-    pub port: u16,
-    /// What the other end said that is no message, if that was why.
-    pub error: Option<MessageError>,
 }
 
 /// A device that lives. All methods take `interrupt`, which interrupts the driver at a vector.
@@ -79,11 +70,18 @@ impl Device {
     /// call. To be followed by [`Device::serve`].
     ///
     /// # Errors
-    /// The cable was pulled.
-    pub fn receive(&mut self, index: usize, mut interrupt: impl FnMut(u16)) -> Result<(), Unplugged> {
+    /// The other end says what is no message. It is no end of a cable, and the cable is pulled.
+    pub fn receive(&mut self, index: usize, mut interrupt: impl FnMut(u16)) -> Result<(), MessageError> {
         match self.ports.get_mut(index) {
             Some(port) => port.receive(&self.bar, &mut self.receive_buffer, &mut interrupt),
             None => Ok(()),
+        }
+    }
+
+    /// Plugs a connected socket into port `index` (from 0), whose cable was pulled.
+    pub fn plug(&mut self, index: usize, socket: OwnedFd, mut interrupt: impl FnMut(u16)) {
+        if let Some(port) = self.ports.get_mut(index) {
+            port.plug(&self.bar, socket, &mut interrupt);
         }
     }
 

@@ -15,4 +15,4 @@ mod ring;
 mod tests;
 
 pub use bar::Bar;
-pub use device::{Device, Identity, Unplugged};
+pub use device::{Device, Identity};

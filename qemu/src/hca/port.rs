@@ -1,13 +1,14 @@
 //! A port: its four rings, its link, its counters.
 
+use std::os::fd::OwnedFd;
+
 use hca_contract::{COUNTERS, Counter, LinkRequest, LinkState, Ring, STATUS_VECTOR, port, port_offset};
 use iba::Vl;
 use iba::packet::{self, Packet};
 
 use super::bar::Bar;
-use super::device::Unplugged;
 use super::ring::{ReceiveRing, SendRing, Slot};
-use crate::cable::{self, BUFFER, Blocked, Cable, End, Event, Received};
+use crate::cable::{self, BUFFER, Blocked, Cable, End, Event, MessageError, Received};
 
 /// Messages or packets that are taken from one source before others get their turn.
 const BATCH: usize = 64;
@@ -98,17 +99,23 @@ impl Port {
         self.publish_link(bar, interrupt);
     }
 
+    /// Plugs in a connected socket.
+    pub(super) fn plug(&mut self, bar: &Bar, socket: OwnedFd, interrupt: &mut impl FnMut(u16)) {
+        self.cable.plug(socket);
+        self.publish_link(bar, interrupt);
+    }
+
     /// The cable has something to read, or room to write. Does not read it empty if there is much. The driver is
     /// interrupted once for all packets of a turn.
     ///
     /// # Errors
-    /// The cable was pulled.
+    /// The other end says what is no message. It is no end of a cable, and the cable is pulled.
     pub(super) fn receive(
         &mut self,
         bar: &Bar,
         buffer: &mut [u8; BUFFER],
         interrupt: &mut impl FnMut(u16),
-    ) -> Result<(), Unplugged> {
+    ) -> Result<(), MessageError> {
         if self.cable.is_full() {
             self.cable.flush();
         }
@@ -126,7 +133,7 @@ impl Port {
                 Received::Empty => break,
                 Received::Unplugged(_, error) => {
                     self.publish_link(bar, interrupt);
-                    turn = Err(Unplugged { port: self.number + 1, error });
+                    turn = error.map_or(Ok(()), Err);
                     break;
                 }
             }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use iba::{Guid, PortNum};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -18,6 +18,9 @@ use crate::ivshmem::{Membership, Peer};
 
 /// How often the heartbeat is due. Half of what is allowed, so that a late one is not too late.
 const BEAT: Duration = Duration::from_millis(hca_contract::device::HEARTBEAT_PERIOD_MS / 2);
+
+/// Beats from one try to the next to plug a cable in that was pulled.
+const REDIAL: u32 = 8;
 
 /// What a model is told.
 #[derive(clap::Args, Clone, Debug)]
@@ -68,8 +71,15 @@ struct Model {
     device: Device,
     peer: Peer,
     epoll: OwnedFd,
-    /// For each cable: whether it is waited for to become writable.
-    full: Vec<bool>,
+    cables: Vec<Watched>,
+}
+
+/// What the event loop knows of a cable.
+struct Watched {
+    /// Where to plug it in.
+    path: PathBuf,
+    /// Whether it is waited for to become writable.
+    full: bool,
 }
 
 /// What an event is about; cables count on from [`CABLES`].
@@ -81,85 +91,99 @@ impl Model {
     fn start(options: &Options) -> Result<Self> {
         let peer = Peer::join(&options.ivshmem)?;
         let bar = Bar::map(peer.memory()).context("cannot map BAR2")?;
-        let mut cables = Vec::new();
-        for (path, port) in options.cable.iter().zip(1..) {
-            let hello = Hello { node: options.node_guid, port: PortNum::new(port) };
-            let mut cable = Cable::new(End::new(hello, Abilities::default()), None);
-            cable.plug(dial(path).with_context(|| format!("cannot plug the cable into {}", path.display()))?);
-            cables.push(cable);
-        }
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, &peer, SERVER, EventFlags::IN)?;
         for doorbell in peer.doorbells() {
             // Each ring is an edge, so that the descriptor needs not be read.
             watch(&epoll, doorbell, DOORBELL, EventFlags::IN | EventFlags::ET)?;
         }
-        for (cable, data) in cables.iter().zip(CABLES..) {
-            if let Some(socket) = cable.socket() {
-                watch(&epoll, socket, data, EventFlags::IN)?;
+        let identity = Identity { node_guid: options.node_guid, doorbell_target: peer.id() };
+        let ports = (1..).zip(&options.cable).map(|(port, _)| {
+            let hello = Hello { node: options.node_guid, port: PortNum::new(port) };
+            Cable::new(End::new(hello, Abilities::default()), None)
+        });
+        let device = Device::start(bar, identity, ports.collect(), |vector| peer.ring(vector));
+        let cables = options.cable.iter().map(|path| Watched { path: path.clone(), full: false });
+        let mut model = Self { device, peer, epoll, cables: cables.collect() };
+        model.plug_in()?;
+        Ok(model)
+    }
+
+    /// Plugs in each cable that is not.
+    ///
+    /// # Errors
+    /// There is nothing any more to plug it into.
+    fn plug_in(&mut self) -> Result<()> {
+        for (port, (cable, data)) in self.cables.iter_mut().zip(CABLES..).enumerate() {
+            if self.device.cables().nth(port).is_some_and(|cable| cable.socket().is_none()) {
+                let socket = dial(&cable.path).with_context(|| {
+                    format!("cannot plug the cable of port {} into {}", port + 1, cable.path.display())
+                })?;
+                watch(&self.epoll, &socket, data, EventFlags::IN)?;
+                cable.full = false;
+                self.device.plug(port, socket, |vector| self.peer.ring(vector));
             }
         }
-        let full = vec![false; cables.len()];
-        let identity = Identity { node_guid: options.node_guid, doorbell_target: peer.id() };
-        let device = Device::start(bar, identity, cables, |vector| peer.ring(vector));
-        Ok(Self { device, peer, epoll, full })
+        Ok(())
     }
 
     fn live(mut self) -> Result<()> {
         let mut events = Vec::with_capacity(16);
-        let mut beat = Instant::now();
+        let mut beats = 0_u32;
+        let mut due = Instant::now();
         loop {
             let now = Instant::now();
-            if now >= beat {
+            if now >= due {
                 self.device.beat();
-                beat = now + BEAT;
+                beats = beats.wrapping_add(1);
+                due = now + BEAT;
+                if beats.is_multiple_of(REDIAL)
+                    && let Err(gone) = self.plug_in()
+                {
+                    return self.end(gone);
+                }
             }
             let more = self.device.serve(|vector| self.peer.ring(vector));
             self.watch_full_cables()?;
-            let timeout = if more { Duration::ZERO } else { beat.saturating_duration_since(now) };
+            let timeout = if more { Duration::ZERO } else { due.saturating_duration_since(now) };
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&Timespec::try_from(timeout)?)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error).context("cannot wait for events"),
             }
             for event in &events {
-                if let Err(end) = self.handle(event.data.u64()) {
-                    log::info!("ends: {end:#}");
-                    self.device.stop(|vector| self.peer.ring(vector));
-                    return Ok(());
+                match event.data.u64() {
+                    DOORBELL => {}
+                    SERVER => match self.peer.update() {
+                        Ok(Membership::Alone) => {
+                            log::info!("the machine is gone");
+                            self.device.abandon(|vector| self.peer.ring(vector));
+                        }
+                        Ok(_) => {}
+                        Err(gone) => return self.end(Error::new(gone).context("the ivshmem server is gone")),
+                    },
+                    cable => {
+                        let port = usize::try_from(cable - CABLES)?;
+                        self.device.receive(port, |vector| self.peer.ring(vector))?;
+                    }
                 }
             }
         }
     }
 
-    /// Handles one event.
-    ///
-    /// # Errors
-    /// The server or the fabric is gone, and so there is nothing left to be a model of.
-    fn handle(&mut self, event: u64) -> Result<()> {
-        match event {
-            SERVER => {
-                let membership = self.peer.update().context("the ivshmem server is gone")?;
-                if membership == Membership::Alone {
-                    log::info!("the machine is gone");
-                    self.device.abandon(|vector| self.peer.ring(vector));
-                }
-            }
-            DOORBELL => {}
-            cable => {
-                let port = usize::try_from(cable - CABLES)?;
-                self.device.receive(port, |vector| self.peer.ring(vector))?;
-            }
-        }
+    /// Ends in good order: there is nothing left to be a model of.
+    fn end(self, gone: Error) -> Result<()> {
+        log::info!("ends: {gone:#}");
+        self.device.stop(|vector| self.peer.ring(vector));
         Ok(())
     }
 
     /// Waits for room in the sockets that have none.
     fn watch_full_cables(&mut self) -> Result<()> {
-        for ((cable, data), full) in self.device.cables().zip(CABLES..).zip(&mut self.full) {
-            if let (Some(socket), true) = (cable.socket(), cable.is_full() != *full) {
-                *full = cable.is_full();
-                let flags = if *full { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        for ((cable, watched), data) in self.device.cables().zip(&mut self.cables).zip(CABLES..) {
+            if let (Some(socket), true) = (cable.socket(), cable.is_full() != watched.full) {
+                watched.full = cable.is_full();
+                let flags = if watched.full { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
                 epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(data), flags)?;
             }
         }

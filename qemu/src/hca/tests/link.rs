@@ -1,7 +1,7 @@
 use hca_contract::{Counter, LinkRequest, LinkState, Ring, STATUS_VECTOR};
 
 use super::world::{World, numbered, plugged, start};
-use crate::cable::{End, LinkState as EndState};
+use crate::cable::{End, LinkState as EndState, pair};
 
 const DISABLED: u8 = LinkState::Disabled as u8;
 const POLLING: u8 = LinkState::Polling as u8;
@@ -82,12 +82,28 @@ fn the_far_end_going_down_and_up_is_seen() {
 }
 
 #[test]
-fn a_pulled_cable_is_told_to_driver_and_owner() {
+fn a_pulled_cable_is_a_link_that_is_down_until_one_is_plugged_in() {
     let mut world = World::up(1);
+    let (_, epoch) = world.driver.link(0);
     world.far[0].unplug();
-    let unplugged = world.step().unwrap_err();
-    assert_eq!(unplugged.to_string(), "the cable of port 1 was pulled");
+    world.step();
+    assert_eq!(world.driver.link(0), (POLLING, epoch + 1));
+    assert_eq!(world.interrupts, [STATUS_VECTOR]);
+    let (near, far) = pair().unwrap();
+    world.device.plug(0, near, |_| {});
+    world.far[0].plug(far);
+    world.settle();
+    assert_eq!(world.driver.link(0), (UP, epoch + 2));
+}
+
+#[test]
+fn who_says_what_is_no_message_is_no_end_of_a_cable() {
+    let mut world = World::up(1);
+    let socket = world.far[0].socket().unwrap();
+    rustix::net::send(socket, b"hello", rustix::net::SendFlags::empty()).unwrap();
+    world.device.receive(0, |_| {}).unwrap_err();
     assert_eq!(world.driver.link(0).0, POLLING);
+    assert!(world.device.cables().all(|cable| cable.socket().is_none()));
 }
 
 #[test]
