@@ -8,6 +8,38 @@ use crate::wire::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Defines a number of whole bytes: `Name: native type, bytes on the wire;`. For [`number!`] and [`values!`].
 macro_rules! bytes {
+    // One byte is a scalar, and goes through registers as such.
+    ($(#[$doc:meta])* $name:ident: u8, $bytes:literal;) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
+            $crate::wire::FromBytes, $crate::wire::IntoBytes, $crate::wire::KnownLayout, $crate::wire::Immutable,
+            $crate::wire::Unaligned,
+        )]
+        #[repr(transparent)]
+        pub struct $name(u8);
+
+        impl $name {
+            /// The value of a number.
+            #[inline]
+            pub const fn new(value: u8) -> Self {
+                Self(value)
+            }
+
+            /// The value as a number.
+            #[inline]
+            pub const fn get(self) -> u8 {
+                self.0
+            }
+        }
+
+        impl From<u8> for $name {
+            #[inline]
+            fn from(value: u8) -> Self {
+                Self(value)
+            }
+        }
+    };
     ($($(#[$doc:meta])* $name:ident: $native:ident, $bytes:literal;)*) => { $(
         $(#[$doc])*
         #[derive(

@@ -13,7 +13,7 @@ use crate::grh::Grh;
 use crate::lrh::{Lrh, NextHeader};
 use crate::mad::Mad;
 use crate::smp::Smp;
-use crate::wire::FromBytes;
+use crate::wire::{FromBytes, U32};
 use crate::{Lid, PKey, QKey, Qpn, Sl, Vl};
 
 /// The headers of a packet, where they lie: references, for `B` = `&[u8]`, or mutable ones, for `&mut [u8]`.
@@ -217,18 +217,18 @@ impl SmpPacket {
         packet.is_valid().then_some(packet)
     }
 
-    /// Whether the headers are those of an SMP packet.
+    /// Whether the headers are those of an SMP packet. Every management packet comes through here, so it is asked of whole
+    /// words.
+    #[inline]
     fn is_valid(&self) -> bool {
-        let UdHeader { lrh, bth, deth } = &self.header;
-        lrh.vl() == Vl::MANAGEMENT
-            && lrh.link_version() == 0
-            && lrh.next_header() == NextHeader::Bth
-            && usize::from(lrh.packet_length()) * 4 == size_of::<Self>() + ICRC
-            && bth.opcode == Opcode::UD_SEND_ONLY
-            && bth.transport_version() == 0
-            && bth.pad_count() == 0
-            && bth.dest_qp == Qpn::SMI
-            && deth.src_qp == Qpn::SMI
+        let words: &[U32; size_of::<UdHeader>() / 4] = zerocopy::transmute_ref!(&self.header);
+        let pair = |index: usize| u64::from(words[index].get()) << 32 | u64::from(words[index + 1].get());
+        // Lane 15, link version 0, next header BTH, length 72 words.
+        pair(0) & 0xff03_0000_07ff_0000 == 0xf002_0000_0048_0000
+            // UD SEND only, no padding, transport version 0, to queue pair 0.
+            && pair(2) & 0xff3f_0000_00ff_ffff == 0x6400_0000_0000_0000
+            // From queue pair 0.
+            && words[6].get() & 0x00ff_ffff == 0
     }
 }
 
