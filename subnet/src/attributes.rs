@@ -3,10 +3,8 @@
 //! A Set is checked whole before any of it is applied, and answered with what the attribute is then.
 
 use iba::attr::{
-    GuidInfo, LinearForwardingBlock, MulticastForwardingBlock, PKeyTable, PortInfo, PortState, SlToVlMapping,
-    SwitchInfo, VlArbitration,
+    GuidInfo, MulticastForwardingBlock, PKeyTable, PortInfo, PortState, SlToVlMapping, SwitchInfo, VlArbitration,
 };
-use iba::mad::Status;
 use iba::notice::Changes;
 use iba::smp::Smp;
 use iba::{MKey, PortNum};
@@ -16,20 +14,17 @@ use crate::directed::NodeKind;
 use crate::dispatch::SubnetAttribute;
 use crate::outlet::{Event, LinkRequest};
 use crate::port::PortRole;
-use crate::port_set::{Context, check};
+use crate::port_set::{Context, InvalidField, check};
 use crate::relay::{LINEAR_BLOCKS, MULTICAST_BLOCKS};
 use crate::time::Time;
-
-/// A modifier or a field that has no valid value.
-const INVALID: Status = Status::INVALID_FIELD;
 
 /// PortInfo's modifier: the requester knows extended speeds (14.2.5.6).
 const EXTENDED_SPEEDS: u32 = 1 << 31;
 
 impl Core {
     /// Answers a Get that came in by port `number`.
-    #[inline]
-    pub(crate) fn get(&self, number: PortNum, attribute: SubnetAttribute, smp: &mut Smp) -> Result<(), Status> {
+    #[inline(always)]
+    pub(crate) fn get(&self, number: PortNum, attribute: SubnetAttribute, smp: &mut Smp) -> Result<(), InvalidField> {
         let modifier = smp.header.attribute_modifier.get();
         match attribute {
             SubnetAttribute::NodeDescription => {
@@ -41,16 +36,16 @@ impl Core {
                 smp.set_attribute(&self.node_info);
                 let info = smp.attribute_mut::<iba::attr::NodeInfo>();
                 info.local_port = number;
-                info.port_guid = self.ports[self.index(self.end_of(number))].guid();
+                info.port_guid = self.ports[self.index(self.end_of(number))].guid;
             }
             SubnetAttribute::SwitchInfo => {
                 none(modifier)?;
-                smp.set_attribute(&self.relay.as_ref().ok_or(INVALID)?.info);
+                smp.set_attribute(&self.relay.as_ref().ok_or(InvalidField)?.info);
             }
             SubnetAttribute::GuidInfo => {
                 none(modifier)?; // there is one block
                 let end = self.index(self.end_of(number));
-                smp.set_attribute(&self.ports[end].end.as_ref().ok_or(INVALID)?.guids);
+                smp.set_attribute(&self.ports[end].end.as_ref().ok_or(InvalidField)?.guids);
             }
             SubnetAttribute::PortInfo => return self.get_port_info(number, smp),
             SubnetAttribute::PKeyTable => {
@@ -66,11 +61,11 @@ impl Core {
                 smp.set_attribute(&self.ports[port].vl_arbitration[block]);
             }
             SubnetAttribute::LinearForwardingTable => {
-                let relay = self.relay.as_ref().ok_or(INVALID)?;
+                let relay = self.relay.as_ref().ok_or(InvalidField)?;
                 smp.set_attribute(&relay.linear[linear_block(modifier)?]);
             }
             SubnetAttribute::MulticastForwardingTable => {
-                let relay = self.relay.as_ref().ok_or(INVALID)?;
+                let relay = self.relay.as_ref().ok_or(InvalidField)?;
                 smp.set_attribute(&relay.multicast[multicast_block(modifier, relay.positions)?]);
             }
         }
@@ -85,11 +80,11 @@ impl Core {
         number: PortNum,
         attribute: SubnetAttribute,
         smp: &mut Smp,
-    ) -> Result<(), Status> {
+    ) -> Result<(), InvalidField> {
         let modifier = smp.header.attribute_modifier.get();
         let end = self.index(self.end_of(number));
         match attribute {
-            SubnetAttribute::NodeDescription | SubnetAttribute::NodeInfo => return Err(Status::BAD_METHOD_ATTRIBUTE),
+            SubnetAttribute::NodeDescription | SubnetAttribute::NodeInfo => return Err(InvalidField), // they are only read
             SubnetAttribute::SwitchInfo => {
                 none(modifier)?;
                 self.set_switch_info(*smp.attribute())?;
@@ -120,12 +115,9 @@ impl Core {
                 let (port, block) = self.arbitration_block(number, modifier)?;
                 self.ports[port].vl_arbitration[block] = *smp.attribute::<VlArbitration>();
             }
-            SubnetAttribute::LinearForwardingTable => {
-                let relay = self.relay.as_mut().ok_or(INVALID)?;
-                relay.linear[linear_block(modifier)?] = *smp.attribute::<LinearForwardingBlock>();
-            }
+            SubnetAttribute::LinearForwardingTable => self.set_linear(smp)?,
             SubnetAttribute::MulticastForwardingTable => {
-                let relay = self.relay.as_mut().ok_or(INVALID)?;
+                let relay = self.relay.as_mut().ok_or(InvalidField)?;
                 relay.multicast[multicast_block(modifier, relay.positions)?] =
                     *smp.attribute::<MulticastForwardingBlock>();
             }
@@ -133,7 +125,17 @@ impl Core {
         Ok(())
     }
 
-    fn get_port_info(&self, number: PortNum, smp: &mut Smp) -> Result<(), Status> {
+    /// Sets a block of the linear forwarding table, of which a manager sends more than of anything else.
+    #[inline]
+    pub(crate) fn set_linear(&mut self, smp: &Smp) -> Result<(), InvalidField> {
+        let block = smp.header.attribute_modifier.get();
+        let relay = self.relay.as_mut().ok_or(InvalidField)?;
+        *relay.linear.get_mut(block as usize).ok_or(InvalidField)? = *smp.attribute();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn get_port_info(&self, number: PortNum, smp: &mut Smp) -> Result<(), InvalidField> {
         let asked = self.port_of_modifier(number, smp.header.attribute_modifier.get())?;
         let info = &self.ports[self.index(asked)].info;
         smp.data = *zerocopy::transmute_ref!(info);
@@ -146,22 +148,20 @@ impl Core {
         Ok(())
     }
 
-    /// The port that PortInfo's modifier names: a port's number, or 0 for the one that it came in by on an adapter.
-    pub(crate) fn port_of_modifier(&self, number: PortNum, modifier: u32) -> Result<PortNum, Status> {
-        let asked = u8::try_from(modifier & !EXTENDED_SPEEDS).map_err(|_| INVALID)?;
-        match (self.kind, asked) {
-            (NodeKind::ChannelAdapter, 0) => Ok(number),
-            _ if asked <= self.node_info.num_ports => Ok(PortNum::new(asked)),
-            _ => Err(INVALID),
-        }
+    /// The port that PortInfo's modifier names: a port's number, or 0 for the one that the request ended at.
+    #[inline]
+    pub(crate) fn port_of_modifier(&self, number: PortNum, modifier: u32) -> Result<PortNum, InvalidField> {
+        let asked = u8::try_from(modifier & !EXTENDED_SPEEDS).map_err(|_| InvalidField)?;
+        let asked = if asked == 0 { self.end_of(number) } else { PortNum::new(asked) };
+        if asked.get() <= self.node_info.num_ports { Ok(asked) } else { Err(InvalidField) }
     }
 
-    fn set_port_info(&mut self, now: Time, number: PortNum, smp: &mut Smp) -> Result<(), Status> {
+    fn set_port_info(&mut self, now: Time, number: PortNum, smp: &mut Smp) -> Result<(), InvalidField> {
         let modifier = smp.header.attribute_modifier.get();
         let asked = self.port_of_modifier(number, modifier)?;
         // An adapter's port is set only through itself.
         if self.kind == NodeKind::ChannelAdapter && asked != number {
-            return Err(INVALID);
+            return Err(InvalidField);
         }
         let context = Context {
             role: self.role(asked),
@@ -172,7 +172,7 @@ impl Core {
         let index = self.index(asked);
         let port = &mut self.ports[index];
         let old = port.info;
-        let change = check(&old, &set, context).map_err(|_| INVALID)?;
+        let change = check(&old, &set, context)?;
         port.info = change.next;
         let mut changes = Changes::empty();
         changes.set(Changes::LINK_WIDTH_ENABLED, old.link_width_enabled != change.next.link_width_enabled);
@@ -221,10 +221,10 @@ impl Core {
         }
     }
 
-    fn set_switch_info(&mut self, set: SwitchInfo) -> Result<(), Status> {
-        let info = &mut self.relay.as_mut().ok_or(INVALID)?.info;
+    fn set_switch_info(&mut self, set: SwitchInfo) -> Result<(), InvalidField> {
+        let info = &mut self.relay.as_mut().ok_or(InvalidField)?.info;
         if set.linear_fdb_top.get() > info.linear_fdb_cap.get() {
-            return Err(INVALID);
+            return Err(InvalidField);
         }
         info.linear_fdb_top = set.linear_fdb_top;
         info.default_port = set.default_port;
@@ -237,9 +237,9 @@ impl Core {
         Ok(())
     }
 
-    fn set_guids(&mut self, end: usize, smp: &mut Smp) -> Result<(), Status> {
+    fn set_guids(&mut self, end: usize, smp: &mut Smp) -> Result<(), InvalidField> {
         let port = &mut self.ports[end];
-        let own = &mut port.end.as_mut().ok_or(INVALID)?.guids;
+        let own = &mut port.end.as_mut().ok_or(InvalidField)?.guids;
         let set: &mut GuidInfo = smp.attribute_mut();
         set.guids[0] = own.guids[0]; // the port's own cannot be set
         if own != set {
@@ -251,63 +251,63 @@ impl Core {
     }
 
     /// The port's index and the block that P_KeyTable's modifier names (14.2.5.7).
-    fn p_key_block(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), Status> {
+    fn p_key_block(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), InvalidField> {
         let [high, low, block_high, block_low] = modifier.to_be_bytes();
         let port = match (self.kind, high, low) {
             (NodeKind::ChannelAdapter, 0, 0) => number,
             (NodeKind::Switch, 0, low) => PortNum::new(low),
-            _ => return Err(INVALID),
+            _ => return Err(InvalidField),
         };
         let block = usize::from(u16::from_be_bytes([block_high, block_low]));
-        let blocks = self.port(port).ok_or(INVALID)?.p_keys.len();
-        if block < blocks { Ok((self.index(port), block)) } else { Err(INVALID) }
+        let blocks = self.port(port).ok_or(InvalidField)?.p_keys.len();
+        if block < blocks { Ok((self.index(port), block)) } else { Err(InvalidField) }
     }
 
     /// The output port's index and the input that SLtoVLMappingTable's modifier names (14.2.5.8).
-    fn sl_to_vl_entry(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), Status> {
+    fn sl_to_vl_entry(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), InvalidField> {
         let (port, input) = match (self.kind, modifier.to_be_bytes()) {
             (NodeKind::ChannelAdapter, [0, 0, 0, 0]) => (number, 0),
             (NodeKind::Switch, [0, 0, input, output]) => (PortNum::new(output), input.into()),
-            _ => return Err(INVALID),
+            _ => return Err(InvalidField),
         };
-        let inputs = self.port(port).ok_or(INVALID)?.sl_to_vl.len();
-        if input < inputs { Ok((self.index(port), input)) } else { Err(INVALID) }
+        let inputs = self.port(port).ok_or(InvalidField)?.sl_to_vl.len();
+        if input < inputs { Ok((self.index(port), input)) } else { Err(InvalidField) }
     }
 
     /// The port's index and the block that VLArbitrationTable's modifier names (14.2.5.9). An adapter's port may be
     /// named, or not.
-    fn arbitration_block(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), Status> {
+    fn arbitration_block(&self, number: PortNum, modifier: u32) -> Result<(usize, usize), InvalidField> {
         let (block, port) = match (self.kind, modifier.to_be_bytes()) {
             (NodeKind::Switch, [0, block, 0, port]) => (block, PortNum::new(port)),
             (NodeKind::ChannelAdapter, [0, block, 0, port]) if port == 0 || port == number.get() => (block, number),
-            _ => return Err(INVALID),
+            _ => return Err(InvalidField),
         };
         // The second halves are beyond what VLArbitrationLowCap and VLArbitrationHighCap say.
         let block = match block {
             1 => 0,
             3 => 1,
-            _ => return Err(INVALID),
+            _ => return Err(InvalidField),
         };
-        self.port(port).ok_or(INVALID)?;
+        self.port(port).ok_or(InvalidField)?;
         Ok((self.index(port), block))
     }
 }
 
 /// A modifier that means nothing.
 #[inline]
-fn none(modifier: u32) -> Result<(), Status> {
-    if modifier == 0 { Ok(()) } else { Err(INVALID) }
+fn none(modifier: u32) -> Result<(), InvalidField> {
+    if modifier == 0 { Ok(()) } else { Err(InvalidField) }
 }
 
 /// The block that LinearForwardingTable's modifier names.
 #[inline]
-fn linear_block(modifier: u32) -> Result<usize, Status> {
-    usize::try_from(modifier).ok().filter(|&block| block < LINEAR_BLOCKS).ok_or(INVALID)
+fn linear_block(modifier: u32) -> Result<usize, InvalidField> {
+    usize::try_from(modifier).ok().filter(|&block| block < LINEAR_BLOCKS).ok_or(InvalidField)
 }
 
 /// The block that MulticastForwardingTable's modifier names: its number, and in the uppermost bits the position.
-fn multicast_block(modifier: u32, positions: usize) -> Result<usize, Status> {
-    let block = usize::try_from(modifier & 0x0fff_ffff).map_err(|_| INVALID)?;
-    let position = usize::try_from(modifier >> 28).map_err(|_| INVALID)?;
-    if block < MULTICAST_BLOCKS && position < positions { Ok(block * positions + position) } else { Err(INVALID) }
+fn multicast_block(modifier: u32, positions: usize) -> Result<usize, InvalidField> {
+    let block = usize::try_from(modifier & 0x0fff_ffff).map_err(|_| InvalidField)?;
+    let position = usize::try_from(modifier >> 28).map_err(|_| InvalidField)?;
+    if block < MULTICAST_BLOCKS && position < positions { Ok(block * positions + position) } else { Err(InvalidField) }
 }

@@ -61,10 +61,7 @@ impl Core {
     /// Where port `number` is in `ports`; beyond its end if there is none.
     #[inline]
     pub(crate) fn index(&self, number: PortNum) -> usize {
-        let first = match self.kind {
-            NodeKind::Switch => 0,
-            NodeKind::ChannelAdapter => 1,
-        };
+        let first = u8::from(self.kind == NodeKind::ChannelAdapter);
         number.get().wrapping_sub(first).into()
     }
 
@@ -74,6 +71,7 @@ impl Core {
     }
 
     /// Port `number`, if there is one and it has a link.
+    #[inline]
     pub(crate) fn linked_port(&mut self, number: PortNum) -> Option<&mut Port> {
         let index = self.index(number);
         if number == PortNum::MANAGEMENT { None } else { self.ports.get_mut(index) }
@@ -98,37 +96,25 @@ impl Core {
     }
 
     /// Deals with a packet from the link at `port`.
-    #[inline]
     pub(crate) fn receive(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
+        match self.receive_quickly(now, number, packet) {
+            Some(verdict) => verdict,
+            None => self.receive_any(now, number, packet),
+        }
+    }
+
+    /// [`Self::receive`], the long way.
+    pub(crate) fn receive_any(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
         if now >= self.deadline {
             self.expire(now);
         }
-        let words = words(packet);
-        let Some(port) = self.linked_port(number) else { return Verdict::Done };
-        if !port.is_up() {
-            return Verdict::Done;
-        }
-        let Ok((lrh, _)) = Lrh::ref_from_prefix(packet) else {
-            port.counters.count(PortError::Rcv, 1);
-            return Verdict::Done;
-        };
-        let dlid = lrh.dlid;
-        port.counters.received(words, dlid.is_multicast());
-        if lrh.vl() != Vl::MANAGEMENT {
-            return self.receive_data(now, number, packet);
-        }
-        let Some(packet) = SmpPacket::parse_mut(packet) else {
-            port.counters.drop_one();
-            return Verdict::Done;
-        };
-        if dlid == Lid::PERMISSIVE {
-            self.manage(now, Origin::Link(number), packet)
-        } else if self.ports[self.index(self.end_of(number))].has_lid(dlid) {
-            self.manage(now, Origin::Lid(number), packet)
-        } else if self.kind == NodeKind::Switch {
-            self.pass_on(number, &packet.header.lrh)
-        } else {
-            self.drop_at(number)
+        let Some(port) = self.linked_port(number).filter(|port| port.is_up()) else { return Verdict::Done };
+        match SmpPacket::parse_mut(packet) {
+            Some(packet) => {
+                port.counters.received(SMP_WORDS, false);
+                self.receive_smp(now, number, packet)
+            }
+            None => self.receive_other(now, number, packet),
         }
     }
 
@@ -164,16 +150,16 @@ impl Core {
         Verdict::Done
     }
 
-    /// Sends a management packet by port `number`, if there is such a port and its link is up.
+    /// Sends a management packet that came in by `from` by port `to`, if there is such a port and its link is up.
     #[inline]
-    pub(crate) fn leave(&mut self, number: PortNum, words: u16) -> Verdict {
-        let Some(port) = self.linked_port(number) else { return Verdict::Done };
+    pub(crate) fn leave(&mut self, from: PortNum, to: PortNum) -> Verdict {
+        let Some(port) = self.linked_port(to) else { return self.drop_at(from) };
         if !port.is_up() {
             port.counters.count(PortError::XmitDiscard, 1);
             return Verdict::Done;
         }
-        port.counters.sent(words, false);
-        Verdict::Transmit(number)
+        port.counters.sent(SMP_WORDS, false);
+        Verdict::Transmit(to)
     }
 
     /// The link at port `number` came up.
@@ -334,6 +320,10 @@ impl Core {
         }
     }
 }
+
+/// Length of a packet with an SMP in words of four bytes, the invariant CRC included.
+pub(crate) const SMP_WORDS: u16 = 72;
+const _: () = assert!(size_of::<SmpPacket>() / 4 + 1 == SMP_WORDS as usize);
 
 /// Length of a packet in words of four bytes, the invariant CRC included.
 #[inline]

@@ -15,10 +15,23 @@ use crate::relay::{PortMask, Route};
 use crate::time::Time;
 
 impl Core {
-    /// Deals with a packet from the link at `number` that is on a data lane.
-    pub(crate) fn receive_data(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
+    /// Deals with a packet from the link at `number` that is no management packet.
+    pub(crate) fn receive_other(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
         let index = self.index(number);
         let port = &mut self.ports[index];
+        let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else {
+            port.counters.count(PortError::Rcv, 1);
+            return Verdict::Done;
+        };
+        port.counters.received(words(packet), lrh.dlid.is_multicast());
+        if lrh.vl() == Vl::MANAGEMENT {
+            port.counters.drop_one();
+            return Verdict::Done;
+        }
+        if !has_stated_length(&lrh, packet.len()) {
+            port.counters.count(PortError::Rcv, 1);
+            return Verdict::Done;
+        }
         match port.info.port_state() {
             PortState::ACTIVE => {}
             PortState::ARMED => {
@@ -28,11 +41,6 @@ impl Core {
                 self.deadline = Time::default();
             }
             _ => return self.drop_at(number),
-        }
-        let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else { return Verdict::Done };
-        if !has_stated_length(&lrh, packet.len()) {
-            self.ports[index].counters.count(PortError::Rcv, 1);
-            return Verdict::Done;
         }
         match self.kind {
             NodeKind::Switch => self.relay(now, number, &lrh, packet),
@@ -72,7 +80,7 @@ impl Core {
     /// Sends a management packet on that is routed by LIDs, as the forwarding tables say.
     pub(crate) fn pass_on(&mut self, from: PortNum, lrh: &Lrh) -> Verdict {
         match self.route(from, lrh) {
-            Route::Port(port) => self.leave(port, lrh.packet_length()),
+            Route::Port(port) => self.leave(from, port),
             _ => self.fail_relay(from),
         }
     }

@@ -60,6 +60,20 @@ pub(crate) fn step(smp: &mut Smp, kind: NodeKind, origin: Origin) -> Step {
     if smp.is_returning() { inward(smp, kind, origin) } else { outward(smp, kind, origin) }
 }
 
+/// Whether an SMP that came by a link is a request whose route, of one hop or more, ends at this node.
+#[inline]
+pub(crate) fn ends_here(smp: &Smp) -> bool {
+    let hops = smp.hop_count();
+    smp.hop_pointer() == hops && (1..HOP_LIMIT).contains(&hops) && !smp.is_returning() && smp.dr_dlid == Lid::PERMISSIVE
+}
+
+/// Whether an SMP that came to a switch by a link is between the ends of its route, there or back.
+#[inline]
+pub(crate) fn passes(smp: &Smp) -> bool {
+    let (pointer, count) = (smp.hop_pointer(), smp.hop_count());
+    count < HOP_LIMIT && if smp.is_returning() { (2..=count).contains(&pointer) } else { (1..count).contains(&pointer) }
+}
+
 /// Turns a request that ended here into its response, and decides the response's first step.
 #[inline]
 pub(crate) fn turn(smp: &mut Smp, kind: NodeKind, origin: Origin) -> Step {

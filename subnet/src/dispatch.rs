@@ -72,7 +72,7 @@ pub enum PerformanceAttribute {
 /// What a node of `kind` does with a datagram of this class, method and attribute, its versions and keys apart.
 ///
 /// Class 0x01 and 0x81 are subnet management, for queue pair 0; all others are for queue pair 1.
-#[inline]
+#[inline(always)] // where the class is known, little is left of it
 #[must_use]
 pub fn classify(kind: NodeKind, class: Class, method: Method, attribute: AttributeId) -> Action {
     match class {
@@ -82,39 +82,66 @@ pub fn classify(kind: NodeKind, class: Class, method: Method, attribute: Attribu
     }
 }
 
-#[inline]
+#[inline(always)]
 fn subnet(kind: NodeKind, method: Method, attribute: AttributeId) -> Action {
-    let settable = match method {
-        Method::GET => false,
-        Method::SET => true,
-        Method::TRAP_REPRESS if attribute == AttributeId::NOTICE => return Action::Repress,
-        Method::TRAP_REPRESS => return Action::Discard, // it gets no response, not even this one
-        Method::GET_RESP => return Action::Deliver,
-        Method::TRAP | Method::REPORT | Method::REPORT_RESP => return Action::TellManager,
-        _ if method.is_response() => return Action::Discard,
-        _ => return Action::Refuse(Status::BAD_METHOD),
+    let attributes = match kind {
+        NodeKind::Switch => &OF_SWITCHES,
+        NodeKind::ChannelAdapter => &OF_ADAPTERS,
     };
-    let is_switch = kind == NodeKind::Switch;
-    let attribute = match attribute {
-        AttributeId::NODE_DESCRIPTION if !settable => SubnetAttribute::NodeDescription,
-        AttributeId::NODE_INFO if !settable => SubnetAttribute::NodeInfo,
-        AttributeId::SWITCH_INFO if is_switch => SubnetAttribute::SwitchInfo,
-        AttributeId::GUID_INFO => SubnetAttribute::GuidInfo,
-        AttributeId::PORT_INFO => SubnetAttribute::PortInfo,
-        AttributeId::P_KEY_TABLE => SubnetAttribute::PKeyTable,
-        AttributeId::SL_TO_VL_MAPPING_TABLE => SubnetAttribute::SlToVlMappingTable,
-        AttributeId::VL_ARBITRATION_TABLE => SubnetAttribute::VlArbitrationTable,
-        AttributeId::LINEAR_FORWARDING_TABLE if is_switch => SubnetAttribute::LinearForwardingTable,
-        AttributeId::MULTICAST_FORWARDING_TABLE if is_switch => SubnetAttribute::MulticastForwardingTable,
-        AttributeId::SM_INFO => return Action::AskManager,
-        // Among them Notice, VendorDiag and LedInfo, which are optional, and the random forwarding table, which a
-        // switch has instead of a linear one.
-        _ => return Action::Refuse(Status::BAD_METHOD_ATTRIBUTE),
-    };
-    if settable { Action::Set(attribute) } else { Action::Get(attribute) }
+    let known = attributes.get(usize::from(attribute.get())).copied().flatten();
+    match (method, known) {
+        (Method::GET, Some(attribute)) => Action::Get(attribute),
+        // These two tell what a node is made of.
+        (Method::SET, Some(SubnetAttribute::NodeDescription | SubnetAttribute::NodeInfo)) => {
+            Action::Refuse(Status::BAD_METHOD_ATTRIBUTE)
+        }
+        (Method::SET, Some(attribute)) => Action::Set(attribute),
+        (Method::GET | Method::SET, None) if attribute == AttributeId::SM_INFO => Action::AskManager,
+        (Method::GET | Method::SET, None) => Action::Refuse(Status::BAD_METHOD_ATTRIBUTE),
+        (Method::GET_RESP, _) => Action::Deliver,
+        (Method::TRAP | Method::REPORT | Method::REPORT_RESP, _) => Action::TellManager,
+        (Method::TRAP_REPRESS, _) if attribute == AttributeId::NOTICE => Action::Repress,
+        (Method::TRAP_REPRESS, _) => Action::Discard, // it gets no response, not even that it is wrong
+        _ if method.is_response() => Action::Discard,
+        _ => Action::Refuse(Status::BAD_METHOD),
+    }
 }
 
-#[inline]
+/// An attribute for each number below 0x20.
+type Attributes = [Option<SubnetAttribute>; 0x20];
+
+const OF_SWITCHES: Attributes = attributes(NodeKind::Switch);
+const OF_ADAPTERS: Attributes = attributes(NodeKind::ChannelAdapter);
+
+const fn attributes(kind: NodeKind) -> Attributes {
+    let mut table = [None; 0x20];
+    let mut number = 0;
+    while number < 0x20 {
+        table[number as usize] = attribute(kind, AttributeId::new(number));
+        number += 1;
+    }
+    table
+}
+
+/// What the SMA of a node has: not Notice, VendorDiag and LedInfo, which are optional, and not the random forwarding
+/// table, which a switch has instead of a linear one.
+const fn attribute(kind: NodeKind, attribute: AttributeId) -> Option<SubnetAttribute> {
+    Some(match (attribute, kind) {
+        (AttributeId::NODE_DESCRIPTION, _) => SubnetAttribute::NodeDescription,
+        (AttributeId::NODE_INFO, _) => SubnetAttribute::NodeInfo,
+        (AttributeId::SWITCH_INFO, NodeKind::Switch) => SubnetAttribute::SwitchInfo,
+        (AttributeId::GUID_INFO, _) => SubnetAttribute::GuidInfo,
+        (AttributeId::PORT_INFO, _) => SubnetAttribute::PortInfo,
+        (AttributeId::P_KEY_TABLE, _) => SubnetAttribute::PKeyTable,
+        (AttributeId::SL_TO_VL_MAPPING_TABLE, _) => SubnetAttribute::SlToVlMappingTable,
+        (AttributeId::VL_ARBITRATION_TABLE, _) => SubnetAttribute::VlArbitrationTable,
+        (AttributeId::LINEAR_FORWARDING_TABLE, NodeKind::Switch) => SubnetAttribute::LinearForwardingTable,
+        (AttributeId::MULTICAST_FORWARDING_TABLE, NodeKind::Switch) => SubnetAttribute::MulticastForwardingTable,
+        _ => return None,
+    })
+}
+
+#[inline(never)]
 fn performance(method: Method, attribute: AttributeId) -> Action {
     let settable = match method {
         Method::GET => false,

@@ -399,7 +399,7 @@ impl Hsma {
 
     fn has_guid(&self, guid: Guid) -> bool {
         let adapters = self.lhcas.iter().flatten().any(|lhca| {
-            lhca.adapter.node_info().node_guid == guid || lhca.adapter.core.ports.iter().any(|port| port.guid() == guid)
+            lhca.adapter.node_info().node_guid == guid || lhca.adapter.core.ports.iter().any(|port| port.guid == guid)
         });
         adapters || self.switches.iter().any(|logical| logical.switch.node_info().node_guid == guid)
     }

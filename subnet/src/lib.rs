@@ -32,6 +32,7 @@ mod outlet;
 mod pma;
 mod port;
 mod port_set;
+mod quick;
 mod relay;
 mod sampler;
 mod sma;

@@ -46,9 +46,11 @@ macro_rules! nodes {
             #[inline]
             pub fn receive(&mut self, now: Time, port: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
                 let core = self.core_mut();
-                let verdict = core.receive(now, port, packet);
-                core.carry_out(now, verdict, port, packet, out);
-                core.do_due(now, out);
+                match core.receive_quickly(now, port, packet) {
+                    Some(Verdict::Transmit(port)) => out.transmit(port, packet),
+                    Some(_) => {}
+                    None => core.receive_slowly(now, port, packet, out),
+                }
             }
 
             /// Deals with `packet`, which a consumer at `port` sends: a subnet manager, a client of the general
@@ -137,7 +139,7 @@ macro_rules! nodes {
             /// The GUID of `port`, if there is such a port; a switch's ports have none but for the management port.
             #[must_use]
             pub fn port_guid(&self, port: PortNum) -> Option<Guid> {
-                self.core().port(port).map(crate::port::Port::guid)
+                self.core().port(port).map(|port| port.guid)
             }
 
             /// The first block of the P_Key table of `port`, if there is such a port and it has a table.
@@ -178,8 +180,14 @@ impl Core {
         }
     }
 
+    #[inline(never)]
+    fn receive_slowly(&mut self, now: Time, number: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
+        let verdict = self.receive_any(now, number, packet);
+        self.carry_out(now, verdict, number, packet, out);
+        self.do_due(now, out);
+    }
+
     /// Lets a packet out that came in by port `from`.
-    #[inline]
     fn carry_out(&mut self, now: Time, verdict: Verdict, from: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
         match verdict {
             Verdict::Done => {}

@@ -23,6 +23,8 @@ use crate::trap::TrapQueue;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Port {
     pub(crate) info: PortInfo,
+    /// The port's own; 0 where packets do not end at it.
+    pub(crate) guid: Guid,
     /// When the M_Key's protection ends, while its lease runs out (14.2.4.2).
     pub(crate) lease: Time,
     pub(crate) counters: Counters,
@@ -65,6 +67,7 @@ impl Port {
         let end = EndPort { guids: GuidInfo::default(), traps: TrapQueue::default(), events: 0 };
         let mut port = Self {
             info: first_port_info(config, role, number),
+            guid: Guid::default(),
             lease: Time::NEVER,
             counters: Counters::default(),
             p_keys,
@@ -74,14 +77,10 @@ impl Port {
             end: (role != PortRole::External).then(|| Box::new(end)),
         };
         if let Some(end) = &mut port.end {
+            port.guid = guid;
             end.guids.guids[0] = guid;
         }
         port
-    }
-
-    /// The port's own GUID; 0 where packets do not end at it.
-    pub(crate) fn guid(&self) -> Guid {
-        self.end.as_ref().map_or(Guid::default(), |end| end.guids.guids[0])
     }
 
     /// Whether `lid` is one of the port's 2^LMC LIDs (7.11).

@@ -15,7 +15,7 @@ pub(crate) struct Change {
     pub(crate) link: Option<LinkRequest>,
 }
 
-/// A field that has no valid value, or none that can be set now.
+/// A field or a modifier that has no valid value, or none that can be set now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidField;
 

@@ -6,7 +6,7 @@ use iba::mad::{Class, MadHeader, Method, Status};
 use iba::notice::{BadMKey, Notice, TrapNumber};
 use iba::packet::SmpPacket;
 use iba::smp::Smp;
-use iba::{Lid, PortNum, TransactionId};
+use iba::{Lid, MKey, PortNum, TransactionId};
 use zerocopy::IntoBytes;
 
 use crate::core::{Core, Verdict};
@@ -26,35 +26,43 @@ enum Outcome {
 }
 
 impl Core {
-    /// Deals with a management packet for this node, or by directed route for who comes after it.
-    #[inline]
-    pub(crate) fn manage(&mut self, now: Time, origin: Origin, packet: &mut SmpPacket) -> Verdict {
-        if packet.smp.header.base_version != MadHeader::BASE_VERSION {
-            return self.drop_at(origin.port());
+    /// Deals with a management packet from the link at `number`.
+    pub(crate) fn receive_smp(&mut self, now: Time, number: PortNum, packet: &mut SmpPacket) -> Verdict {
+        let dlid = packet.header.lrh.dlid;
+        if dlid == Lid::PERMISSIVE {
+            self.manage(now, Origin::Link(number), packet)
+        } else if self.ports[self.index(self.end_of(number))].has_lid(dlid) {
+            self.manage(now, Origin::Lid(number), packet)
+        } else if self.kind == NodeKind::Switch {
+            self.pass_on(number, &packet.header.lrh)
+        } else {
+            self.drop_at(number)
         }
-        let directed = match packet.smp.header.class {
-            Class::SUBN_DIRECTED_ROUTE => true,
-            Class::SUBN_LID_ROUTED => false,
-            _ => return self.drop_at(origin.port()),
+    }
+
+    /// Deals with a management packet for this node, or by directed route for who comes after it.
+    pub(crate) fn manage(&mut self, now: Time, mut origin: Origin, packet: &mut SmpPacket) -> Verdict {
+        let MadHeader { base_version, class, .. } = packet.smp.header;
+        let directed = class == Class::SUBN_DIRECTED_ROUTE;
+        let step = match (class, origin) {
+            _ if base_version != MadHeader::BASE_VERSION => Step::Discard,
+            (Class::SUBN_DIRECTED_ROUTE, _) => directed::step(&mut packet.smp, self.kind, origin),
+            (Class::SUBN_LID_ROUTED, Origin::Consumer(_)) => Step::AsAddressed,
+            (Class::SUBN_LID_ROUTED, _) => Step::Here,
+            _ => Step::Discard,
         };
-        let mut origin = origin;
-        let first = match origin {
-            _ if directed => directed::step(&mut packet.smp, self.kind, origin),
-            Origin::Consumer(_) => Step::AsAddressed,
-            Origin::Link(_) | Origin::Lid(_) => Step::Here,
-        };
-        if let Some(verdict) = self.travel(first, &mut origin, directed, packet) {
+        if let Some(verdict) = self.travel(step, &mut origin, directed, packet) {
             return verdict;
         }
         let end = self.end_of(origin.port());
-        match self.act(now, origin, directed, packet) {
+        match self.act(now, origin.port(), directed, packet) {
             Outcome::Drop => Verdict::Done,
             Outcome::Deliver => Verdict::Deliver(end),
             Outcome::Answer => {
                 self.turn_lids(end, &mut packet.header.lrh);
-                let first =
+                let step =
                     if directed { directed::turn(&mut packet.smp, self.kind, origin) } else { Step::AsAddressed };
-                self.travel(first, &mut origin, directed, packet).unwrap_or(Verdict::Deliver(end))
+                self.travel(step, &mut origin, directed, packet).unwrap_or(Verdict::Deliver(end))
             }
         }
     }
@@ -63,7 +71,6 @@ impl Core {
     ///
     /// Where a part by LIDs ends at this very node, the next part of a directed route begins. There are three parts, so
     /// that this comes to an end.
-    #[inline]
     fn travel(
         &mut self,
         mut step: Step,
@@ -85,17 +92,15 @@ impl Core {
     }
 
     /// Sends a packet a step further; `None` if the step leads to this node.
-    #[inline]
     fn depart(&mut self, step: Step, origin: Origin, packet: &mut SmpPacket) -> Option<Verdict> {
         let lrh = &mut packet.header.lrh;
-        let words = lrh.packet_length();
         let end = self.end_of(origin.port());
         match step {
             Step::Here => return None,
             Step::Discard => return Some(self.drop_at(origin.port())),
             Step::Leave(port) => {
                 (lrh.dlid, lrh.slid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
-                return Some(self.leave(port, words));
+                return Some(self.leave(origin.port(), port));
             }
             Step::Route(lid) => (lrh.dlid, lrh.slid) = (lid, self.ports[self.index(end)].info.lid),
             Step::AsAddressed => {}
@@ -108,11 +113,11 @@ impl Core {
             (Origin::Consumer(_), NodeKind::Switch) if lrh.dlid == Lid::PERMISSIVE => return None,
             (Origin::Consumer(port), NodeKind::Switch) => self.pass_on(port, &lrh),
             (Origin::Link(port) | Origin::Lid(port), NodeKind::Switch) if lrh.dlid == Lid::PERMISSIVE => {
-                self.leave(port, words)
+                self.leave(port, port)
             }
             // An answer may leave by the port that its request came in by: only what is relayed must not.
             (Origin::Link(_) | Origin::Lid(_), NodeKind::Switch) => self.pass_on(PortNum::MANAGEMENT, &lrh),
-            (_, NodeKind::ChannelAdapter) => self.leave(origin.port(), words),
+            (_, NodeKind::ChannelAdapter) => self.leave(origin.port(), origin.port()),
         })
     }
 
@@ -122,93 +127,83 @@ impl Core {
         (lrh.dlid, lrh.slid) = (lrh.slid, own);
     }
 
-    /// Answers a datagram, or says whose it is.
-    #[inline]
-    fn act(&mut self, now: Time, origin: Origin, directed: bool, packet: &mut SmpPacket) -> Outcome {
-        let number = origin.port();
-        let from = packet.header.lrh.slid;
-        let smp = &mut packet.smp;
-        let MadHeader { class, method, attribute_id, .. } = smp.header;
-        let end = self.index(self.end_of(number));
-        if directed && smp.is_returning() != method.is_response() {
-            self.drop_at(number);
-            return Outcome::Drop;
+    /// Answers a datagram that ended here, having come in by port `number`, or says whose it is.
+    fn act(&mut self, now: Time, number: PortNum, directed: bool, packet: &mut SmpPacket) -> Outcome {
+        let MadHeader { class, class_version, method, attribute_id, .. } = packet.smp.header;
+        if directed && packet.smp.is_returning() != method.is_response() {
+            return self.forget(number);
         }
+        let end = self.end_of(number);
+        let index = self.index(end);
+        let is_sm = self.ports[index].info.capability_mask().contains(CapabilityMask::SM);
         let action = classify(self.kind, class, method, attribute_id);
-        let is_sm = self.ports[end].info.capability_mask().contains(CapabilityMask::SM);
         match action {
             Action::Deliver => return Outcome::Deliver,
             Action::TellManager if is_sm => return Outcome::Deliver,
-            Action::TellManager | Action::Discard => {
-                self.drop_at(number);
+            Action::TellManager | Action::Discard | Action::Read(_) | Action::Write(_) => return self.forget(number),
+            Action::Repress if class_version != Smp::CLASS_VERSION => return self.forget(number),
+            _ if class_version != Smp::CLASS_VERSION => return answer(&mut packet.smp, Status::BAD_VERSION),
+            // No key is asked for a method that is not known.
+            Action::Refuse(Status::BAD_METHOD) => return answer(&mut packet.smp, Status::BAD_METHOD),
+            _ if !self.m_key_passes(now, end, packet) => return Outcome::Drop,
+            Action::Get(SubnetAttribute::PortInfo) if !self.other_m_key_passes(now, number, packet) => {
                 return Outcome::Drop;
             }
             _ => {}
         }
-        let status = if smp.header.class_version != Smp::CLASS_VERSION {
-            if action == Action::Repress {
-                return Outcome::Drop;
-            }
-            Status::BAD_VERSION
-        } else {
-            if matches!(method, Method::GET | Method::SET | Method::TRAP_REPRESS)
-                && !(self.m_key_passes(now, from, self.end_of(number), smp)
-                    && self.other_m_key_passes(now, from, number, action, smp))
-            {
-                return Outcome::Drop;
-            }
-            match action {
-                Action::Get(attribute) => self.get(number, attribute, smp),
-                Action::Set(attribute) => self.set(now, number, attribute, smp),
-                Action::AskManager if is_sm => return Outcome::Deliver,
-                Action::Repress => {
-                    if let Some(end) = &mut self.ports[end].end {
-                        end.traps.repress(smp.header.transaction_id);
-                    }
-                    return Outcome::Drop;
+        let result = match action {
+            Action::Get(attribute) => self.get(number, attribute, &mut packet.smp),
+            Action::Set(attribute) => self.set(now, number, attribute, &mut packet.smp),
+            Action::AskManager if is_sm => return Outcome::Deliver,
+            Action::Repress => {
+                if let Some(end) = &mut self.ports[index].end {
+                    end.traps.repress(packet.smp.header.transaction_id);
                 }
-                Action::Refuse(status) => Err(status),
-                _ => Err(Status::BAD_METHOD_ATTRIBUTE),
+                return Outcome::Drop;
             }
-            .map_or_else(|status| status, |()| Status::OK)
+            _ => return answer(&mut packet.smp, Status::BAD_METHOD_ATTRIBUTE),
         };
-        smp.header.method = Method::GET_RESP;
-        smp.header.status = status;
-        Outcome::Answer
+        let status = if result.is_ok() { Status::OK } else { Status::INVALID_FIELD };
+        answer(&mut packet.smp, status)
+    }
+
+    /// Counts a packet that a rule forbids to act on.
+    fn forget(&mut self, number: PortNum) -> Outcome {
+        self.drop_at(number);
+        Outcome::Drop
     }
 
     /// Whether a request shows the key of port `end`, or needs none (14.2.4). If it does neither, that is a violation:
     /// it is counted and told of, and gets no answer.
-    #[inline]
-    pub(crate) fn m_key_passes(&mut self, now: Time, from: Lid, end: PortNum, smp: &Smp) -> bool {
+    fn m_key_passes(&mut self, now: Time, end: PortNum, packet: &SmpPacket) -> bool {
         let index = self.index(end);
         let port = &mut self.ports[index];
         let own = port.info.m_key;
-        if own.get() == 0 || own == smp.m_key {
+        if own == MKey::default() || own == packet.smp.m_key {
             port.lease = Time::NEVER;
             return true;
         }
-        if smp.header.method == Method::GET && port.info.m_key_protect_bits() < 2 {
+        if packet.smp.header.method == Method::GET && port.info.m_key_protect_bits() < 2 {
             return true;
         }
-        self.violated(now, from, end, smp);
+        self.violated(now, end, packet);
         false
     }
 
     /// Each port of an adapter has a key of its own: reading another one's PortInfo takes both keys.
-    #[inline]
-    fn other_m_key_passes(&mut self, now: Time, from: Lid, number: PortNum, action: Action, smp: &Smp) -> bool {
-        if self.kind == NodeKind::Switch || action != Action::Get(SubnetAttribute::PortInfo) {
+    fn other_m_key_passes(&mut self, now: Time, number: PortNum, packet: &SmpPacket) -> bool {
+        if self.kind == NodeKind::Switch {
             return true;
         }
-        match self.port_of_modifier(number, smp.header.attribute_modifier.get()) {
-            Ok(asked) if asked != number => self.m_key_passes(now, from, asked, smp),
+        match self.port_of_modifier(number, packet.smp.header.attribute_modifier.get()) {
+            Ok(asked) if asked != number => self.m_key_passes(now, asked, packet),
             _ => true,
         }
     }
 
-    #[cold]
-    fn violated(&mut self, now: Time, from: Lid, end: PortNum, smp: &Smp) {
+    /// Counts an M_Key violation, lets the lease run out, and takes up trap 256.
+    fn violated(&mut self, now: Time, end: PortNum, packet: &SmpPacket) {
+        let smp = &packet.smp;
         let index = self.index(end);
         let port = &mut self.ports[index];
         port.counters.drop_one();
@@ -219,7 +214,7 @@ impl Core {
             self.deadline = Time::default();
         }
         let mut details = BadMKey::default();
-        details.lid = from;
+        details.lid = packet.header.lrh.slid;
         details.method = smp.header.method;
         details.attribute_id = smp.header.attribute_id;
         details.attribute_modifier = smp.header.attribute_modifier;
@@ -227,11 +222,11 @@ impl Core {
         if smp.header.class == Class::SUBN_DIRECTED_ROUTE {
             let hops = smp.hop_count();
             let room = details.return_path.len();
+            let taken = usize::from(hops).min(room);
             details.set_directed_route(true);
             details.dr_slid = smp.dr_slid;
             details.set_path_truncated(usize::from(hops) > room);
             details.set_hop_count(hops);
-            let taken = usize::from(hops).min(room);
             details.return_path[..taken].copy_from_slice(&smp.return_path[1..=taken]);
         }
         self.raise(now, end, TrapNumber::BAD_M_KEY, &details);
@@ -260,4 +255,11 @@ impl Core {
         packet.copy_from_slice(trap.as_bytes());
         verdict.unwrap_or(Verdict::Deliver(number))
     }
+}
+
+/// Makes a request its answer, but for its way back.
+fn answer(smp: &mut Smp, status: Status) -> Outcome {
+    smp.header.method = Method::GET_RESP;
+    smp.header.status = status;
+    Outcome::Answer
 }
