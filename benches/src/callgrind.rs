@@ -1,9 +1,7 @@
 //! Programs under valgrind's callgrind.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,29 +16,18 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Starts `program` in a folder of its own, with a pipe for its standard input.
-    pub(crate) fn start<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Self> {
-        Self::start_in(tempfile::tempdir()?, program, arguments, &[])
-    }
-
-    /// The same in `folder`, with these environment variables.
-    pub(crate) fn start_in<'a>(
-        folder: TempDir,
-        program: &Path,
-        arguments: impl IntoIterator<Item = &'a OsStr>,
-        environment: &[(&str, &str)],
-    ) -> Result<Self> {
-        let child = Command::new("valgrind")
+    /// Starts what `complete` makes of a command that lacks the program: valgrind, in `folder`, with a pipe for standard
+    /// input.
+    pub(crate) fn start(folder: TempDir, complete: impl FnOnce(&mut Command) -> &mut Command) -> Result<Self> {
+        let mut command = Command::new("valgrind");
+        command
             .args(["--tool=callgrind", "--callgrind-out-file=callgrind.out"])
-            .arg(program)
-            .args(arguments)
-            .envs(environment.iter().copied())
             .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("errors"))?)
-            .spawn()
-            .context("cannot run valgrind: install it (apt-get install valgrind)")?;
+            .stderr(fs::File::create(folder.path().join("errors"))?);
+        let child =
+            complete(&mut command).spawn().context("cannot run valgrind: install it (apt-get install valgrind)")?;
         Ok(Self { child, folder })
     }
 

@@ -1,11 +1,9 @@
 //! ibsim, asked over a socket like by any of its clients.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::Path;
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,8 +51,7 @@ fn instructions(request: Request, rounds: u32) -> Result<u64> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("net"), NET)?;
     let base = format!("bench-{}-{rounds}", process::id());
-    let mut run =
-        Run::start_in(folder, Path::new("ibsim"), ["-s", "net"].map(OsStr::new), &[("IBSIM_SOCKNAME", &base)])?;
+    let mut run = Run::start(folder, |valgrind| valgrind.args(["ibsim", "-s", "net"]).env("IBSIM_SOCKNAME", &base))?;
     let mut console = run.stdin().context("ibsim has no console")?;
     let client = Client::connect(&base, "H1")?;
     for _ in 0..rounds {

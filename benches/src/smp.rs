@@ -38,18 +38,23 @@ fn main() -> Result<()> {
         // What an answer changes, but for the attribute, which a Get's sender leaves open and a Set's is answered with.
         packet.header = asked.header;
         packet.smp.header = asked.smp.header;
-        node.receive(NOW, PORT, black_box(&mut packet).as_mut_bytes(), &mut answers);
+        measured(&mut node, black_box(&mut packet), &mut answers);
     }
     ensure!(answers.0 == rounds, "{rounds} requests had {} answers", answers.0);
     check(&packet.smp)
+}
+
+/// Callgrind counts what is done in here, and nothing else: it knows the name.
+#[inline(never)]
+fn measured(node: &mut Node, packet: &mut SmpPacket, answers: &mut Answers) {
+    node.receive(NOW, PORT, packet.as_mut_bytes(), answers);
 }
 
 /// Counts what leaves.
 struct Answers(u32);
 
 impl Outlet for Answers {
-    fn transmit(&mut self, _: PortNum, packet: &[u8]) {
-        black_box(packet.as_ptr());
+    fn transmit(&mut self, _: PortNum, _: &[u8]) {
         self.0 += 1;
     }
 
