@@ -4,8 +4,8 @@
 //! [`ROUNDS`] requests and once for twice as many; the difference is what the requests cost, without start and end.
 //!
 //! In `subnet` ([`portico`]) a request comes in from a link by directed route, is checked against the port's M_Key,
-//! answered, and handed to the outlet; making the requests is not counted. In ibsim ([`ibsim`]) it comes in by a socket, and has no M_Key to pass; the kernel's
-//! share of that is not counted.
+//! answered, and handed to the outlet; making the requests is not counted. In ibsim ([`ibsim`]) it comes in by a socket,
+//! and has no M_Key to pass; the kernel's share of that is not counted.
 
 mod callgrind;
 mod ibsim;
