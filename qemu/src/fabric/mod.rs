@@ -31,6 +31,7 @@ use thiserror::Error;
 pub use snapshot::{NodeView, PortView, Snapshot, UplinkView};
 
 use crate::topology::{PortRef, Topology};
+use crate::umad::{BindError, Endpoint};
 
 /// What a fabric is made from.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Config {
     pub folder: PathBuf,
     /// Where to capture what passes on the cables to machines that run Portico.
     pub capture: Option<PathBuf>,
+    /// Where umad programs attach to its hosts and switches.
+    pub umad: Option<Endpoint>,
 }
 
 /// Why a fabric cannot start.
@@ -58,6 +61,9 @@ pub enum StartError {
     /// The capture file cannot be made.
     #[error("cannot make the capture file {0}")]
     Capture(PathBuf, #[source] io::Error),
+    /// Umad programs cannot attach.
+    #[error(transparent)]
+    Umad(#[from] BindError),
     /// The system refuses.
     #[error("cannot set up the fabric's event loop")]
     System(#[from] io::Error),

@@ -15,7 +15,7 @@ use super::uplink::Uplink;
 use super::wires::Wires;
 use super::{Config, Order, StartError};
 use crate::cable::{BUFFER, Capture, Event, Received};
-use crate::umad::NodePort;
+use crate::umad::{NodePort, Server};
 
 /// Messages taken from one cable before the others get their turn.
 const BATCH: usize = 64;
@@ -23,11 +23,13 @@ const BATCH: usize = 64;
 const POOL: usize = 4096;
 
 const WAKE: u64 = 0;
-const UPLINKS: u64 = 1;
+const UMAD: u64 = 1;
+const UPLINKS: u64 = 2;
 
 /// The fabric's thread.
 pub(super) struct Loop {
     net: Net,
+    server: Option<Server>,
     capture: Option<Arc<Mutex<Capture>>>,
     epoll: OwnedFd,
     /// For each uplink: whether its socket is waited for, and if so, also until it is writable.
@@ -48,17 +50,21 @@ impl Loop {
         let wires = Wires::new(&config.topology, &config.folder, capture.as_ref())?;
         let mut net = Net::new(config.topology, wires)?;
         net.train_all();
+        let server = config.umad.map(Server::bind).transpose()?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let wait = |fd: BorrowedFd<'_>, token| {
             epoll::add(&epoll, fd, EventData::new_u64(token), EventFlags::IN).map_err(io::Error::from)
         };
         wait(wake.as_fd(), WAKE)?;
+        if let Some(server) = &server {
+            wait(server.as_fd(), UMAD)?;
+        }
         for (uplink, token) in net.wires.uplinks.iter().zip((UPLINKS..).step_by(2)) {
             wait(uplink.listener(), token)?;
         }
         let waited = vec![None; net.wires.uplinks.len()];
         let buffer = Box::new([0; BUFFER]);
-        Ok(Self { net, capture, epoll, waited, inbox, wake, start: Instant::now(), buffer })
+        Ok(Self { net, server, capture, epoll, waited, inbox, wake, start: Instant::now(), buffer })
     }
 
     /// Runs until it is told to stop.
@@ -66,13 +72,14 @@ impl Loop {
         let mut events = Vec::with_capacity(64);
         loop {
             self.net.set_time(self.now());
+            let due = self.expire_umad();
             let more = self.carry();
             self.tend_uplinks();
             self.net.count_errors();
             if !more {
                 self.flush_capture();
             }
-            let timeout = if more { Some(Timespec { tv_sec: 0, tv_nsec: 0 }) } else { self.timeout() };
+            let timeout = if more { Some(Timespec { tv_sec: 0, tv_nsec: 0 }) } else { self.timeout(due) };
             events.clear();
             let waited = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
             if waited.is_err() {
@@ -83,6 +90,7 @@ impl Loop {
                 match event.data.u64() {
                     WAKE if !self.obey() => return,
                     WAKE => {}
+                    UMAD => self.serve_umad(),
                     token => self.serve_uplink(token - UPLINKS),
                 }
             }
@@ -93,11 +101,29 @@ impl Loop {
         Time::default().after(self.start.elapsed())
     }
 
-    /// Carries packets. Those that came to consumers find none.
+    /// Carries packets, and hands those that came to consumers to the umad programs that they are for.
     fn carry(&mut self) -> bool {
         let more = self.net.carry();
-        self.net.wires.deliveries.drain(|_, _| {});
+        self.net.wires.deliveries.drain(|at, packet| {
+            if let Some(server) = &mut self.server {
+                server.deliver(at, packet);
+            }
+        });
         more
+    }
+
+    /// Takes what umad programs send.
+    fn serve_umad(&mut self) {
+        let now = self.now();
+        if let Some(server) = &mut self.server {
+            server.serve(now, &mut self.net);
+        }
+    }
+
+    /// Gives umad programs back what nobody answered; says when to look again.
+    fn expire_umad(&mut self) -> Time {
+        let now = self.now();
+        self.server.as_mut().map_or(Time::NEVER, |server| server.expire(now, &mut self.net))
     }
 
     /// Does what another thread asks for. False if that is to stop.
@@ -180,9 +206,9 @@ impl Loop {
         }
     }
 
-    /// How long there is nothing to do of itself.
-    fn timeout(&mut self) -> Option<Timespec> {
-        let deadline = self.net.deadline()?;
+    /// How long there is nothing to do of itself, the umad server having something at `umad`.
+    fn timeout(&mut self, umad: Time) -> Option<Timespec> {
+        let deadline = self.net.deadline().unwrap_or(Time::NEVER).min(umad);
         // A deadline beyond the clock's end never comes.
         Timespec::try_from(deadline.since(self.now())).ok()
     }

@@ -15,6 +15,7 @@ use super::opensm::OpenSm;
 use super::{qemu, table};
 use crate::fabric::{self, Fabric};
 use crate::topology::{Kind, Node, Topology};
+use crate::umad::Endpoint;
 use crate::{cable, ivshmem};
 
 /// A model that dies sooner than this after its start died young.
@@ -94,6 +95,7 @@ impl Machine {
             topology: plan.topology.clone(),
             folder: folder.path().to_owned(),
             capture: plan.capture.clone(),
+            umad: Some(Endpoint::Local(plan.socket.clone())),
         };
         let fabric = Fabric::start(config).context("cannot start the fabric")?;
         let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
