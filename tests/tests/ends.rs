@@ -39,7 +39,7 @@ fn a_machine_that_dies_ends_the_run_with_the_reason() {
     let (status, _) = machine.wait();
     assert_eq!(status.code(), Some(1));
     let said = machine.stderr();
-    assert!(said.contains("the machine portico-0 ended") && said.contains("console.log"), "{said}");
+    assert!(said.contains("the machine portico-0 ended") && said.contains("uplink 1 is up"), "{said}");
 }
 
 #[test]
