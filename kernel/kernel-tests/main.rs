@@ -7,9 +7,13 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod control;
 #[cfg(target_os = "none")]
+mod guests;
+#[cfg(target_os = "none")]
 mod harness;
 #[cfg(target_os = "none")]
 mod memory;
+#[cfg(target_os = "none")]
+mod partitions;
 #[cfg(target_os = "none")]
 mod pci;
 #[cfg(target_os = "none")]

@@ -44,16 +44,16 @@ fn msix_interrupts_come_to_their_vectors() {
     let write = |register: u64, value: u32| unsafe { ((registers + register) as *mut u32).write_volatile(value) };
     write(INTERRUPT_VECTORS, 0x98);
     write(AUTO_CLEAR, CAUSES[0] | CAUSES[1]);
-    for round in 1..=100 {
-        for nth in [0, 1, 1] {
-            let before = vectors[nth].count();
-            write(INTERRUPT_MASK_SET, CAUSES[nth]); // the adapter masks what it raised
-            write(INTERRUPT_CAUSE_SET, CAUSES[nth]);
-            while vectors[nth].count() == before {
-                idle::wait();
-            }
+    let raise = |nth: usize| {
+        let before = vectors[nth].count();
+        write(INTERRUPT_MASK_SET, CAUSES[nth]); // the adapter masks what it raised
+        write(INTERRUPT_CAUSE_SET, CAUSES[nth]);
+        while vectors[nth].count() == before {
+            idle::wait();
         }
-        assert_eq!(vectors.map(Vector::count), [round, 2 * round]);
-    }
+    };
+    (0..100).for_each(|_| raise(0));
+    assert_eq!(vectors[1].count(), 0, "the other is another vector");
+    (0..100).for_each(|round| raise(round % 2));
 }
 kernel_test!(msix_interrupts_come_to_their_vectors, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=");

@@ -16,7 +16,9 @@ pub mod exit;
 pub mod fabric;
 pub mod fw_cfg;
 pub mod memory;
+pub mod partition;
 pub mod pci;
+pub mod svm;
 
 #[cfg(target_os = "none")]
 pub mod boot;

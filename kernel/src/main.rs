@@ -32,8 +32,9 @@ mod bare {
     use portico_kernel::carrier::{Bell, Carrier};
     use portico_kernel::clock;
     use portico_kernel::control::Control;
-    use portico_kernel::cpu::{apic, idle, local};
+    use portico_kernel::cpu::{self, local};
     use portico_kernel::fabric::{Fabric, Next};
+    use portico_kernel::partition::scheduler;
     use portico_kernel::pci::Bus;
     use subnet::Time;
 
@@ -53,9 +54,10 @@ mod bare {
         Ok(Fabric::new(&Table::parse(&table)?, hca, Time(clock::now()))?)
     }
 
-    /// Works while there is work, and sleeps until the next interrupt or deadline.
+    /// Looks after the fabric on this processor, and runs partitions on all of them.
     fn run(mut fabric: Fabric<Bell>, mut control: Option<Control>) -> ! {
-        loop {
+        cpu::employ_others(|| scheduler::run(|| None));
+        scheduler::run(|| {
             if let Some(control) = &mut control {
                 while let Some(line) = control.line() {
                     // A host that does not read its answer goes without.
@@ -63,13 +65,10 @@ mod bare {
                 }
             }
             match fabric.turn(Time(clock::now())) {
-                Next::AtOnce => {}
-                Next::At(deadline) => {
-                    apic::set_timer(Some(deadline.0));
-                    idle::wait();
-                }
+                Next::AtOnce => Some(0),
+                Next::At(deadline) => Some(deadline.0),
             }
-        }
+        })
     }
 }
 

@@ -8,4 +8,4 @@ pub use scale::Scale;
 #[cfg(target_os = "none")]
 pub(crate) use tsc::HPET;
 #[cfg(target_os = "none")]
-pub use tsc::{calibrate, now, ticks};
+pub use tsc::{calibrate, now, ticks, ticks_per_second};

@@ -23,6 +23,12 @@ const WINDOW_NS: u64 = 10_000_000;
 static NS_PER_TICK: AtomicU64 = AtomicU64::new(0);
 static BOOT: AtomicU64 = AtomicU64::new(0);
 
+/// How fast [`ticks`] grows, in Hz; 0 until [`calibrate`] ran.
+#[must_use]
+pub fn ticks_per_second() -> u64 {
+    Scale::new(NS_PER_TICK.load(Ordering::Relaxed), 1 << 32).map_or(0, |per_ns| per_ns.convert(1_000_000_000))
+}
+
 /// Nanoseconds since boot; 0 until [`calibrate`] ran.
 #[inline]
 #[must_use]

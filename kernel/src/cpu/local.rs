@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // GS
 
 use core::arch::asm;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use x86_64::VirtAddr;
@@ -46,8 +47,19 @@ impl Cpu {
         self.noted.store(true, Ordering::Release);
     }
 
+    /// Whether this processor, the one that runs this, has the mark.
+    #[inline]
+    pub(crate) fn is_here_noted() -> bool {
+        let noted: u8;
+        // SAFETY: as in `cpu`; the mark lies where it says.
+        unsafe {
+            asm!("mov {}, gs:[{}]", out(reg_byte) noted, const offset_of!(Self, noted), options(nostack, preserves_flags, readonly));
+        }
+        noted != 0
+    }
+
     /// Takes the mark.
-    pub(super) fn take_note(&self) -> bool {
+    pub(crate) fn take_note(&self) -> bool {
         self.noted.swap(false, Ordering::AcqRel)
     }
 }

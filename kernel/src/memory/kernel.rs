@@ -2,6 +2,7 @@
 //! through (W^X).
 #![allow(unsafe_code)] // memory by address
 
+use core::arch::asm;
 use core::ptr::with_exposed_provenance;
 
 use spin::Mutex;
@@ -128,9 +129,18 @@ pub fn map_device(address: u64, size: u64, caching: Caching) -> Result<(), MapEr
 #[must_use]
 pub fn allocate(size: u64, align: u64) -> Option<Range> {
     let range = FRAMES.lock().allocate(size, align)?;
-    // SAFETY: free frames are mapped, and nobody else has these.
-    unsafe { core::ptr::with_exposed_provenance_mut::<u8>(range.start as usize).write_bytes(0, range.len() as usize) };
+    wipe(range);
     Some(range)
+}
+
+/// Fills memory, whole pages that were given out, with zeros.
+pub(crate) fn wipe(range: Range) {
+    // SAFETY: frames are mapped, and the caller has these. The instruction is spelled out because QEMU's TCG moves eight
+    // bytes at a time as fast as it moves one.
+    unsafe {
+        asm!("rep stosq", inout("rdi") range.start => _, inout("rcx") range.len() / 8 => _, in("rax") 0_u64,
+            options(nostack, preserves_flags));
+    }
 }
 
 /// Takes memory back.

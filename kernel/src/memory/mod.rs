@@ -9,9 +9,9 @@ pub mod map;
 pub mod paging;
 
 #[cfg(target_os = "none")]
-pub(crate) use kernel::root;
-#[cfg(target_os = "none")]
 pub use kernel::{Caching, allocate, available, free, init, map_device};
+#[cfg(target_os = "none")]
+pub(crate) use kernel::{KernelTables, root, wipe};
 
 /// Size of a frame and of the smallest page.
 pub const PAGE: u64 = 4096;

@@ -1,0 +1,57 @@
+//! Hypercalls that need nothing but the partition itself.
+
+use lhca_contract::{Call, Status, VERSION};
+
+use super::exits::Next;
+use super::machine::{Body, End, Partition};
+use crate::clock;
+
+/// The longest piece of text that one call takes.
+const CONSOLE_PIECE: usize = 256;
+/// A line of the console that is longer is cut.
+const CONSOLE_LINE: usize = 512;
+
+/// Does what the registers ask for, and puts the answer there.
+#[inline]
+pub(super) fn handle(partition: &Partition, body: &mut Body) -> Next {
+    let call = Call(*body.cpu.rax());
+    let arguments = [body.cpu.registers.rdi, body.cpu.registers.rsi];
+    if body.cpu.privilege() != 0 {
+        return answer(body, Err(Status::NOT_PERMITTED));
+    }
+    let result = match call {
+        Call::VERSION => Ok(u64::from(VERSION)),
+        Call::TIME => Ok(clock::now()),
+        Call::CONSOLE => console(partition, body, arguments),
+        Call::EXIT => return Next::End(End::Exited(arguments[0])),
+        _ => Err(Status::UNKNOWN_CALL),
+    };
+    answer(body, result)
+}
+
+fn answer(body: &mut Body, result: Result<u64, Status>) -> Next {
+    let (status, value) = match result {
+        Ok(value) => (Status::OK, value),
+        Err(status) => (status, 0),
+    };
+    *body.cpu.rax() = status.0;
+    body.cpu.registers.rdx = value;
+    Next::Resume
+}
+
+/// Takes text, and logs each line that it ends.
+#[cold]
+fn console(partition: &Partition, body: &mut Body, [address, length]: [u64; 2]) -> Result<u64, Status> {
+    let mut bytes = [0; CONSOLE_PIECE];
+    let taken = bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+    let bytes = &mut bytes[..taken];
+    partition.memory().read(address, bytes).map_err(|_| Status::BAD_ADDRESS)?;
+    for byte in bytes {
+        match *byte {
+            b'\n' => log::info!("{}: {}", partition.name(), core::mem::take(&mut body.console)),
+            printable @ b' '..=b'~' if body.console.len() < CONSOLE_LINE => body.console.push(char::from(printable)),
+            _ => {}
+        }
+    }
+    Ok(taken as u64)
+}

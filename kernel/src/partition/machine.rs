@@ -1,0 +1,275 @@
+//! A partition: what it owns, and what it is doing.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use lhca_contract::{InformationPage, VERSION};
+use spin::Mutex;
+use zerocopy::IntoBytes;
+
+use super::image::{Image, ImageError};
+use super::interrupts::Pending;
+use super::memory::{BadAddress, Memory};
+use super::own::Own;
+use super::scheduler;
+use crate::clock;
+use crate::cpu::{apic, local};
+use crate::memory::PAGE;
+use crate::svm::VirtualCpu;
+
+/// Where a partition finds its information page, and its first page tables: two pages, of which the second maps the first
+/// 4 GiB at their own addresses with 1 GiB pages.
+const INFORMATION: u64 = 0x1000;
+const TABLES: [u64; 2] = [0x2000, 0x3000];
+
+/// What a partition is made from.
+#[derive(Clone, Debug)]
+pub struct Config<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its memory in bytes, a multiple of a page.
+    pub memory: u64,
+    /// What the image may read: at most 256 bytes.
+    pub arguments: &'a str,
+    /// How often it was started, this time included.
+    pub starts: u32,
+}
+
+/// Why a partition could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// There is not enough memory.
+    #[error("no {0} bytes of memory in one piece for the partition")]
+    NoMemory(u64),
+    /// Its image cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// It has too little memory for its image.
+    #[error("the partition's memory is too small for its image")]
+    TooSmall(#[from] BadAddress),
+}
+
+/// How a partition ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It said so, with this code.
+    Exited(u64),
+    /// It was stopped.
+    Stopped,
+    /// A triple fault.
+    TripleFault,
+    /// It halted with interrupts off, so that nothing can wake it.
+    Halted,
+    /// It reached for memory that it does not have, at this address.
+    BadMemory(u64),
+    /// It was left for a reason that nothing handles.
+    Unhandled(u64),
+    /// The processor refused to run it.
+    Invalid,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited with code {code}"),
+            Self::Stopped => f.write_str("was stopped"),
+            Self::TripleFault => f.write_str("crashed: triple fault"),
+            Self::Halted => f.write_str("halted for good: interrupts are off"),
+            Self::BadMemory(address) => write!(f, "crashed: no memory at {address:#x}"),
+            Self::Unhandled(code) => write!(f, "crashed: exit {code:#x}"),
+            Self::Invalid => f.write_str("crashed: the processor refuses its state"),
+        }
+    }
+}
+
+/// What a partition is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    /// It waits for a processor.
+    Ready,
+    /// It runs on this processor.
+    Running(usize),
+    /// It halted, and waits for an interrupt.
+    Waiting,
+    /// It is over.
+    Ended(End),
+}
+
+/// A partition.
+#[derive(Debug)]
+pub struct Partition {
+    name: String,
+    own: Own,
+    pending: Pending,
+    stopping: AtomicBool,
+    refusals: AtomicU32,
+    activity: Mutex<Activity>,
+    pub(super) body: Mutex<Body>,
+}
+
+/// What only the processor that runs it touches.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) cpu: VirtualCpu,
+    pub(super) console: String,
+}
+
+impl Partition {
+    /// A partition, with `image` laid into its memory, that does not run yet; see [`scheduler::start`].
+    ///
+    /// # Errors
+    /// A [`StartError`].
+    pub fn new(config: &Config<'_>, image: &Image<'_>) -> Result<Arc<Self>, StartError> {
+        let own = Own::new(config.memory).ok_or(StartError::NoMemory(config.memory))?;
+        for segment in &image.segments {
+            own.memory.write(segment.address, segment.bytes)?;
+        }
+        let (image_start, image_end) = image.extent();
+        let mut page = InformationPage {
+            magic: InformationPage::MAGIC,
+            version: VERSION,
+            starts: config.starts,
+            memory: own.memory.size(),
+            image_start,
+            image_end,
+            tsc_hz: clock::ticks_per_second(),
+            name: [0; 64],
+            arguments: [0; 256],
+        };
+        fill(&mut page.name, config.name);
+        fill(&mut page.arguments, config.arguments);
+        own.memory.write(INFORMATION, page.as_bytes())?;
+        write_tables(&own.memory)?;
+        let mut cpu = VirtualCpu::new(image.entry, own.memory.size(), TABLES[0], own.nested_cr3());
+        cpu.registers.rdi = INFORMATION;
+        Ok(Arc::new(Self {
+            name: config.name.into(),
+            own,
+            pending: Pending::default(),
+            stopping: AtomicBool::new(false),
+            refusals: AtomicU32::new(0),
+            activity: Mutex::new(Activity::Waiting),
+            body: Mutex::new(Body { cpu, console: String::new() }),
+        }))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its memory.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.own.memory
+    }
+
+    /// How it ended, if it did.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        match *self.activity.lock() {
+            Activity::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// How many of its instructions and calls were refused.
+    #[must_use]
+    pub fn refusals(&self) -> u32 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Counts a refusal; saturates. Whether it is worth a line: only the first few are, because there may be many.
+    pub(super) fn count_refusal(&self) -> bool {
+        const LOGGED: u32 = 4;
+        let count = |count: u32| Some(count.saturating_add(1));
+        self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok_and(|before| before < LOGGED)
+    }
+
+    /// Interrupts it with `vector`, as soon as it takes interrupts. Wakes it if it halted.
+    pub fn interrupt(self: &Arc<Self>, vector: u8) {
+        self.pending.set(vector);
+        self.nudge();
+    }
+
+    /// Ends it, wherever it is.
+    pub fn stop(self: &Arc<Self>) {
+        self.stopping.store(true, Ordering::Release);
+        self.nudge();
+    }
+
+    /// Sees to it that what was noted is looked at.
+    fn nudge(self: &Arc<Self>) {
+        let mut activity = self.activity.lock();
+        match *activity {
+            Activity::Waiting => {
+                *activity = Activity::Ready;
+                drop(activity);
+                scheduler::enqueue(self.clone());
+            }
+            // An interrupt, whatever it is, leaves the guest, and it is looked at before the guest goes on.
+            Activity::Running(cpu) if cpu != local::cpu().index() => apic::wake(local::cpu_at(cpu).apic_id()),
+            Activity::Running(_) | Activity::Ready | Activity::Ended(_) => {}
+        }
+    }
+
+    /// Begins: from made, and never run, to waiting for a processor.
+    pub(super) fn begin(self: &Arc<Self>) {
+        self.nudge();
+    }
+
+    /// Marks it as running here.
+    pub(super) fn enter(&self) {
+        *self.activity.lock() = Activity::Running(local::cpu().index());
+    }
+
+    /// Marks it as no longer running, and ready to go on.
+    pub(super) fn yield_now(&self) {
+        *self.activity.lock() = Activity::Ready;
+    }
+
+    /// Marks it as waiting for an interrupt; `false` if there is one already, or it is to stop.
+    pub(super) fn halt(&self) -> bool {
+        let mut activity = self.activity.lock();
+        let waits = !self.pending.any() && !self.stopping();
+        if waits {
+            *activity = Activity::Waiting;
+        }
+        waits
+    }
+
+    /// Marks it as over.
+    pub(super) fn finish(&self, end: End) {
+        *self.activity.lock() = Activity::Ended(end);
+        log::info!("partition {} {end}", self.name);
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_interrupt(&self) -> Option<u8> {
+        self.pending.take()
+    }
+}
+
+/// Puts as much of `text` as fits at the front of `field`.
+fn fill(field: &mut [u8], text: &str) {
+    let length = text.floor_char_boundary(field.len());
+    field[..length].copy_from_slice(&text.as_bytes()[..length]);
+}
+
+fn write_tables(memory: &Memory) -> Result<(), BadAddress> {
+    const TABLE: u64 = 0b11; // present, writable
+    const GIB_PAGE: u64 = 0b1000_0011; // and large
+    memory.write(TABLES[0], &(TABLES[1] | TABLE).to_le_bytes())?;
+    for nth in 0..4_u64 {
+        memory.write(TABLES[1] + 8 * nth, &(nth << 30 | GIB_PAGE).to_le_bytes())?;
+    }
+    Ok(())
+}
+
+const _: () = assert!(size_of::<InformationPage>() as u64 <= PAGE);

@@ -1,0 +1,174 @@
+//! A partition's memory, as the hypervisor sees it. The partition may change it at any time, so it is atomics only, and
+//! what is read is read once.
+#![allow(unsafe_code)] // memory by address
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// Size of a word, in which memory is copied where it can be.
+const WORD: usize = 8;
+
+/// A partition's memory. Addresses are the partition's own: they begin at 0.
+#[derive(Debug)]
+pub struct Memory {
+    base: NonNull<u8>,
+    size: u64,
+}
+
+// SAFETY: the memory is reached through atomics only.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+/// Some of it lies outside of the partition's memory, or is not aligned as it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not in the partition's memory, or not aligned")]
+pub struct BadAddress;
+
+impl Memory {
+    /// The memory of `size` bytes at `base`.
+    ///
+    /// # Safety
+    /// For as long as the value lives, `base` must be valid for reads and writes of `size` bytes, be aligned to 8, and
+    /// nothing in this program may reach the memory but through values like this one. `size` is a multiple of 8.
+    #[must_use]
+    pub const unsafe fn new(base: NonNull<u8>, size: u64) -> Self {
+        Self { base, size }
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The place of `length` bytes at `address`, a multiple of `align`.
+    fn place(&self, address: u64, length: usize, align: u64) -> Result<NonNull<u8>, BadAddress> {
+        let end = address.checked_add(length as u64).filter(|end| *end <= self.size);
+        if end.is_none() || !address.is_multiple_of(align) {
+            return Err(BadAddress);
+        }
+        // SAFETY: the offset was just found to lie within the memory.
+        Ok(unsafe { self.base.add(address as usize) })
+    }
+
+    /// The 32 bits at `address`, a multiple of 4.
+    ///
+    /// # Errors
+    /// [`BadAddress`].
+    pub fn u32(&self, address: u64) -> Result<&AtomicU32, BadAddress> {
+        // SAFETY: the place is in the memory, aligned, and shared through atomics only.
+        self.place(address, 4, 4).map(|place| unsafe { place.cast().as_ref() })
+    }
+
+    fn u64s(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress> {
+        if count == 0 {
+            return Ok(&[]);
+        }
+        let place = self.place(address, count * WORD, WORD as u64)?;
+        // SAFETY: the place is in the memory, aligned, and shared through atomics only.
+        Ok(unsafe { core::slice::from_raw_parts(place.cast().as_ptr(), count) })
+    }
+
+    fn u8s(&self, address: u64, count: usize) -> Result<&[AtomicU8], BadAddress> {
+        let place = self.place(address, count, 1)?;
+        // SAFETY: the place is in the memory, and shared through atomics only.
+        Ok(unsafe { core::slice::from_raw_parts(place.cast().as_ptr(), count) })
+    }
+
+    /// Memory from `address` on as bytes up to the first word, whole words, and bytes again.
+    #[expect(clippy::type_complexity, reason = "three slices")]
+    fn split(&self, address: u64, length: usize) -> Result<(&[AtomicU8], &[AtomicU64], &[AtomicU8]), BadAddress> {
+        self.place(address, length, 1)?;
+        let head = length.min(address.next_multiple_of(WORD as u64).wrapping_sub(address) as usize);
+        let words = (length - head) / WORD;
+        let tail = length - head - words * WORD;
+        let middle = address + head as u64;
+        Ok((self.u8s(address, head)?, self.u64s(middle, words)?, self.u8s(middle + (words * WORD) as u64, tail)?))
+    }
+
+    /// Copies from `address` on. Each byte is read once.
+    ///
+    /// # Errors
+    /// [`BadAddress`]; nothing was copied then.
+    pub fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
+        let (head, words, tail) = self.split(address, into.len())?;
+        let (first, rest) = into.split_at_mut(head.len());
+        let (middle, last) = rest.split_at_mut(words.len() * WORD);
+        for (word, atomic) in middle.chunks_exact_mut(WORD).zip(words) {
+            word.copy_from_slice(&atomic.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        for (byte, atomic) in first.iter_mut().zip(head).chain(last.iter_mut().zip(tail)) {
+            *byte = atomic.load(Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Copies to `address` on.
+    ///
+    /// # Errors
+    /// [`BadAddress`]; nothing was copied then.
+    pub fn write(&self, address: u64, from: &[u8]) -> Result<(), BadAddress> {
+        let (head, words, tail) = self.split(address, from.len())?;
+        let (first, rest) = from.split_at(head.len());
+        let (middle, last) = rest.split_at(words.len() * WORD);
+        for (word, atomic) in middle.chunks_exact(WORD).zip(words) {
+            let mut bytes = [0; WORD];
+            bytes.copy_from_slice(word);
+            atomic.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        }
+        for (byte, atomic) in first.iter().zip(head).chain(last.iter().zip(tail)) {
+            atomic.store(*byte, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Memory of 64 bytes, 0 to 63, that nobody else has.
+    fn memory() -> Memory {
+        let bytes: [u8; 64] = core::array::from_fn(|nth| nth as u8);
+        let words = Box::leak(Box::new([0_u64; 8]));
+        words.copy_from_slice(&core::array::from_fn::<u64, 8, _>(|nth| {
+            u64::from_ne_bytes(bytes[8 * nth..8 * nth + 8].try_into().unwrap())
+        }));
+        // SAFETY: the words are leaked, and nobody else has them.
+        unsafe { Memory::new(NonNull::from(words).cast(), 64) }
+    }
+
+    proptest! {
+        #[test]
+        fn any_piece_is_read_and_written(address in 0_u64..70, length in 0_usize..70) {
+            let memory = memory();
+            let mut bytes = vec![0xff; length];
+            let fits = address as usize + length <= 64;
+            prop_assert_eq!(memory.read(address, &mut bytes).is_ok(), fits);
+            prop_assert_eq!(memory.write(address, &vec![0xee; length]).is_ok(), fits);
+            let mut all = [0; 64];
+            memory.read(0, &mut all).unwrap();
+            for (nth, byte) in all.into_iter().enumerate() {
+                let inside = fits && (address as usize..address as usize + length).contains(&nth);
+                prop_assert_eq!(byte, if inside { 0xee } else { nth as u8 });
+            }
+            if fits {
+                let expected: Vec<u8> = (address as u8..).take(length).collect();
+                prop_assert_eq!(bytes, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn words_are_aligned_and_inside() {
+        let memory = memory();
+        assert_eq!(memory.u32(60).unwrap().load(Ordering::Relaxed), u32::from_ne_bytes([60, 61, 62, 63]));
+        for address in [1, 2, 61, 64, u64::MAX, u64::MAX - 3] {
+            assert_eq!(memory.u32(address).err(), Some(BadAddress), "{address}");
+        }
+        assert_eq!(memory.read(u64::MAX, &mut [0; 2]), Err(BadAddress));
+    }
+}

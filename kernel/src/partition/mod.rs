@@ -1,0 +1,22 @@
+//! Logical partitions: guests with memory of their own, scheduled on the processors.
+//!
+//! A partition is shared: whoever has it may interrupt it, stop it, and read and write its memory. The scheduler has
+//! those that run. Its memory is wiped and given back when the last one lets go of it.
+
+#[cfg(target_os = "none")]
+mod calls;
+pub mod cpuid;
+#[cfg(target_os = "none")]
+mod exits;
+pub mod image;
+pub mod interrupts;
+#[cfg(target_os = "none")]
+mod machine;
+pub mod memory;
+#[cfg(target_os = "none")]
+mod own;
+#[cfg(target_os = "none")]
+pub mod scheduler;
+
+#[cfg(target_os = "none")]
+pub use machine::{Config, End, Partition, StartError};

@@ -1,0 +1,114 @@
+//! Which partition runs where: one queue of those that are ready, from which every processor takes.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use spin::Mutex;
+
+use super::exits::{self, Next};
+use super::machine::{Body, End, Partition};
+use crate::clock;
+use crate::cpu::{apic, idle, local};
+use crate::svm::{self, Host};
+
+/// How long a partition runs while others wait.
+const SLICE_NS: u64 = 5_000_000;
+
+static READY: Mutex<VecDeque<Arc<Partition>>> = Mutex::new(VecDeque::new());
+/// The processors that sleep, a bit for each.
+static IDLE: AtomicU64 = AtomicU64::new(0);
+
+/// Lets a new partition run.
+pub fn start(partition: &Arc<Partition>) {
+    partition.begin();
+}
+
+/// Puts a partition that is ready into the queue, and wakes a processor for it.
+pub(super) fn enqueue(partition: Arc<Partition>) {
+    READY.lock().push_back(partition);
+    // Each is woken for one partition: its bit is cleared with that.
+    let woken = IDLE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |idle| (idle != 0).then_some(idle & (idle - 1)));
+    if let Ok(idle) = woken {
+        apic::wake(local::cpu_at(idle.trailing_zeros() as usize).apic_id());
+    }
+}
+
+/// What a processor does for good: it runs partitions, and sleeps while there are none.
+///
+/// `chores` is called before each time slice and after each interrupt, and says by when (in nanoseconds since boot) it
+/// wants to be called again.
+pub fn run(mut chores: impl FnMut() -> Option<u64>) -> ! {
+    if let Err(error) = svm::enable() {
+        log::error!("no partition runs on cpu {}: {error}", local::cpu().index());
+        loop {
+            apic::set_timer(chores());
+            idle::wait();
+        }
+    }
+    loop {
+        // What is noted from here on brings the processor back here.
+        local::cpu().take_note();
+        let deadline = chores();
+        let next = READY.lock().pop_front();
+        match next {
+            Some(partition) => run_slice(partition, deadline),
+            None => sleep(deadline),
+        }
+    }
+}
+
+fn sleep(deadline: Option<u64>) {
+    let bit = 1 << local::cpu().index();
+    IDLE.fetch_or(bit, Ordering::SeqCst);
+    // Who enqueues looks for sleepers after that: either it sees this one, or this one sees what it enqueued.
+    let idle = READY.lock().is_empty();
+    if idle && deadline.is_none_or(|deadline| deadline > clock::now()) {
+        apic::set_timer(deadline);
+        idle::wait();
+    }
+    IDLE.fetch_and(!bit, Ordering::SeqCst);
+}
+
+/// Runs a partition until its time slice is over, the processor is interrupted, or it has nothing to do.
+fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
+    partition.enter();
+    let slice_end = clock::now() + SLICE_NS;
+    apic::set_timer(Some(deadline.map_or(slice_end, |deadline| deadline.min(slice_end))));
+    match svm::with_host(|host| run_until_left(&partition, host)) {
+        Next::End(end) => partition.finish(end),
+        Next::Halt if partition.halt() => {}
+        Next::Resume | Next::Interrupted | Next::Halt => {
+            partition.yield_now();
+            READY.lock().push_back(partition);
+        }
+    }
+}
+
+fn run_until_left(partition: &Partition, host: &mut Host) -> Next {
+    let mut body = partition.body.lock();
+    body.cpu.settle(host);
+    let next = run_settled(partition, &mut body, host);
+    body.cpu.unsettle();
+    next
+}
+
+fn run_settled(partition: &Partition, body: &mut Body, host: &Host) -> Next {
+    loop {
+        if partition.stopping() {
+            return Next::End(End::Stopped);
+        }
+        if !body.cpu.interrupt_pending()
+            && let Some(vector) = partition.take_interrupt()
+        {
+            body.cpu.raise(vector);
+        }
+        let exit = body.cpu.run(host);
+        match exits::handle(partition, body, exit) {
+            Next::Resume => {}
+            // An interrupt that the guest has not taken yet wakes it at once.
+            Next::Halt if body.cpu.interrupt_pending() => {}
+            next => return next,
+        }
+    }
+}
