@@ -78,7 +78,8 @@ impl Agent {
             let mut answer = Datagram::new_zeroed();
             self.data.recv(answer.as_mut_bytes())?;
             let (Ok(smp), timed_out) = (Smp::read_from_bytes(&answer.mad), answer.is_timed_out()) else { continue };
-            if smp.header.transaction_id != request.header.transaction_id {
+            // The upper half is the server's to use.
+            if smp.header.transaction_id.get() & u64::from(u32::MAX) != u64::from(self.transaction) {
                 continue; // a late answer to a request that was given up
             }
             return match smp.status() {
