@@ -37,6 +37,8 @@ mod relay;
 mod sampler;
 mod sma;
 mod switch;
+#[cfg(test)]
+mod tests;
 mod time;
 mod trap;
 

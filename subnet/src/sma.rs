@@ -106,10 +106,12 @@ impl Core {
             Step::AsAddressed => {}
         }
         let lrh = packet.header.lrh;
-        if self.ports[self.index(end)].has_lid(lrh.dlid) {
-            return None;
-        }
+        let is_own = self.ports[self.index(end)].has_lid(lrh.dlid);
         Some(match (origin, self.kind) {
+            // What came by an adapter's link goes back by it, even if a Set gave the port the LID of who asks.
+            (Origin::Link(port) | Origin::Lid(port), NodeKind::ChannelAdapter) => self.leave(port, port),
+            _ if is_own => return None,
+            (Origin::Consumer(port), NodeKind::ChannelAdapter) => self.leave(port, port),
             (Origin::Consumer(_), NodeKind::Switch) if lrh.dlid == Lid::PERMISSIVE => return None,
             (Origin::Consumer(port), NodeKind::Switch) => self.pass_on(port, &lrh),
             (Origin::Link(port) | Origin::Lid(port), NodeKind::Switch) if lrh.dlid == Lid::PERMISSIVE => {
@@ -117,7 +119,6 @@ impl Core {
             }
             // An answer may leave by the port that its request came in by: only what is relayed must not.
             (Origin::Link(_) | Origin::Lid(_), NodeKind::Switch) => self.pass_on(PortNum::MANAGEMENT, &lrh),
-            (_, NodeKind::ChannelAdapter) => self.leave(origin.port(), origin.port()),
         })
     }
 

@@ -1,0 +1,207 @@
+//! Every single bit of every kind of SMP turned over, 344,064 in all: no panic, no change but those that the rules allow, and
+//! each answer as they say.
+//!
+//! The kinds: 14 attributes with three methods each (Get, Set and GetResp; for Notice Get, Trap and TrapRepress), to a switch
+//! and to an adapter, by directed route and by LID. That is 168; an SMP has 2,048 bits.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use iba::attr::PortInfo;
+use iba::mad::{AttributeId, Class, Method};
+use iba::notice::{Changes, TrapNumber};
+use iba::packet::SmpPacket;
+use iba::smp::Smp;
+use iba::{Lid, PortNum, TransactionId};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::oracle::{ASKS, Opinion, Seen, Subject, judge_mad, role};
+use super::parts::{Part, changed};
+use super::{OWN, node, packet, port_rules, protect, receive_both_ways, request, settle, unchanged};
+use crate::NodeKind;
+use crate::core::{Core, Verdict};
+
+/// The attributes, with the modifier of a request to a switch, and to an adapter.
+const ATTRIBUTES: [(u16, u32, u32); 14] = [
+    (0x0002, 0, 0),
+    (0x0010, 0, 0),
+    (0x0011, 0, 0),
+    (0x0012, 0, 0),
+    (0x0014, 0, 0),
+    (0x0015, 2, 0),
+    (0x0016, 2 << 16, 0),
+    (0x0017, 2 << 8 | 1, 0),
+    (0x0018, 1 << 16 | 3, 3 << 16),
+    (0x0019, 1, 1),
+    (0x001a, 0, 0),
+    (0x001b, 1, 1),
+    (0x0020, 0, 0),
+    (0x0031, 0, 0),
+];
+
+/// A kind of SMP, and the node that it goes to.
+pub(super) struct Kind {
+    core: Core,
+    subject: Subject,
+    by_lid: bool,
+    pub(super) smp: Smp,
+}
+
+fn kinds() -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for node_kind in [NodeKind::Switch, NodeKind::ChannelAdapter] {
+        for (attribute, to_switch, to_adapter) in ATTRIBUTES {
+            let methods = if attribute == 0x0002 {
+                [Method::GET, Method::TRAP, Method::TRAP_REPRESS]
+            } else {
+                [Method::GET, Method::SET, Method::GET_RESP]
+            };
+            let modifier = if node_kind == NodeKind::Switch { to_switch } else { to_adapter };
+            for (method, by_lid) in methods.into_iter().flat_map(|method| [(method, false), (method, true)]) {
+                kinds.push(kind(node_kind, AttributeId::new(attribute), method, modifier, by_lid));
+            }
+        }
+    }
+    kinds
+}
+
+pub(super) fn kind(node_kind: NodeKind, attribute: AttributeId, method: Method, modifier: u32, by_lid: bool) -> Kind {
+    let mut core = node(node_kind);
+    let switch = node_kind == NodeKind::Switch;
+    // The adapter has a subnet manager, the switch has none. A trap that was sent waits for its repress.
+    core.set_is_sm(super::NOW, PortNum::new(1), !switch);
+    core.raise_local_change(super::NOW, PortNum::new(1), Changes::NODE_DESCRIPTION);
+    let mut sent = [0; size_of::<SmpPacket>()];
+    while core.chore(super::NOW, &mut sent).is_some() {}
+    let trap = SmpPacket::ref_from_bytes(&sent).expect("it is one").smp.header.transaction_id;
+    assert_ne!(trap.get(), 0, "a trap was sent");
+    settle(&mut core);
+    protect(&mut core, 2);
+
+    let class = if by_lid { Class::SUBN_LID_ROUTED } else { Class::SUBN_DIRECTED_ROUTE };
+    let mut smp = request(class, method, attribute, modifier);
+    let notice = attribute == AttributeId::NOTICE;
+    smp.header.transaction_id = if notice { trap } else { TransactionId::new(0x55) };
+    let port = if switch { 2 } else { 0 };
+    match attribute {
+        AttributeId::PORT_INFO => smp.set_attribute::<PortInfo>(&unchanged(&core.ports[port].info)),
+        AttributeId::SWITCH_INFO if switch => {
+            let mut info = core.relay.as_ref().expect("a switch has a relay").info;
+            info.linear_fdb_top = Lid::new(0x7fff);
+            smp.set_attribute(&info);
+        }
+        _ => {
+            smp.data = core::array::from_fn(|index| u8::try_from(index).expect("small") ^ 0x5a);
+            smp.data[usize::from(ASKS)] = 1; // as a forwarding table it keeps the way back
+        }
+    }
+    if !by_lid {
+        (smp.dr_slid, smp.dr_dlid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
+        // One hop out and here; or back, and at its end.
+        smp.set_hop_count(1);
+        smp.set_hop_pointer(1);
+        smp.set_returning(method.is_response());
+        smp.initial_path[1..].fill(PortNum::new(2));
+        smp.return_path[1..].fill(PortNum::new(1));
+    }
+    Kind { core, subject: Subject { switch, is_sm: !switch, trap: trap.get() }, by_lid, smp }
+}
+
+/// Sends an SMP, and holds what comes of it against the oracle's opinion.
+pub(super) fn check(kind: &Kind, smp: &Smp) {
+    let mut core = kind.core.clone();
+    let (slid, dlid) = if kind.by_lid { (ASKS, OWN) } else { (0xffff, 0xffff) };
+    let (verdict, after) = receive_both_ways(&mut core, 1, &packet(slid, dlid, *smp));
+    let sent: &[u8; 256] = zerocopy::transmute_ref!(smp);
+    let answer = SmpPacket::ref_from_bytes(&after).expect("it has not changed its length").smp;
+
+    let infos: Vec<[u8; 64]> = kind.core.ports.iter().map(|port| zerocopy::transmute!(port.info)).collect();
+    let opinion = judge_mad(kind.subject, kind.by_lid, sent, &infos);
+    let is_answer = answer.header.method == Method::GET_RESP && smp.header.method != Method::GET_RESP;
+    let seen = match verdict {
+        Verdict::Done => Seen::Nothing,
+        Verdict::Deliver(port) => Seen::Delivered(port.get()),
+        Verdict::Transmit(port) if is_answer && port.get() == 1 => Seen::Answered(answer.status().get()),
+        Verdict::Transmit(port) => Seen::Passed(port.get()),
+        Verdict::Multicast => panic!("an SMP went to a group"),
+    };
+    assert_eq!(seen, opinion.seen, "{:02x?}", sent);
+    if let Seen::Answered(_) = seen {
+        assert_eq!(answer.header.transaction_id, smp.header.transaction_id);
+        assert_eq!(answer.header.attribute_id, smp.header.attribute_id);
+        assert_eq!(answer.header.attribute_modifier, smp.header.attribute_modifier);
+    }
+    let changed = changed(&kind.core, &core);
+    assert!(changed.is_subset(&opinion.may_change), "{changed:?}, not {:?}: {sent:02x?}", opinion.may_change);
+    check_contents(kind, smp, &core, &opinion, &infos, &changed);
+}
+
+/// What changed holds what was asked for.
+fn check_contents(
+    kind: &Kind,
+    smp: &Smp,
+    core: &Core,
+    opinion: &Opinion,
+    infos: &[[u8; 64]],
+    changed: &BTreeSet<Part>,
+) {
+    let data = &smp.data;
+    if !opinion.done {
+        // The only other change of an attribute is that a violation of the key is counted, and told of.
+        if changed.contains(&Part::PortInfo(0)) {
+            let mut expected = kind.core.ports[0].info;
+            expected.m_key_violations = 1.into();
+            assert_eq!(core.ports[0].info, expected);
+            let trap = core.ports[0].end.as_ref().and_then(|end| end.traps.find(TrapNumber::BAD_M_KEY));
+            assert!(trap.is_some(), "a violation was not told of");
+        }
+        return;
+    }
+    for part in &opinion.may_change {
+        match *part {
+            Part::PortInfo(index) => {
+                let extended = smp.header.attribute_modifier.get() >> 31 == 1;
+                let expected = port_rules::set(role(kind.subject, index), &infos[index], data, extended);
+                assert_eq!(Some(zerocopy::transmute!(core.ports[index].info)), expected);
+            }
+            Part::Guids(index) => {
+                let guids = core.ports[index].end.as_ref().expect("an end").guids;
+                assert_eq!(guids.as_bytes()[8..], data[8..]);
+                assert_eq!(guids.guids[0], core.ports[index].guid, "a port's own GUID cannot be set");
+            }
+            Part::PKeys(index, block) => assert_eq!(core.ports[index].p_keys[block].as_bytes(), data),
+            Part::SlToVl(index, input) => assert_eq!(core.ports[index].sl_to_vl[input].as_bytes(), &data[..8]),
+            Part::Arbitration(index, table) => assert_eq!(core.ports[index].vl_arbitration[table].as_bytes(), data),
+            Part::Linear(block) => assert_eq!(relay(core).linear[block].as_bytes(), data),
+            Part::Multicast(block) => assert_eq!(relay(core).multicast[block].as_bytes(), data),
+            Part::SwitchInfo => {
+                let mut expected: [u8; 20] = zerocopy::transmute!(relay(&kind.core).info);
+                expected[6..11].copy_from_slice(&data[6..11]);
+                expected[11] = data[11] & 0xf8 | expected[11] & 0x07 & !(data[11] & 0x04);
+                assert_eq!(relay(core).info.as_bytes(), expected);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn relay(core: &Core) -> &crate::relay::Relay {
+    core.relay.as_ref().expect("a switch has a relay")
+}
+
+#[test]
+fn every_bit_of_every_smp_can_be_turned_over() {
+    let kinds = kinds();
+    assert_eq!(kinds.len(), 168);
+    let mut flips = 0;
+    for kind in &kinds {
+        check(kind, &kind.smp);
+        for bit in 0..2048 {
+            let mut smp = kind.smp;
+            smp.as_mut_bytes()[bit / 8] ^= 0x80 >> (bit % 8);
+            check(kind, &smp);
+            flips += 1;
+        }
+    }
+    assert_eq!(flips, 344_064);
+}
