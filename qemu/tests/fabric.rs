@@ -1,4 +1,5 @@
 //! The fabric with OpenSM on it, both unmodified: what OpenSM makes of it, and what ibnetdiscover says of it.
+#![allow(clippy::unwrap_used)] // clippy takes helpers of tests for other code
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
