@@ -71,10 +71,15 @@ impl Endpoint {
         Ok(socket)
     }
 
-    /// Whether the client whose socket for MADs has `id` is gone, as far as can be told without sending to it.
+    /// Whether the client whose socket for MADs has `id` is gone, without sending to it: nobody has its address.
     pub(super) fn is_gone(&self, id: u32) -> bool {
-        matches!(self, Self::Local(_))
-            && self.client(id).and_then(|client| connect(&self.socket()?, &client)) == Err(Errno::CONNREFUSED)
+        match self {
+            Self::Local(_) => {
+                let attempt = || connect(&self.socket()?, &self.client(id)?);
+                attempt() == Err(Errno::CONNREFUSED)
+            }
+            Self::Udp(_) => self.open(self.client(id)).is_ok(),
+        }
     }
 
     fn client(&self, id: u32) -> Result<SocketAddrAny, Errno> {

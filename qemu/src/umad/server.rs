@@ -112,16 +112,21 @@ impl Server {
         }
         if now >= self.next_round {
             self.next_round = now.after(ROUND);
-            let is_gone = |line: &Line| line.is_gone || self.endpoint.is_gone(line.id);
-            let gone: Vec<Slot> = self.lines.iter().filter(|(_, line)| is_gone(line)).map(|(&slot, _)| slot).collect();
-            for slot in gone {
-                log::info!("umad client {} is gone", slot.number());
-                self.core.detach(slot, fabric);
-                self.lines.remove(&slot);
-            }
+            self.detach_gone(fabric);
         }
         let round = if self.lines.is_empty() { Time::NEVER } else { self.next_round };
         self.core.deadline().map_or(round, |deadline| deadline.min(round))
+    }
+
+    /// Detaches clients that are gone.
+    fn detach_gone(&mut self, fabric: &mut impl Fabric) {
+        let is_gone = |line: &Line| line.is_gone || self.endpoint.is_gone(line.id);
+        let gone: Vec<Slot> = self.lines.iter().filter(|(_, line)| is_gone(line)).map(|(&slot, _)| slot).collect();
+        for slot in gone {
+            log::info!("umad client {} is gone", slot.number());
+            self.core.detach(slot, fabric);
+            self.lines.remove(&slot);
+        }
     }
 
     /// Answers control messages.
@@ -134,6 +139,10 @@ impl Server {
                 Err(_) => return,
             };
             let Some(address) = address.filter(|_| size == size_of::<Control>()) else { continue };
+            if [ControlKind::CONNECT, ControlKind::SET_ISSM].contains(&message.kind) {
+                // Who comes in place of one that died is not to be refused for its sake.
+                self.detach_gone(fabric);
+            }
             match self.core.control(&mut message, address.clone(), fabric) {
                 Ok(Change::Nothing) => {}
                 Ok(Change::Attached(slot, id)) => {

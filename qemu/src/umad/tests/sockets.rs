@@ -201,6 +201,20 @@ fn a_client_that_dies_leaves_its_place() {
 }
 
 #[test]
+fn a_subnet_manager_takes_the_place_of_one_that_died_at_once() {
+    let mut bench = Bench::new();
+    let is_sm = 1_u32.to_ne_bytes();
+    let (first, second) = (bench.attach(1), bench.attach(2));
+    let answer = first.ask(&mut bench, &Control::new(first.slot, ControlKind::SET_ISSM, &is_sm));
+    assert_eq!(answer.kind, ControlKind::SET_ISSM);
+    let answer = second.ask(&mut bench, &Control::new(second.slot, ControlKind::SET_ISSM, &is_sm));
+    assert_eq!(answer.kind, ControlKind::ERROR);
+    drop(first);
+    let answer = second.ask(&mut bench, &Control::new(second.slot, ControlKind::SET_ISSM, &is_sm));
+    assert_eq!(answer.kind, ControlKind::SET_ISSM);
+}
+
+#[test]
 fn a_client_that_leaves_gives_its_place_back() {
     let mut bench = Bench::new();
     let client = bench.attach(1);
@@ -255,4 +269,8 @@ fn udp_does_the_same() {
     bench.answer();
     assert_eq!(client.read(), (0, 7));
     assert!(matches!(recv(data.as_fd(), &mut [0; 8], RecvFlags::DONTWAIT), Err(Errno::AGAIN)));
+    let next = bench.server.expire(bench.now, &mut bench.fabric);
+    assert_ne!(next, Time::NEVER, "it lives");
+    drop((client, data));
+    assert_eq!(bench.server.expire(next, &mut bench.fabric), Time::NEVER, "it died");
 }
