@@ -146,9 +146,11 @@ impl Loop {
         };
         let at = self.net.wires.uplinks[index].at();
         if token.is_multiple_of(2) {
-            let change = self.net.wires.uplinks[index].accept();
-            self.waited[index] = None;
-            self.net.changed(at, change);
+            if let Some(socket) = self.net.wires.uplinks[index].accept() {
+                let change = self.net.wires.uplinks[index].plug(socket);
+                self.waited[index] = None;
+                self.net.changed(at, change);
+            }
             return;
         }
         for _ in 0..BATCH {

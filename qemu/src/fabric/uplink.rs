@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -87,11 +87,15 @@ impl Uplink {
         Some((self.cable.socket()?, self.cable.is_full()))
     }
 
-    /// Lets in whoever knocks, unless the cable is pulled: then it may try again. A process that comes before its predecessor's end was noticed takes its place.
-    pub(super) fn accept(&mut self) -> Option<LinkChange> {
+    /// The socket of whoever knocked, for [`Uplink::plug`]. Nobody is let in while the cable is pulled.
+    pub(super) fn accept(&self) -> Option<OwnedFd> {
         // Where the system has no more files to open, whoever knocks waits.
-        let socket = self.listener.accept().ok().flatten()?;
-        if self.pulled { None } else { self.cable.plug(socket) }
+        self.listener.accept().ok().flatten().filter(|_| !self.pulled)
+    }
+
+    /// Plugs the cable in. A process that comes before its predecessor's end was noticed takes its place.
+    pub(super) fn plug(&mut self, socket: OwnedFd) -> Option<LinkChange> {
+        self.cable.plug(socket)
     }
 
     /// Pulls the cable, or lets it be plugged in again.
@@ -173,7 +177,7 @@ mod tests {
         let mut uplink = Uplink::new(at, hello(1), Abilities::default(), &path, None).unwrap();
         let mut other = Cable::new(End::new(hello(2), Abilities::default()), None);
         other.plug(cable::dial(&path).unwrap());
-        uplink.accept();
+        assert_eq!(uplink.plug(uplink.accept().expect("somebody dialled")), None);
         settle(&mut uplink, &mut other);
         assert!(matches!(uplink.end().state(), LinkState::Up(_)));
         (uplink, other)
