@@ -32,6 +32,11 @@ fn functions_are_found() {
 }
 kernel_test!(functions_are_found, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=");
 
+fn msix_interrupts_come_without_firmware() {
+    msix_interrupts_come_to_their_vectors();
+}
+kernel_test!(msix_interrupts_come_without_firmware, machine: "flash -netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=");
+
 fn msix_interrupts_come_to_their_vectors() {
     let bus = Bus::open().expect("configuration space");
     let mut function = bus.find(E1000E).expect("the adapter");

@@ -46,6 +46,11 @@ fn four_processors_come_up() {
 }
 kernel_test!(four_processors_come_up, machine: "-smp 4");
 
+fn four_processors_come_up_without_firmware() {
+    processors_arrive(4);
+}
+kernel_test!(four_processors_come_up_without_firmware, machine: "flash -smp 4");
+
 fn more_processors_than_there_is_room_for_do_no_harm() {
     processors_arrive(cpu::MAX_CPUS);
 }

@@ -18,6 +18,7 @@ pub mod fw_cfg;
 pub mod memory;
 pub mod partition;
 pub mod pci;
+pub mod rom;
 pub mod svm;
 
 #[cfg(target_os = "none")]

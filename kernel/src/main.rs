@@ -15,6 +15,9 @@
 //!     -fw_cfg name=opt/org.portico/cmdline,string=log=debug             words that steer it
 //! ```
 //!
+//! As a flash image ([`portico_kernel::rom::pack`]) it boots without any firmware: `-bios portico-kernel.rom` instead of
+//! `-kernel portico-kernel`.
+//!
 //! Words of the command line: `log=` one of `off`, `error`, `warn`, `info`, `debug`, `trace`.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -43,7 +43,8 @@ impl<E: fmt::Display> Outcome for Result<(), E> {
 }
 
 /// Declares a function of no arguments as a kernel test. Without more it runs on one processor and is to end well;
-/// `machine:` gives further options of QEMU, `ends:` one of `Pass`, `Fail`, `Panic`, `Fault` and `Hang`, and `shows:`
+/// `machine:` gives further options of QEMU, and `flash` for the kernel as a flash
+/// image, `ends:` one of `Pass`, `Fail`, `Panic`, `Fault` and `Hang`, and `shows:`
 /// a text that the serial log must have.
 #[macro_export]
 macro_rules! kernel_test {

@@ -10,6 +10,7 @@ use crate::memory::map::{FirmwareEntry, Map};
 use crate::{console, cpu, memory};
 
 mod entry;
+mod rom;
 mod start_info;
 
 use start_info::StartInfo;

@@ -1,9 +1,9 @@
 //! One machine for one kernel test.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -44,6 +44,9 @@ impl Verdict {
     }
 }
 
+/// The word among a test's options that asks for the kernel as a flash image, without any firmware.
+const FLASH: &str = "flash";
+
 /// How long a machine may take. A test that is to hang is given less, because all of it is spent.
 fn limit(test: &KernelTest) -> Duration {
     Duration::from_secs(if test.ends == Verdict::Hang { 8 } else { 60 })
@@ -76,12 +79,16 @@ impl Machine {
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args(["-machine", "q35", "-cpu", "max", "-m", "128M", "-nodefaults", "-display", "none", "-no-reboot"])
-            .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel"])
-            .arg(kernel)
+            .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
             .args(["-fw_cfg", &format!("name=opt/org.portico/cmdline,string=test={}", test.name)])
-            .args(&test.machine)
+            .args(test.machine.iter().filter(|word| *word != FLASH))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
+        if test.machine.iter().any(|word| word == FLASH) {
+            command.arg("-bios").arg(flash_image(kernel)?);
+        } else {
+            command.arg("-kernel").arg(kernel);
+        }
         let mut qemu = command.spawn().with_context(|| format!("starting QEMU: {command:?}"))?;
         let mut serial = qemu.stdout.take().context("QEMU's standard output is the serial port")?;
         let (send, log) = mpsc::channel();
@@ -107,6 +114,17 @@ impl Machine {
         self.qemu.kill().context("killing a QEMU that hangs")?;
         Ok((Verdict::Hang, self.log.recv().context("the serial log of a killed QEMU")?))
     }
+}
+
+/// Packs the kernel as a flash image, beside it.
+fn flash_image(kernel: &Path) -> Result<PathBuf> {
+    static PACKED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let pack = || -> Result<PathBuf> {
+        let image = kernel.with_extension("rom");
+        std::fs::write(&image, portico_kernel::rom::pack(&std::fs::read(kernel)?)?)?;
+        Ok(image)
+    };
+    PACKED.get_or_init(|| pack().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
 impl Drop for Machine {
