@@ -100,7 +100,7 @@ guests! {
     strays: "mov rax, 0x40000000; mov rax, [rax]";
     /// Counts at 0x8000, and never gives the processor back.
     counts: "1: lock inc qword ptr [0x8000]; jmp 1b";
-    /// Tries what is not a partition's: the exception number 0 to 7 at 0x8000 says which.
+    /// Tries what is not a partition's: the number 0 to 7 at 0x8000 says which. Exits with 1 if it may.
     reaches: "
         mov rbx, [0x8000]
         cmp ebx, 0
@@ -117,14 +117,15 @@ guests! {
         je 15f
         cmp ebx, 6
         je 16f
-        mov dr0, rax
-        10: mov cr8, rax
-        11: mov rax, cr4; or rax, 0x40000; mov cr4, rax
-        12: xor ecx, ecx; mov eax, 7; xor edx, edx; xsetbv
-        13: mov dx, 0xf4; mov al, 0x10; out dx, al
-        14: mov ecx, 0xc0010117; rdmsr
-        15: mov rax, 0x1000; vmrun rax
-        16: mov ecx, 0xc0000080; rdmsr; and eax, ~0x100; wrmsr";
+        mov dr0, rax; jmp 1f
+        10: mov cr8, rax; jmp 1f
+        11: mov rax, cr4; or rax, 0x40000; mov cr4, rax; jmp 1f
+        12: xor ecx, ecx; mov eax, 7; xor edx, edx; xsetbv; jmp 1f
+        13: mov dx, 0xf4; mov al, 0x10; out dx, al; jmp 1f
+        14: mov ecx, 0xc0010117; rdmsr; jmp 1f
+        15: mov rax, 0x1000; vmrun rax; jmp 1f
+        16: mov ecx, 0xc0000080; rdmsr; and eax, ~0x100; wrmsr
+        1: mov edi, 1; mov eax, 21; vmmcall";
     /// Sets every register, x87 and SSE included, from the number at 0x8000, and looks again and again whether it is still
     /// there; counts the rounds at 0x8008. Exits with 1 if it is not.
     keeps_registers: "
