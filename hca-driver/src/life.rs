@@ -14,8 +14,8 @@ use crate::registers::{
     RequestPageVolatileFieldAccess as _,
 };
 
-/// How often [`Hca::check`] is to be called at least, so that a dead device is noticed about in time.
-pub const CHECK_PERIOD: Duration = Duration::from_millis(device::HEARTBEAT_TIMEOUT_MS / 3);
+/// How often [`Hca::check`] is to be called at least: a dead device is noticed late by no more than this.
+pub const CHECK_PERIOD: Duration = Duration::from_millis(device::HEARTBEAT_TIMEOUT_MS / 6);
 
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(device::HEARTBEAT_TIMEOUT_MS);
 

@@ -77,7 +77,7 @@ fn a_heart_that_stops_is_death_and_one_that_beats_is_not() {
         assert_eq!(p.events(), []);
     }
     let mut told = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..6 {
         p.now += CHECK_PERIOD;
         told.extend(p.events());
     }
