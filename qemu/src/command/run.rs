@@ -21,7 +21,7 @@ use crate::show::Tree;
 use crate::show::agent::Agent;
 use crate::show::progress::Step;
 use crate::show::subnet::Subnet;
-use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, Topology};
+use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, Kind, Topology};
 
 /// The machine to run.
 #[derive(Args)]
@@ -161,9 +161,9 @@ impl Options {
     }
 
     fn describe(&self, plan: &Plan) -> String {
-        let hypervisors = self.hypervisors.len().max(1);
-        let nodes = plan.topology.nodes.len();
-        format!("{nodes} nodes; {hypervisors} hypervisors with {} LHCAs on {} processors", self.lhcas, self.cpus)
+        let hypervisors = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
+        let names: Vec<_> = hypervisors.map(|node| node.id.as_str()).collect();
+        format!("{}; LHCAs: {}, processors: {}", names.join(", "), self.lhcas, self.cpus)
     }
 }
 

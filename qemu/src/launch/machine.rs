@@ -103,6 +103,8 @@ impl Machine {
         for (node, table) in nodes.zip(&tables) {
             let path = folder.path().join(format!("hca-{}", hypervisors.len()));
             let memory = ivshmem::Server::start(&path).context("cannot serve the memory of an HCA")?;
+            let log = plan.logs.join(format!("{}.model.log", node.id));
+            fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
             hypervisors.push(Hypervisor {
                 node: node.clone(),
                 guids: table.guids.clone(),
@@ -130,6 +132,7 @@ impl Machine {
         for port in (1..).map(PortNum::new).take(node.ports.len()) {
             command.arg("--cable").arg(cable::path(self.folder.path(), &node.id, port));
         }
+        // The model adds to its log, for it may be started again.
         let log = self.plan.logs.join(format!("{}.model.log", node.id));
         command.arg("--log").arg(log).stdin(Stdio::null()).stdout(Stdio::null());
         let ended = move |status| Event::Ended(Process::Model(index), status);
