@@ -85,9 +85,12 @@ impl Core {
         }
     }
 
+    /// A packet goes nowhere. What the switch sent itself is no error of a port.
     fn fail_relay(&mut self, from: PortNum) -> Verdict {
-        let index = self.index(from);
-        self.ports[index].counters.count(PortError::RcvSwitchRelay, 1);
+        match self.linked_port(from) {
+            Some(port) => port.counters.count(PortError::RcvSwitchRelay, 1),
+            None => return self.drop_at(from),
+        }
         Verdict::Done
     }
 

@@ -156,6 +156,13 @@ pub(crate) struct Said {
     links: Vec<LinkRequest>,
 }
 
+impl Said {
+    /// What went out by the uplinks.
+    pub(crate) fn cable(&self) -> &[Vec<u8>] {
+        &self.cable
+    }
+}
+
 impl Outlet for Said {
     fn transmit(&mut self, _: PortNum, packet: &[u8]) {
         self.cable.push(packet.to_vec());

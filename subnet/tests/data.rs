@@ -1,0 +1,398 @@
+//! Packets that are not for queue pair 0: where a switch sends them, what an adapter takes, and what neither lets pass.
+
+#![allow(clippy::unwrap_used)] // helpers of tests may, as tests do
+
+mod common;
+
+use common::{Notes, Told, adapter, bytes, from_neighbour, lrh, routed, smp, switch};
+use iba::attr::{
+    LinearForwardingBlock, Mtu, MulticastForwardingBlock, PKeyTable, PortInfo, PortPhysicalState, PortState,
+    SlToVlMapping, SwitchInfo, VlCap,
+};
+use iba::lrh::{Lrh, NextHeader};
+use iba::mad::{Attribute, Method, Status};
+use iba::notice::{BadPKeySwitch, Notice, TrapNumber};
+use iba::packet::UdHeader;
+use iba::{Lid, PKey, PortNum, Qpn, Sl, Vl};
+use subnet::{Event, Link, Node, PortError, Route, Switch, Time};
+use zerocopy::{FromBytes, IntoBytes};
+
+const NOW: Time = Time(1);
+const OWN: u16 = 0x0005;
+const GROUP: u16 = 0xc123;
+
+/// Sets an attribute through port 1.
+fn set<A: Attribute>(node: &mut Node, modifier: u32, value: &A) {
+    let mut packet = from_neighbour(Method::SET, A::ID, modifier);
+    packet.smp.set_attribute(value);
+    let mut notes = Notes::default();
+    node.receive(NOW, PortNum::new(1), &mut bytes(&packet), &mut notes);
+    assert_eq!(smp(notes.transmitted().unwrap().1).status(), Status::OK, "{:?}", A::ID);
+}
+
+/// Sets PortInfo of `port` through port 1.
+fn set_port(node: &mut Node, port: u8, change: impl FnOnce(&mut PortInfo)) {
+    let mut info = *node.port_info(PortNum::new(port)).unwrap();
+    info.set_port_state(PortState::NO_CHANGE);
+    info.set_physical_state(PortPhysicalState::NO_CHANGE);
+    (info.lid, info.master_sm_lid) = (Lid::new(OWN), Lid::new(0x10));
+    info.set_subnet_timeout(18);
+    change(&mut info);
+    set(node, port.into(), &info);
+}
+
+fn activate(node: &mut Node, port: u8) {
+    node.link_up(NOW, PortNum::new(port), Link::EDR_4X, &mut Notes::default());
+    for state in [PortState::ARMED, PortState::ACTIVE] {
+        set_port(node, port, |info| info.set_port_state(state));
+    }
+}
+
+/// A switch with 40 ports, of which 1 to 4 and 33 are Active: LID 0x10 is at port 1, 0x20 at 2, 0x30 at 3, 0x40 nowhere, 0x50 at
+/// a port that is down; the group is ports 2, 3 and 33.
+fn relay() -> Node {
+    let mut node = Node::Switch(switch(40));
+    node.link_up(NOW, PortNum::new(1), Link::EDR_4X, &mut Notes::default());
+    set_port(&mut node, 0, |_| {});
+    for port in [1, 2, 3, 4, 33] {
+        activate(&mut node, port);
+    }
+    let mut table = LinearForwardingBlock::default();
+    for (lid, port) in [(0x10, 1), (0x20, 2), (0x30, 3), (0x38, 33)] {
+        table.ports[lid] = PortNum::new(port);
+    }
+    set(&mut node, 0, &table);
+    let mut table = LinearForwardingBlock::default();
+    table.ports[0x10] = PortNum::new(5);
+    table.ports[0x11] = PortNum::new(200);
+    set(&mut node, 1, &table);
+    let mut info: SwitchInfo = *node.switch_info().unwrap();
+    info.linear_fdb_top = Lid::new(0x60);
+    set(&mut node, 0, &info);
+    let (block, entry) = (0x123 / 32, 0x123 % 32);
+    for (position, mask) in [(0u32, 0b1100u16), (2, 0b10)] {
+        let mut table = MulticastForwardingBlock::default();
+        table.masks[entry] = mask.into();
+        set(&mut node, position << 28 | block, &table);
+    }
+    node
+}
+
+/// A datagram with a payload of this many bytes, a multiple of four.
+fn datagram(slid: u16, dlid: u16, payload: usize) -> Vec<u8> {
+    let mut header = UdHeader::new(Lid::new(slid), Lid::new(dlid), Sl::default(), payload);
+    header.bth.dest_qp = Qpn::new(77);
+    let mut packet = header.as_bytes().to_vec();
+    packet.resize(packet.len() + payload, 0xab);
+    packet
+}
+
+fn receive(node: &mut Node, port: u8, packet: &[u8]) -> Notes {
+    let mut notes = Notes::default();
+    node.receive(NOW, PortNum::new(port), &mut packet.to_vec(), &mut notes);
+    notes
+}
+
+fn errors(node: &Node, port: u8, error: PortError) -> u32 {
+    node.counters(PortNum::new(port)).unwrap().error(error)
+}
+
+fn header(dlid: u16) -> Lrh {
+    let mut header = Lrh::default();
+    header.dlid = Lid::new(dlid);
+    header
+}
+
+#[test]
+fn unicast_goes_where_the_table_says() {
+    let node = relay();
+    let Node::Switch(switch) = &node else { panic!("it is a switch") };
+    let route = |switch: &Switch, from: u8, dlid| switch.route(PortNum::new(from), &header(dlid));
+    for (from, dlid, expected) in [
+        (1, 0x20, Route::Port(PortNum::new(2))),
+        (2, 0x10, Route::Port(PortNum::new(1))),
+        (1, 0x38, Route::Port(PortNum::new(33))),
+        (1, 0x50, Route::Port(PortNum::new(5))),
+        (2, 0x20, Route::Loop),
+        (1, OWN, Route::Management),
+        (1, 0x21, Route::NoRoute),
+        (1, 0x61, Route::NoRoute), // above LinearFDBTop
+        (1, 0xbfff, Route::NoRoute),
+        (1, 0x0000, Route::NoRoute),
+        (1, 0xffff, Route::NoRoute),
+        (1, 0xc000, Route::NoRoute),
+    ] {
+        assert_eq!(route(switch, from, dlid), expected, "from {from} to {dlid:#06x}");
+    }
+}
+
+#[test]
+fn multicast_goes_to_the_group_but_for_where_it_came_from() {
+    let node = relay();
+    let Node::Switch(switch) = &node else { panic!("it is a switch") };
+    for (from, expected) in [(1, vec![2, 3, 33]), (2, vec![3, 33]), (33, vec![2, 3])] {
+        let Route::Multicast(ports) = switch.route(PortNum::new(from), &header(GROUP)) else { panic!("a group") };
+        assert_eq!(ports.map(PortNum::get).collect::<Vec<_>>(), expected, "from {from}");
+    }
+}
+
+#[test]
+fn packets_pass_and_are_counted() {
+    let mut node = relay();
+    let before = [1, 2].map(|port| node.counters(PortNum::new(port)).unwrap().total());
+    let packet = datagram(0x10, 0x20, 256);
+    let notes = receive(&mut node, 1, &packet);
+    assert_eq!(notes.transmitted(), Some((2, &packet[..])));
+    let after = [1, 2].map(|port| node.counters(PortNum::new(port)).unwrap().total());
+    let words = u64::from(lrh(&packet).packet_length());
+    assert_eq!(words, (28 + 256 + 4) / 4);
+    assert_eq!(after[0].rcv_data - before[0].rcv_data, words);
+    assert_eq!(after[0].unicast_rcv_packets - before[0].unicast_rcv_packets, 1);
+    assert_eq!(after[1].xmit_data - before[1].xmit_data, words);
+    assert_eq!(after[1].xmit_packets - before[1].xmit_packets, 1);
+    assert_eq!((after[0].xmit_packets, after[1].rcv_packets), (before[0].xmit_packets, before[1].rcv_packets));
+}
+
+#[test]
+fn a_group_gets_a_packet_each() {
+    let mut node = relay();
+    let packet = datagram(0x10, GROUP, 64);
+    let notes = receive(&mut node, 1, &packet);
+    let expected: Vec<_> = [2, 3, 33].map(|port| Told::Transmit(port, packet.clone())).into();
+    assert_eq!(notes.0, expected);
+    for port in [2, 3, 33] {
+        assert_eq!(node.counters(PortNum::new(port)).unwrap().total().multicast_xmit_packets, 1);
+    }
+    assert_eq!(node.counters(PortNum::new(1)).unwrap().total().multicast_rcv_packets, 1);
+}
+
+#[test]
+fn what_cannot_be_relayed_is_counted() {
+    let mut node = relay();
+    for dlid in [0x10, 0x21, 0x62, 0xc000] {
+        assert!(receive(&mut node, 1, &datagram(0x10, dlid, 0)).0.is_empty(), "{dlid:#x}");
+    }
+    assert_eq!(errors(&node, 1, PortError::RcvSwitchRelay), 4);
+    // A port that is down, and one that there is not.
+    for dlid in [0x50, 0x51] {
+        assert!(receive(&mut node, 1, &datagram(0x10, dlid, 0)).0.is_empty(), "{dlid:#x}");
+    }
+    assert_eq!(errors(&node, 5, PortError::XmitDiscard), 1);
+    // DLID 0 is no packet's.
+    assert!(receive(&mut node, 1, &datagram(0x10, 0, 0)).0.is_empty());
+    assert_eq!(errors(&node, 1, PortError::Rcv), 1);
+}
+
+#[test]
+fn a_length_that_is_not_the_packets_is_an_error() {
+    let mut node = relay();
+    let packet = datagram(0x10, 0x20, 16);
+    for wrong in [&packet[..packet.len() - 4], &packet[..7], &packet[..0], &[&packet[..], &[0; 4]].concat()] {
+        assert!(receive(&mut node, 1, wrong).0.is_empty());
+    }
+    let mut version = packet.clone();
+    version[0] |= 1;
+    assert!(receive(&mut node, 1, &version).0.is_empty());
+    assert_eq!(errors(&node, 1, PortError::Rcv), 5);
+}
+
+#[test]
+fn nothing_longer_than_the_other_end_takes_leaves() {
+    let mut node = relay();
+    set_port(&mut node, 2, |info| info.set_neighbor_mtu(Mtu::B256));
+    // NeighborMTU and 124 bytes of headers, of which a datagram has 28 and the CRC.
+    for (payload, passes) in [(256, true), (256 + 124 - 32, true), (256 + 124 - 28, false), (4096, false)] {
+        let notes = receive(&mut node, 1, &datagram(0x10, 0x20, payload));
+        assert_eq!(notes.transmitted().is_some(), passes, "{payload} bytes");
+    }
+    assert_eq!(errors(&node, 2, PortError::XmitDiscard), 2);
+    assert!(receive(&mut node, 1, &datagram(0x10, 0x30, 4096)).transmitted().is_some(), "to another port it may go");
+}
+
+#[test]
+fn the_lane_is_that_of_the_service_level() {
+    let mut node = relay();
+    let mut map = SlToVlMapping::default();
+    map.set_vl(Sl::new(3), Vl::new(6));
+    map.set_vl(Sl::new(4), Vl::new(9));
+    map.set_vl(Sl::new(5), Vl::MANAGEMENT);
+    // From port 1 to port 2; not from port 4.
+    set(&mut node, 1 << 8 | 2, &map);
+    for (from, sl, lane) in [(1, 3, Some(6)), (1, 4, None), (1, 5, None), (1, 0, Some(0)), (4, 3, Some(0))] {
+        let mut packet = datagram(0x10, 0x20, 0);
+        packet[1] |= sl << 4;
+        let notes = receive(&mut node, from, &packet);
+        let vl = notes.transmitted().map(|(_, packet)| lrh(packet).vl().get());
+        assert_eq!(vl, lane, "service level {sl} from {from}");
+    }
+    set_port(&mut node, 2, |info| info.set_operational_vls(VlCap::VL0_3));
+    let mut packet = datagram(0x10, 0x20, 0);
+    packet[1] |= 3 << 4;
+    assert!(receive(&mut node, 1, &packet).0.is_empty(), "a lane that is not in use");
+}
+
+#[test]
+fn data_passes_only_where_ports_are_active() {
+    let mut node = relay();
+    node.link_down(NOW, PortNum::new(2), &mut Notes::default());
+    assert!(receive(&mut node, 1, &datagram(0x10, 0x20, 0)).0.is_empty());
+    node.link_up(NOW, PortNum::new(2), Link::EDR_4X, &mut Notes::default());
+    assert!(receive(&mut node, 1, &datagram(0x10, 0x20, 0)).0.is_empty(), "Init");
+    assert!(receive(&mut node, 2, &datagram(0x20, 0x10, 0)).0.is_empty(), "Init");
+    set_port(&mut node, 2, |info| info.set_port_state(PortState::ARMED));
+    assert!(receive(&mut node, 1, &datagram(0x10, 0x20, 0)).0.is_empty(), "Armed sends no data");
+    assert!(receive(&mut node, 2, &datagram(0x20, 0x10, 0)).transmitted().is_some(), "but takes it");
+    assert_eq!(node.port_info(PortNum::new(2)).unwrap().port_state(), PortState::ACTIVE, "and is Active by it");
+    assert!(receive(&mut node, 1, &datagram(0x10, 0x20, 0)).transmitted().is_some());
+}
+
+#[test]
+fn a_switch_lets_only_its_ports_partitions_pass() {
+    let mut node = relay();
+    let mut table = PKeyTable::default();
+    table.p_keys[7] = PKey::new(0x8042);
+    let keyed = |p_key: u16| {
+        let mut packet = datagram(0x10, 0x20, 0);
+        packet[10..12].copy_from_slice(&p_key.to_be_bytes());
+        packet
+    };
+    for (port, inbound, error) in [(1, true, PortError::RcvConstraint), (2, false, PortError::XmitConstraint)] {
+        let mut node = node.clone();
+        set(&mut node, u32::from(port) << 16, &table);
+        assert!(receive(&mut node, 1, &keyed(0xffff)).transmitted().is_some(), "nothing is enforced yet");
+        set_port(&mut node, port, |info| {
+            info.set_partition_enforcement_inbound(inbound);
+            info.set_partition_enforcement_outbound(!inbound);
+        });
+        for (p_key, passes) in [(0x8042, true), (0x0042, true), (0x8043, false), (0xffff, false), (0x8000, false)] {
+            assert_eq!(
+                receive(&mut node, 1, &keyed(p_key)).0.iter().any(|told| matches!(told, Told::Transmit(2, _))),
+                passes,
+                "{p_key:#x}"
+            );
+        }
+        assert_eq!(errors(&node, port, error), 3);
+        assert_eq!(node.port_info(PortNum::new(port)).unwrap().p_key_violations.get(), 3);
+        // Management packets have no partition to be judged by.
+        let notes = receive(&mut node, 1, &bytes(&routed(Method::GET, PortInfo::ID, 0, 0x10, 0x20)));
+        assert_eq!(notes.transmitted().map(|(port, _)| port), Some(2));
+    }
+    // And trap 259 tells of it.
+    set(&mut node, 1 << 16, &table);
+    set_port(&mut node, 1, |info| info.set_partition_enforcement_inbound(true));
+    let mut notes = Notes::default();
+    node.receive(NOW, PortNum::new(1), &mut keyed(0xffff), &mut notes);
+    for seconds in 2..5 {
+        node.poll(Time(seconds * 1_000_000_000), &mut notes); // others wait before it
+    }
+    let notices: Vec<Notice> = notes
+        .0
+        .iter()
+        .map(|told| match told {
+            Told::Transmit(1, packet) => *smp(packet).attribute(),
+            _ => panic!("{told:?}"),
+        })
+        .collect();
+    let notice = notices.iter().find(|notice| notice.trap_number == TrapNumber::BAD_P_KEY_SWITCH).unwrap();
+    let details: &BadPKeySwitch = notice.details();
+    assert_eq!((details.lid1, details.lid2, details.p_key), (Lid::new(0x10), Lid::new(0x20), PKey::DEFAULT));
+    assert_eq!((details.qp2.get(), details.switch_lid, details.port), (77, Lid::new(OWN), PortNum::new(1)));
+}
+
+#[test]
+fn management_packets_follow_the_table_too() {
+    let mut node = relay();
+    let packet = bytes(&routed(Method::GET, PortInfo::ID, 0, 0x10, 0x20));
+    assert_eq!(receive(&mut node, 1, &packet).transmitted(), Some((2, &packet[..])));
+    // To the switch itself; and it answers as its table says, though that be the port where it came from.
+    let notes = receive(&mut node, 1, &bytes(&routed(Method::GET, PortInfo::ID, 0, 0x10, OWN)));
+    let (port, packet) = notes.transmitted().unwrap();
+    assert_eq!((port, lrh(packet).slid, lrh(packet).dlid), (1, Lid::new(OWN), Lid::new(0x10)));
+    // By the permissive LID it is for who is next, and the answer goes back by it.
+    let notes = receive(&mut node, 3, &bytes(&routed(Method::GET, PortInfo::ID, 0, 0xffff, 0xffff)));
+    let (port, packet) = notes.transmitted().unwrap();
+    assert_eq!((port, lrh(packet).slid, lrh(packet).dlid), (3, Lid::new(OWN), Lid::PERMISSIVE));
+    for dlid in [0x21, GROUP, 0] {
+        assert!(receive(&mut node, 1, &bytes(&routed(Method::GET, PortInfo::ID, 0, 0x10, dlid))).0.is_empty());
+    }
+}
+
+/// An adapter whose port 1 is Active, with LIDs 4 to 7.
+fn host() -> Node {
+    let mut node = Node::ChannelAdapter(adapter(1));
+    node.link_up(NOW, PortNum::new(1), Link::EDR_4X, &mut Notes::default());
+    set_port(&mut node, 1, |info| {
+        info.lid = Lid::new(4);
+        info.set_lmc(2);
+    });
+    for state in [PortState::ARMED, PortState::ACTIVE] {
+        set_port(&mut node, 1, |info| {
+            info.lid = Lid::new(4);
+            info.set_lmc(2);
+            info.set_port_state(state);
+        });
+    }
+    node
+}
+
+#[test]
+fn an_adapter_takes_what_is_for_it() {
+    let mut node = host();
+    for (dlid, taken) in [(3, false), (4, true), (7, true), (8, false), (GROUP, true), (0xffff, false)] {
+        let packet = datagram(0x20, dlid, 8);
+        let notes = receive(&mut node, 1, &packet);
+        assert_eq!(notes.delivered(), taken.then_some((1, &packet[..])), "{dlid:#x}");
+    }
+    // Raw packets have no queue pair; whoever wants them may have them.
+    let mut raw = datagram(0x20, 4, 4);
+    raw[1] = raw[1] & !3 | NextHeader::RawEthertype as u8;
+    let words = u16::try_from(raw.len() / 4).unwrap();
+    raw[4..6].copy_from_slice(&words.to_be_bytes());
+    assert!(receive(&mut node, 1, &raw).delivered().is_some());
+    // Queue pair 0 takes nothing from a data lane.
+    let mut packet = datagram(0x20, 4, 256);
+    packet[13..16].fill(0);
+    assert!(receive(&mut node, 1, &packet).0.is_empty());
+}
+
+#[test]
+fn what_an_adapter_sends_to_itself_does_not_leave() {
+    let mut node = host();
+    let mut notes = Notes::default();
+    let packet = datagram(5, 6, 8);
+    node.send(NOW, PortNum::new(1), &mut packet.clone(), &mut notes);
+    assert_eq!(notes.delivered(), Some((1, &packet[..])));
+    let mut notes = Notes::default();
+    node.send(NOW, PortNum::new(1), &mut datagram(5, 0x20, 8), &mut notes);
+    assert_eq!(notes.transmitted().map(|(port, _)| port), Some(1));
+}
+
+#[test]
+fn nobody_sends_in_anothers_name() {
+    let mut node = host();
+    for (claimed, sent) in [(4, 4), (7, 7), (8, 4), (0, 4), (0x1234, 4)] {
+        let mut notes = Notes::default();
+        node.send(NOW, PortNum::new(1), &mut datagram(claimed, 0x20, 8), &mut notes);
+        assert_eq!(lrh(notes.transmitted().unwrap().1).slid, Lid::new(sent), "claimed {claimed:#x}");
+        let mut notes = Notes::default();
+        let mut packet = bytes(&routed(Method::GET, PortInfo::ID, 0, claimed, 0x20));
+        node.send(NOW, PortNum::new(1), &mut packet, &mut notes);
+        assert_eq!(lrh(notes.transmitted().unwrap().1).slid, Lid::new(sent), "claimed {claimed:#x}");
+    }
+}
+
+#[test]
+fn data_makes_an_armed_adapter_active() {
+    let mut node = host();
+    node.link_down(NOW, PortNum::new(1), &mut Notes::default());
+    node.link_up(NOW, PortNum::new(1), Link::EDR_4X, &mut Notes::default());
+    set_port(&mut node, 1, |info| {
+        info.lid = Lid::new(4);
+        info.set_port_state(PortState::ARMED);
+    });
+    let notes = receive(&mut node, 1, &datagram(0x20, 4, 8));
+    assert!(notes.delivered().is_some());
+    assert_eq!(notes.events(), [Event::Active]);
+    let (lrh, _) = Lrh::ref_from_prefix(notes.delivered().unwrap().1).unwrap();
+    assert_eq!(lrh.dlid, Lid::new(4));
+}

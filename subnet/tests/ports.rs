@@ -1,0 +1,328 @@
+//! A port's life: its states, what takes it down, and what a manager's Sets do to it (7.2.7, 14.2.5.6).
+
+#![allow(clippy::unwrap_used)] // helpers of tests may, as tests do
+
+mod common;
+
+use common::{Notes, Told, adapter, bytes, from_neighbour, routed, smp, switch};
+use iba::attr::{
+    GuidInfo, LinkSpeed, LinkSpeedExt, LinkWidth, PKeyTable, PortInfo, PortPhysicalState, PortState, SwitchInfo,
+};
+use iba::mad::{Attribute, Method, Status};
+use iba::{Guid, Lid, PKey, PortNum};
+use subnet::{Event, Link, LinkRequest, Node, Speed, Time};
+
+const PORT: PortNum = PortNum::new(1);
+const NOW: Time = Time(1);
+
+/// An adapter, and a switch whose port 1 goes through the same.
+fn nodes() -> [Node; 2] {
+    [Node::ChannelAdapter(adapter(2)), Node::Switch(switch(4))]
+}
+
+fn info(node: &Node) -> PortInfo {
+    *node.port_info(PORT).unwrap()
+}
+
+/// Sets PortInfo of port 1; `None` where there is no answer by a link.
+fn try_set(node: &mut Node, change: impl FnOnce(&mut PortInfo)) -> (Notes, Option<(Status, PortInfo)>) {
+    let mut asked = info(node);
+    asked.set_port_state(PortState::NO_CHANGE);
+    asked.set_physical_state(PortPhysicalState::NO_CHANGE);
+    (asked.lid, asked.master_sm_lid) = (Lid::new(8), Lid::new(1));
+    change(&mut asked);
+    let mut packet = from_neighbour(Method::SET, PortInfo::ID, 1);
+    packet.smp.set_attribute(&asked);
+    let mut notes = Notes::default();
+    node.receive(NOW, PORT, &mut bytes(&packet), &mut notes);
+    let answer = notes.transmitted().map(|(port, packet)| {
+        assert_eq!(port, 1);
+        (smp(packet).status(), *smp(packet).attribute())
+    });
+    (notes, answer)
+}
+
+fn set(node: &mut Node, change: impl FnOnce(&mut PortInfo)) -> (Notes, PortInfo) {
+    let (notes, answer) = try_set(node, change);
+    let (status, info) = answer.unwrap();
+    assert_eq!(status, Status::OK);
+    (notes, info)
+}
+
+fn up(node: &mut Node) -> Notes {
+    let mut notes = Notes::default();
+    node.link_up(NOW, PORT, Link::EDR_4X, &mut notes);
+    notes
+}
+
+/// Brings port 1 from wherever it is to this state.
+fn bring_to(node: &mut Node, state: PortState) {
+    node.link_down(NOW, PORT, &mut Notes::default());
+    if state >= PortState::INIT {
+        up(node);
+    }
+    for next in [PortState::ARMED, PortState::ACTIVE].into_iter().filter(|next| *next <= state) {
+        set(node, |info| info.set_port_state(next));
+    }
+    assert_eq!(info(node).port_state(), state);
+}
+
+#[test]
+fn a_port_begins_down_with_no_lid() {
+    for node in nodes() {
+        let info = info(&node);
+        assert_eq!(info.port_state(), PortState::DOWN);
+        assert_eq!(info.physical_state(), PortPhysicalState::POLLING);
+        assert_eq!((info.lid, info.master_sm_lid, info.lmc()), (Lid::UNASSIGNED, Lid::UNASSIGNED, 0));
+        assert_eq!(node.p_keys(PORT).unwrap().p_keys[0], PKey::DEFAULT);
+    }
+}
+
+#[test]
+fn a_link_that_comes_up_and_goes_down_takes_the_port_along() {
+    for mut node in nodes() {
+        assert!(up(&mut node).0.is_empty());
+        let is = info(&node);
+        assert_eq!((is.port_state(), is.physical_state()), (PortState::INIT, PortPhysicalState::LINK_UP));
+        assert_eq!((is.link_width_active, is.link_speed_active()), (LinkWidth::X4, LinkSpeed::QDR));
+        assert_eq!(is.link_speed_ext_active(), LinkSpeedExt::EDR);
+        node.link_down(NOW, PORT, &mut Notes::default());
+        let is = info(&node);
+        assert_eq!((is.port_state(), is.physical_state()), (PortState::DOWN, PortPhysicalState::POLLING));
+        node.link_up(NOW, PORT, Link { width: LinkWidth::X1, speed: Speed::Ddr }, &mut Notes::default());
+        let is = info(&node);
+        assert_eq!((is.link_width_active, is.link_speed_active()), (LinkWidth::X1, LinkSpeed::DDR));
+        assert_eq!(is.link_speed_ext_active(), LinkSpeedExt::empty());
+    }
+}
+
+#[test]
+fn states_are_set_one_after_the_other() {
+    let states = [PortState::INIT, PortState::ARMED, PortState::ACTIVE];
+    for original in nodes() {
+        for is in states {
+            for asked in 0..=15 {
+                let mut node = original.clone();
+                bring_to(&mut node, is);
+                let (_, answer) = try_set(&mut node, |info| info.set_port_state(PortState::new(asked)));
+                let (status, after) = answer.unwrap();
+                let (expected, next) = match (is, PortState::new(asked)) {
+                    (_, PortState::NO_CHANGE) => (Status::OK, is),
+                    (_, PortState::DOWN) => (Status::OK, PortState::DOWN),
+                    (PortState::INIT, PortState::ARMED) => (Status::OK, PortState::ARMED),
+                    (PortState::ARMED, PortState::ACTIVE) => (Status::OK, PortState::ACTIVE),
+                    _ => (Status::INVALID_FIELD, is),
+                };
+                assert_eq!(status, expected, "from {is} to {asked}");
+                if status == Status::OK {
+                    assert_eq!(after.port_state(), next, "from {is} to {asked}");
+                }
+                assert_eq!(info(&node).port_state(), next, "from {is} to {asked}");
+            }
+        }
+    }
+}
+
+#[test]
+fn down_takes_the_link_down_once_the_answer_has_left() {
+    for mut node in nodes() {
+        bring_to(&mut node, PortState::ACTIVE);
+        let (notes, after) = set(&mut node, |info| info.set_port_state(PortState::DOWN));
+        assert_eq!(after.port_state(), PortState::DOWN);
+        assert!(matches!(notes.0[0], Told::Transmit(1, _)), "first the answer: {:?}", notes.0);
+        assert!(notes.0.contains(&Told::Link(1, LinkRequest::Retrain)));
+        assert_eq!(info(&node).port_state(), PortState::DOWN);
+        if let Some(switch) = node.switch_info() {
+            assert!(switch.port_state_change(), "set when the link came up, and not reset");
+        } else {
+            assert_eq!(notes.events(), [Event::Inactive]);
+        }
+        // The outlet trains the link anew.
+        node.link_down(NOW, PORT, &mut Notes::default());
+        up(&mut node);
+        assert_eq!(info(&node).port_state(), PortState::INIT);
+        assert_eq!(info(&node).lid, if node.switch_info().is_some() { Lid::UNASSIGNED } else { Lid::new(8) });
+    }
+}
+
+#[test]
+fn a_port_is_switched_off_and_on() {
+    for mut node in nodes() {
+        bring_to(&mut node, PortState::ACTIVE);
+        let (notes, _) = set(&mut node, |info| info.set_physical_state(PortPhysicalState::DISABLED));
+        assert!(notes.0.contains(&Told::Link(1, LinkRequest::Disable)));
+        assert_eq!(info(&node).physical_state(), PortPhysicalState::DISABLED);
+        node.link_down(NOW, PORT, &mut Notes::default());
+        up(&mut node);
+        let is = info(&node);
+        assert_eq!(
+            (is.port_state(), is.physical_state()),
+            (PortState::DOWN, PortPhysicalState::DISABLED),
+            "it stays off"
+        );
+        // Through another port of a switch it can be switched on; an adapter's needs somebody at the adapter.
+        if node.switch_info().is_some() {
+            node.link_up(NOW, PortNum::new(2), Link::EDR_4X, &mut Notes::default());
+            let mut asked = is;
+            asked.set_port_state(PortState::NO_CHANGE);
+            asked.set_physical_state(PortPhysicalState::POLLING);
+            let mut packet = from_neighbour(Method::SET, PortInfo::ID, 1);
+            packet.smp.set_attribute(&asked);
+            let mut notes = Notes::default();
+            node.receive(NOW, PortNum::new(2), &mut bytes(&packet), &mut notes);
+            assert!(notes.0.contains(&Told::Link(1, LinkRequest::Enable)));
+            up(&mut node);
+            assert_eq!(info(&node).port_state(), PortState::INIT);
+        }
+    }
+}
+
+#[test]
+fn physical_states_are_set_only_with_down_or_without_a_state() {
+    for original in nodes() {
+        for state in 0..=4 {
+            for physical in 0..=15 {
+                let mut node = original.clone();
+                bring_to(&mut node, PortState::INIT);
+                let (notes, answer) = try_set(&mut node, |info| {
+                    info.set_port_state(PortState::new(state));
+                    info.set_physical_state(PortPhysicalState::new(physical));
+                });
+                let expected = match (state, physical) {
+                    (0 | 3, 0) => (Status::OK, None),
+                    (1, 0) | (0 | 1, 1 | 2) => (Status::OK, Some(LinkRequest::Retrain)),
+                    (0 | 1, 3) => (Status::OK, Some(LinkRequest::Disable)),
+                    _ => (Status::INVALID_FIELD, None),
+                };
+                let request = notes.0.iter().find_map(|told| match told {
+                    Told::Link(1, request) => Some(*request),
+                    _ => None,
+                });
+                assert_eq!((answer.unwrap().0, request), expected, "state {state}, physical state {physical}");
+            }
+        }
+    }
+}
+
+#[test]
+fn port_state_change_is_cleared_by_writing_one() {
+    let mut node = nodes()[1].clone();
+    up(&mut node);
+    for (written, left) in [(false, true), (true, false), (true, false), (false, false)] {
+        let mut asked = *node.switch_info().unwrap();
+        asked.set_port_state_change(written);
+        let mut packet = from_neighbour(Method::SET, SwitchInfo::ID, 0);
+        packet.smp.set_attribute(&asked);
+        let mut notes = Notes::default();
+        node.receive(NOW, PORT, &mut bytes(&packet), &mut notes);
+        let answer: SwitchInfo = *smp(notes.transmitted().unwrap().1).attribute();
+        assert_eq!(answer.port_state_change(), left, "after writing {written}");
+    }
+    // What a manager sets is no change of its own; what the link does is.
+    set(&mut node, |info| info.set_port_state(PortState::ARMED));
+    assert!(!node.switch_info().unwrap().port_state_change());
+    node.link_down(NOW, PORT, &mut Notes::default());
+    assert!(node.switch_info().unwrap().port_state_change());
+}
+
+#[test]
+fn a_set_that_is_refused_changes_nothing() {
+    let mut node = nodes()[0].clone();
+    bring_to(&mut node, PortState::INIT);
+    let before = info(&node);
+    let (notes, answer) = try_set(&mut node, |info| {
+        // All of this is in order, and the last is not.
+        info.lid = Lid::new(0x100);
+        info.m_key = 77.into();
+        info.set_subnet_timeout(9);
+        info.set_port_state(PortState::ARMED);
+        info.set_link_down_default_state(PortPhysicalState::DISABLED);
+    });
+    assert_eq!(answer.unwrap().0, Status::INVALID_FIELD);
+    assert_eq!(info(&node), before);
+    assert!(notes.events().is_empty());
+}
+
+#[test]
+fn every_lid_of_an_lmc_is_the_port() {
+    for lmc in 0..=7u8 {
+        let mut node = nodes()[0].clone();
+        up(&mut node);
+        let base = 0x300u16;
+        set(&mut node, |info| {
+            info.lid = Lid::new(base);
+            info.set_lmc(lmc);
+        });
+        for lid in base - 1..base + 130 {
+            let mut notes = Notes::default();
+            node.receive(NOW, PORT, &mut bytes(&routed(Method::GET, PortInfo::ID, 0, 0x20, lid)), &mut notes);
+            let is_own = (base..base + (1 << lmc)).contains(&lid);
+            assert_eq!(notes.transmitted().is_some(), is_own, "LMC {lmc}, LID {lid:#x}");
+            if let Some((_, packet)) = notes.transmitted() {
+                assert_eq!(common::lrh(packet).slid, Lid::new(lid), "it answers as whom it was asked");
+            }
+        }
+        let (_, answer) = try_set(&mut node, |info| {
+            info.lid = Lid::new(base + 1);
+            info.set_lmc(lmc);
+        });
+        let expected = if lmc == 0 { Status::OK } else { Status::INVALID_FIELD };
+        assert_eq!(answer.unwrap().0, expected, "a LID has zeros where LMC {lmc} leaves the bits to routing");
+    }
+}
+
+#[test]
+fn consumers_are_told_what_happens_to_their_port() {
+    let mut node = nodes()[0].clone();
+    up(&mut node);
+    let (notes, answer) = set(&mut node, |info| {
+        info.set_client_reregister(true);
+        info.gid_prefix = 0x1234.into();
+    });
+    assert!(answer.client_reregister(), "it is echoed");
+    assert!(!info(&node).client_reregister(), "and not kept");
+    assert_eq!(notes.events(), [Event::LidChange, Event::GidChange, Event::SmChange, Event::ClientReregister]);
+    set(&mut node, |info| info.set_port_state(PortState::ARMED));
+    let (notes, _) = set(&mut node, |info| info.set_port_state(PortState::ACTIVE));
+    assert_eq!(notes.events(), [Event::Active]);
+    let mut keys = PKeyTable::default();
+    keys.p_keys[3] = PKey::new(0x8123);
+    let mut guids = GuidInfo::default();
+    guids.guids[1] = Guid::new(5);
+    for (packet, event) in [(attribute(&keys), Event::PKeyChange), (attribute(&guids), Event::GidChange)] {
+        for expected in [&[event][..], &[]] {
+            let mut notes = Notes::default();
+            node.receive(NOW, PORT, &mut packet.clone(), &mut notes);
+            assert_eq!(notes.events(), expected, "{event:?} once, and the same again is no change");
+        }
+    }
+    let mut notes = Notes::default();
+    node.link_down(NOW, PORT, &mut notes);
+    assert_eq!(notes.events(), [Event::Inactive]);
+}
+
+/// A Set of an attribute without a modifier.
+fn attribute<A: Attribute>(value: &A) -> Vec<u8> {
+    let mut packet = from_neighbour(Method::SET, A::ID, 0);
+    packet.smp.set_attribute(value);
+    bytes(&packet)
+}
+
+#[test]
+fn links_come_to_what_both_ends_have_enabled() {
+    let of = |change: fn(&mut PortInfo)| {
+        let mut info = info(&nodes()[0]);
+        change(&mut info);
+        info
+    };
+    let all = of(|_| {});
+    assert_eq!(Link::between(&all, &all), Some(Link::EDR_4X));
+    let slow = of(|info| {
+        info.link_width_enabled = LinkWidth::X1;
+        info.set_link_speed_enabled(LinkSpeed::SDR);
+        info.set_link_speed_ext_enabled(LinkSpeedExt::empty());
+    });
+    assert_eq!(Link::between(&all, &slow), Some(Link { width: LinkWidth::X1, speed: Speed::Sdr }));
+    let wide = of(|info| info.link_width_enabled = LinkWidth::X4);
+    assert_eq!(Link::between(&wide, &slow), None);
+}
