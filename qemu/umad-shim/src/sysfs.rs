@@ -50,7 +50,19 @@ pub(crate) enum Entry {
 pub(crate) fn is_ours(path: &[u8]) -> bool {
     // Cheap: every path that the process opens comes by here.
     (path.starts_with(b"/sys/") || path.starts_with(b"/dev/"))
-        && [IB, MAD, DEV].iter().any(|&root| Path::new(OsStr::from_bytes(path)).starts_with(root))
+        && [IB, MAD, DEV].iter().any(|&root| normal(path).starts_with(root))
+}
+
+/// `path` without doubled slashes, and without steps up: there are no links among our directories.
+fn normal(path: &[u8]) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in Path::new(OsStr::from_bytes(path)).components() {
+        match component {
+            Component::ParentDir => _ = normal.pop(),
+            other => normal.push(other),
+        }
+    }
+    normal
 }
 
 /// Whether what is at `path` changes while a process is attached.
@@ -60,7 +72,7 @@ pub(crate) fn is_of_port(path: &[u8]) -> bool {
 
 /// What is at `path`.
 pub(crate) fn lookup(facts: &Facts, path: &[u8]) -> Option<Entry> {
-    let path: PathBuf = Path::new(OsStr::from_bytes(path)).components().collect(); // without doubled slashes
+    let path = normal(path);
     let tree = tree(facts);
     if let Some(entry) = tree.get(&path) {
         return Some(entry.clone());
@@ -249,12 +261,19 @@ mod tests {
     #[test]
     fn only_our_paths_are_ours() {
         for path in
-            ["/dev/infiniband", "/dev//infiniband/umad0", "/sys/class/infiniband/x", "/sys/class/infiniband_mad"]
+            ["/dev/infiniband", "/dev//infiniband/umad0", "/sys/class/net/../infiniband/x", "/sys/class/infiniband_mad"]
         {
             assert!(is_ours(path.as_bytes()), "{path}");
         }
-        for path in ["/dev/infiniband2", "/sys/class/infiniband_verbs", "/sys/class", "/dev/null", "dev/infiniband", ""]
-        {
+        for path in [
+            "/sys/class/infiniband/../net",
+            "/dev/infiniband2",
+            "/sys/class/infiniband_verbs",
+            "/sys/class",
+            "/dev/null",
+            "dev/infiniband",
+            "",
+        ] {
             assert!(!is_ours(path.as_bytes()), "{path}");
         }
     }

@@ -1,10 +1,10 @@
 //! The functions that ours stand in place of: those that the program would have called.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::{mem, ptr};
 
-use libc::{DIR, FILE, dirent, mode_t, size_t, ssize_t, stat as Stat};
+use libc::{DIR, FILE, dirent, mode_t, size_t, ssize_t, stat as Stat, statx as Statx};
 use rustix::io::Errno;
 
 use super::directories::{Compare, Filter};
@@ -55,5 +55,8 @@ next! {
         -> c_int, or -1;
     stat(path: *const c_char, status: *mut Stat) -> c_int, or -1;
     lstat(path: *const c_char, status: *mut Stat) -> c_int, or -1;
+    fstatat(directory: c_int, path: *const c_char, status: *mut Stat, flags: c_int) -> c_int, or -1;
+    statx(directory: c_int, path: *const c_char, flags: c_int, mask: c_uint, status: *mut Statx) -> c_int, or -1;
     access(path: *const c_char, mode: c_int) -> c_int, or -1;
+    faccessat(directory: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int, or -1;
 }

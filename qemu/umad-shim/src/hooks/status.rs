@@ -1,9 +1,9 @@
 //! What a path leads to, without opening it.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_uint};
 use std::mem;
 
-use libc::stat as Stat;
+use libc::{stat as Stat, statx as Statx};
 use rustix::io::Errno;
 
 use super::{answer, next, ours};
@@ -68,6 +68,68 @@ pub unsafe extern "C-unwind" fn lstat64(path: *const c_char, status: *mut Stat) 
     unsafe { lstat(path, status) }
 }
 
+/// Says what a path leads to, from a directory on.
+///
+/// # Safety
+///
+/// As the C library's.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub unsafe extern "C-unwind" fn fstatat(at: c_int, path: *const c_char, status: *mut Stat, flags: c_int) -> c_int {
+    // SAFETY: a C string or null, as the program promises. Ours are absolute paths, which need no directory.
+    if unsafe { ours(path) }.is_some() {
+        // SAFETY: the program's own arguments.
+        return unsafe { stat(path, status) };
+    }
+    // SAFETY: the program's own arguments.
+    unsafe { next::fstatat(at, path, status, flags) }
+}
+
+/// Says what a path leads to, from a directory on.
+///
+/// # Safety
+///
+/// As [`fstatat`], which it is where files are as long as memory.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub unsafe extern "C-unwind" fn fstatat64(at: c_int, path: *const c_char, status: *mut Stat, flags: c_int) -> c_int {
+    // SAFETY: the program's own arguments.
+    unsafe { fstatat(at, path, status, flags) }
+}
+
+/// Says what a path leads to, from a directory on, and more.
+///
+/// # Safety
+///
+/// As the C library's.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub unsafe extern "C-unwind" fn statx(
+    at: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mask: c_uint,
+    status: *mut Statx,
+) -> c_int {
+    // SAFETY: a C string or null, as the program promises.
+    match unsafe { ours(path) } {
+        Some(path) => answer(-1, || {
+            let found = look(path)?;
+            // SAFETY: a plain C struct, of which all bits 0 are a value.
+            let mut extended: Statx = unsafe { mem::zeroed() };
+            extended.stx_mask = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_NLINK | libc::STATX_SIZE;
+            // The type and the mode fill 16 bits.
+            extended.stx_mode = u16::try_from(found.st_mode).unwrap_or_default();
+            extended.stx_nlink = 1;
+            extended.stx_size = found.st_size.cast_unsigned();
+            (extended.stx_rdev_major, extended.stx_rdev_minor) =
+                (libc::major(found.st_rdev), libc::minor(found.st_rdev));
+            // SAFETY: the program promises room for it.
+            unsafe { status.write(extended) };
+            Ok(0)
+        }),
+        // SAFETY: the program's own arguments.
+        None => unsafe { next::statx(at, path, flags, mask, status) },
+    }
+}
+
 /// Says whether a path may be used.
 ///
 /// # Safety
@@ -84,6 +146,22 @@ pub unsafe extern "C-unwind" fn access(path: *const c_char, mode: c_int) -> c_in
         // SAFETY: the program's own arguments.
         None => unsafe { next::access(path, mode) },
     }
+}
+
+/// Says whether a path may be used, from a directory on.
+///
+/// # Safety
+///
+/// As the C library's.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+pub unsafe extern "C-unwind" fn faccessat(at: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int {
+    // SAFETY: a C string or null, as the program promises.
+    if unsafe { ours(path) }.is_some() {
+        // SAFETY: the program's own arguments.
+        return unsafe { access(path, mode) };
+    }
+    // SAFETY: the program's own arguments.
+    unsafe { next::faccessat(at, path, mode, flags) }
 }
 
 /// The status of one of our paths.
