@@ -6,19 +6,23 @@
 
 #![allow(clippy::unwrap_used)] // what goes wrong in a harness fails the test
 
+mod ibsim;
 mod leftovers;
 mod lines;
 mod machine;
 mod opensm;
+mod site;
 mod tool;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+pub use ibsim::Ibsim;
 pub use lines::PATIENCE;
 pub use machine::Machine;
 pub use opensm::OpenSm;
+pub use site::Site;
 pub use tool::{Output, Preload, Tool};
 
 /// The command `portico`, built once for all tests of this program.
@@ -28,17 +32,30 @@ pub use tool::{Output, Preload, Tool};
 #[must_use]
 pub fn portico() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let target = target_dir();
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--release", "--quiet", "--package", "portico", "--bin", "portico"])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .env("CARGO_TARGET_DIR", &target)
-            .status()
-            .unwrap();
-        assert!(status.success(), "the command portico does not build");
-        target.join("release/portico")
-    })
+    PROGRAM.get_or_init(|| build("portico", "portico"))
+}
+
+/// The preload library, built once for all tests of this program.
+///
+/// # Panics
+/// It does not build.
+#[must_use]
+pub fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| build("portico-umad", "libportico_umad.so"))
+}
+
+/// Builds `package` and says where its `file` is.
+fn build(package: &str, file: &str) -> PathBuf {
+    let target = target_dir();
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--package", package])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .env("CARGO_TARGET_DIR", &target)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{package} does not build");
+    target.join("release").join(file)
 }
 
 /// Cargo's target directory: the one that the running test was built into.

@@ -15,6 +15,7 @@ use crate::leftovers::{self, MARK};
 use crate::lines::{Lines, Missing, PATIENCE};
 use crate::opensm::OpenSm;
 use crate::portico;
+use crate::site::Site;
 use crate::tool::Tool;
 
 /// A `portico run`, with a socket and a folder of its own. Dropped, it is killed.
@@ -110,22 +111,36 @@ impl Machine {
         self.wait().0
     }
 
-    /// A program on this machine's fabric.
+    /// Where programs attach to this machine's fabric.
     ///
     /// # Panics
     /// The machine has not been waited for with [`Self::ready_for_tools`] or [`Self::up`].
     #[must_use]
+    pub fn site(&self) -> Site {
+        Site {
+            socket: self.socket.clone(),
+            host: self.ready("SIM_HOST").to_owned(),
+            library: self.ready("LD_PRELOAD").into(),
+            folder: self.folder().to_owned(),
+        }
+    }
+
+    /// A program on this machine's fabric.
+    ///
+    /// # Panics
+    /// As [`Self::site`].
+    #[must_use]
     pub fn tool(&self, program: &str, arguments: &[&str]) -> Tool {
-        Tool::new(self, program, arguments)
+        self.site().tool(program, arguments)
     }
 
     /// OpenSM of the test's own, with `arguments`, in addition to what the machine runs.
     ///
     /// # Panics
-    /// It cannot be started, or the machine has not been waited for.
+    /// It cannot be started, or as [`Self::site`].
     #[must_use]
     pub fn opensm(&self, arguments: &[&str]) -> OpenSm {
-        OpenSm::start(self, arguments)
+        self.site().opensm(arguments)
     }
 
     /// Gives `line` to the control line of `hypervisor`, and the answer's lines back, without the last one, `ok`.

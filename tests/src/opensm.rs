@@ -1,31 +1,32 @@
 //! OpenSM under a test's control.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::lines::Lines;
-use crate::machine::Machine;
+use crate::site::Site;
 
 /// An OpenSM that stays, in a folder of its own, so that it knows nothing of an earlier one. Dropped, it is killed.
 #[derive(Debug)]
 pub struct OpenSm {
     process: Child,
     log: Lines,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl OpenSm {
-    pub(crate) fn start(machine: &Machine, arguments: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("opensm-").tempdir_in(machine.folder()).unwrap();
+    pub(crate) fn start(site: &Site, arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("opensm-").tempdir_in(site.folder()).unwrap();
         let path = folder.path().to_str().unwrap();
         // An empty configuration: the administrator's is for a real fabric.
         let config = folder.path().join("opensm.conf");
         fs::write(&config, "").unwrap();
         let all = [&["-d2", "-f", "stdout", "-F", config.to_str().unwrap()], arguments].concat();
-        let mut process = machine
+        let mut process = site
             .tool("opensm", &all)
             .with("OSM_CACHE_DIR", path)
             .with("OSM_TMP_DIR", path)
@@ -36,7 +37,13 @@ impl OpenSm {
             .spawn()
             .unwrap();
         let log = Lines::of(process.stdout.take().unwrap());
-        Self { process, log, _folder: folder }
+        Self { process, log, folder }
+    }
+
+    /// Where it leaves its dumps; gone with it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Waits for a line of the log that contains `words`.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::machine::Machine;
+use crate::site::Site;
 
 /// How long a program may take, in seconds, before it is killed and its test fails.
 const TIME_LIMIT: &str = "120";
@@ -18,7 +18,7 @@ pub enum Preload {
     Stock,
 }
 
-/// A program that is to run on a machine's fabric.
+/// A program that is to run on a fabric.
 #[derive(Debug)]
 pub struct Tool {
     words: Vec<String>,
@@ -41,16 +41,12 @@ pub struct Output {
 }
 
 impl Tool {
-    /// `program` with `arguments`, at the host that `machine` names in its line `ready:`, through Portico's library.
-    pub(crate) fn new(machine: &Machine, program: &str, arguments: &[&str]) -> Self {
+    /// `program` with `arguments`, at the site's own host, through Portico's library.
+    pub(crate) fn new(site: &Site, program: &str, arguments: &[&str]) -> Self {
         let words = [&[program], arguments].concat().into_iter().map(str::to_owned).collect();
-        let tool = Self {
-            words,
-            variables: Vec::new(),
-            library: PathBuf::from(machine.ready("LD_PRELOAD")),
-            folder: machine.folder().to_owned(),
-        };
-        tool.with("IBSIM_SOCKNAME", machine.socket()).at(machine.ready("SIM_HOST"))
+        let (library, folder) = (site.library.clone(), site.folder.clone());
+        let tool = Self { words, variables: Vec::new(), library, folder };
+        tool.with("IBSIM_SOCKNAME", &site.socket).at(&site.host)
     }
 
     /// Attaches to `host` instead: a node's id or description.

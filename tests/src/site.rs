@@ -1,0 +1,42 @@
+//! A fabric that umad programs can attach to, whoever serves it.
+
+use std::path::{Path, PathBuf};
+
+use crate::opensm::OpenSm;
+use crate::tool::Tool;
+
+/// Where umad programs of a test attach, and where they leave their files.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// `IBSIM_SOCKNAME`.
+    pub(crate) socket: String,
+    /// The node to attach to where a test names no other.
+    pub(crate) host: String,
+    /// Portico's preload library.
+    pub(crate) library: PathBuf,
+    /// Where programs run.
+    pub(crate) folder: PathBuf,
+}
+
+impl Site {
+    /// A program at this fabric, through Portico's library.
+    #[must_use]
+    pub fn tool(&self, program: &str, arguments: &[&str]) -> Tool {
+        Tool::new(self, program, arguments)
+    }
+
+    /// OpenSM with `arguments`, in addition to what the fabric may have.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn opensm(&self, arguments: &[&str]) -> OpenSm {
+        OpenSm::start(self, arguments)
+    }
+
+    /// A folder for a test's files, removed with the fabric.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
