@@ -32,7 +32,7 @@ impl Bench {
         let fabric = Fabric::start(Config {
             topology: topology.clone(),
             folder: folder.path().to_owned(),
-            umad: Some(Endpoint::Local(socket.clone())),
+            umad: Endpoint::Local(socket.clone()),
             capture: None,
         });
         Self { fabric: fabric.unwrap(), topology, socket, folder }

@@ -43,7 +43,7 @@ pub struct Config {
     /// Where to capture what passes on the cables to machines that run Portico.
     pub capture: Option<PathBuf>,
     /// Where umad programs attach to its hosts and switches.
-    pub umad: Option<Endpoint>,
+    pub umad: Endpoint,
 }
 
 /// Why a fabric cannot start.

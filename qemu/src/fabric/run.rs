@@ -29,7 +29,7 @@ const UPLINKS: u64 = 2;
 /// The fabric's thread.
 pub(super) struct Loop {
     net: Net,
-    server: Option<Server>,
+    server: Server,
     capture: Option<Arc<Mutex<Capture>>>,
     epoll: OwnedFd,
     /// For each uplink: whether its socket is waited for, and if so, also until it is writable.
@@ -50,15 +50,13 @@ impl Loop {
         let wires = Wires::new(&config.topology, &config.folder, capture.as_ref())?;
         let mut net = Net::new(config.topology, wires)?;
         net.train_all();
-        let server = config.umad.map(Server::bind).transpose()?;
+        let server = Server::bind(config.umad)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let wait = |fd: BorrowedFd<'_>, token| {
             epoll::add(&epoll, fd, EventData::new_u64(token), EventFlags::IN).map_err(io::Error::from)
         };
         wait(wake.as_fd(), WAKE)?;
-        if let Some(server) = &server {
-            wait(server.as_fd(), UMAD)?;
-        }
+        wait(server.as_fd(), UMAD)?;
         for (uplink, token) in net.wires.uplinks.iter().zip((UPLINKS..).step_by(2)) {
             wait(uplink.listener(), token)?;
         }
@@ -72,14 +70,14 @@ impl Loop {
         let mut events = Vec::with_capacity(64);
         loop {
             self.net.set_time(self.now());
-            let due = self.expire_umad();
+            let due = self.server.expire(self.net.wires.now, &mut self.net);
             let more = self.carry();
             self.tend_uplinks();
             self.net.count_errors();
             if !more {
                 self.flush_capture();
             }
-            let timeout = if more { Some(Timespec { tv_sec: 0, tv_nsec: 0 }) } else { self.timeout(due) };
+            let timeout = if more { Some(Timespec::default()) } else { self.timeout(due) };
             events.clear();
             let waited = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
             if waited.is_err() {
@@ -90,7 +88,7 @@ impl Loop {
                 match event.data.u64() {
                     WAKE if !self.obey() => return,
                     WAKE => {}
-                    UMAD => self.serve_umad(),
+                    UMAD => self.server.serve(self.net.wires.now, &mut self.net),
                     token => self.serve_uplink(token - UPLINKS),
                 }
             }
@@ -104,26 +102,8 @@ impl Loop {
     /// Carries packets, and hands those that came to consumers to the umad programs that they are for.
     fn carry(&mut self) -> bool {
         let more = self.net.carry();
-        self.net.wires.deliveries.drain(|at, packet| {
-            if let Some(server) = &mut self.server {
-                server.deliver(at, packet);
-            }
-        });
+        self.net.wires.deliveries.drain(|at, packet| self.server.deliver(at, packet));
         more
-    }
-
-    /// Takes what umad programs send.
-    fn serve_umad(&mut self) {
-        let now = self.now();
-        if let Some(server) = &mut self.server {
-            server.serve(now, &mut self.net);
-        }
-    }
-
-    /// Gives umad programs back what nobody answered; says when to look again.
-    fn expire_umad(&mut self) -> Time {
-        let now = self.now();
-        self.server.as_mut().map_or(Time::NEVER, |server| server.expire(now, &mut self.net))
     }
 
     /// Does what another thread asks for. False if that is to stop.
@@ -208,10 +188,12 @@ impl Loop {
         }
     }
 
-    /// How long there is nothing to do of itself, the umad server having something at `umad`.
-    fn timeout(&mut self, umad: Time) -> Option<Timespec> {
-        let deadline = self.net.deadline().unwrap_or(Time::NEVER).min(umad);
-        // A deadline beyond the clock's end never comes.
-        Timespec::try_from(deadline.since(self.now())).ok()
+    /// How long there is nothing to do of itself, if the umad server has nothing to do before `due`.
+    fn timeout(&mut self, due: Time) -> Option<Timespec> {
+        let deadline = self.net.deadline().unwrap_or(Time::NEVER).min(due);
+        // A wait without an end needs no more than the oldest system call; one up to the clock's end needs a new one, which
+        // emulators and sandboxes lack.
+        let timeout = Timespec::try_from(deadline.since(self.now())).ok();
+        timeout.filter(|_| deadline != Time::NEVER)
     }
 }

@@ -1,5 +1,6 @@
 //! The fabric as a thread, with a machine that runs Portico at the other end of a cable: a channel adapter in this test.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use iba::PortNum;
@@ -9,10 +10,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{Config, Fabric, UplinkView};
 use crate::cable::{self, Abilities, BUFFER, Cable, End, Event, Hello, LinkChange, LinkState, Received};
 use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, PortRef, Topology};
+use crate::umad::Endpoint;
 
 const S1: usize = 0;
 const PORTICO: usize = 3;
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A name that no other test and no other process has.
+fn endpoint() -> Endpoint {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    Endpoint::Local(format!("uplink-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+}
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -29,7 +37,7 @@ impl Bench {
             topology: topology.clone(),
             folder: folder.path().to_owned(),
             capture: Some(folder.path().join("capture.pcap")),
-            umad: None,
+            umad: endpoint(),
         };
         Self { fabric: Fabric::start(config).unwrap(), folder, topology }
     }
@@ -133,7 +141,7 @@ fn two_machines_without_a_switch_between_them_are_refused() {
     topology.set_hypervisor("a").unwrap();
     topology.set_hypervisor("b").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { topology, folder: folder.path().to_owned(), capture: None, umad: None };
+    let config = Config { topology, folder: folder.path().to_owned(), capture: None, umad: endpoint() };
     let error = Fabric::start(config).expect_err("no switch");
     assert_eq!(error.to_string(), "`a` and `b` both run Portico and share a cable: put a switch between them");
 }

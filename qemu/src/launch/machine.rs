@@ -95,7 +95,7 @@ impl Machine {
             topology: plan.topology.clone(),
             folder: folder.path().to_owned(),
             capture: plan.capture.clone(),
-            umad: Some(Endpoint::Local(plan.socket.clone())),
+            umad: Endpoint::Local(plan.socket.clone()),
         };
         let fabric = Fabric::start(config).context("cannot start the fabric")?;
         let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
