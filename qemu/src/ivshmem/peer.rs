@@ -91,7 +91,8 @@ impl Peer {
         self.memory.as_fd()
     }
 
-    /// Our own event descriptors, one for each vector: readable once somebody rang.
+    /// Our own event descriptors, one for each vector: readable once somebody rang. QEMU makes each descriptor that it is
+    /// sent blocking, and so ours with it: read one only when it is known to be readable.
     #[must_use]
     pub fn doorbells(&self) -> &[OwnedFd] {
         &self.vectors

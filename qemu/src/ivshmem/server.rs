@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use super::{MEMORY, VECTORS, VERSION, message};
 
 /// Peers at one time, at most: QEMU and the model, and room for those that are about to be found dead.
-const MAX_PEERS: u16 = 8;
+const MAX_PEERS: usize = 8;
 
 /// A running server. Dropping it disconnects all peers and removes the socket.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Server {
         let stop = event()?;
         let mut server = Self { path: path.to_owned(), stop: stop.try_clone()?, thread: None };
         listener.set_nonblocking(true)?;
-        let serving = Serving { memory, listener, stop, peers: BTreeMap::new() };
+        let serving = Serving { memory, listener, stop, peers: BTreeMap::new(), ids: 0..=u16::MAX };
         server.thread = Some(std::thread::Builder::new().name("ivshmem".into()).spawn(|| serving.run())?);
         Ok(server)
     }
@@ -94,6 +95,9 @@ struct Serving {
     listener: UnixListener,
     stop: OwnedFd,
     peers: BTreeMap<u16, Member>,
+    /// Ids that nobody ever had. QEMU's device frees what it knows of a peer that leaves, and writes there if a peer
+    /// with the same id comes (seen in 7.2: it corrupts its heap).
+    ids: RangeInclusive<u16>,
 }
 
 impl Serving {
@@ -131,8 +135,12 @@ impl Serving {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let Some(id) = (0..MAX_PEERS).find(|id| !self.peers.contains_key(id)) else {
+        if self.peers.len() >= MAX_PEERS {
             log::warn!("{MAX_PEERS} peers are connected to the ivshmem server: one more was turned away");
+            return Ok(());
+        }
+        let Some(id) = self.ids.next() else {
+            log::warn!("the ivshmem server has no id left: a peer was turned away; start the run again");
             return Ok(());
         };
         let vectors = (0..VECTORS).map(|_| event()).collect::<io::Result<Vec<_>>>()?;

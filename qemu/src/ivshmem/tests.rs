@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ fn start() -> (TempDir, Server) {
 }
 
 /// Waits until `fd` can be read.
+#[track_caller]
 fn wait(fd: impl AsFd) {
     let timeout = Timespec::try_from(PATIENCE).unwrap();
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
@@ -35,13 +36,15 @@ fn until(peer: &mut Peer, wanted: Membership) {
     }
 }
 
+/// How often a vector was rung since it was last looked at. QEMU makes descriptors that it is sent blocking.
 fn rung(fd: impl AsFd) -> u64 {
-    let mut count = [0; 8];
-    match rustix::io::read(fd, &mut count) {
-        Ok(_) => u64::from_ne_bytes(count),
-        Err(rustix::io::Errno::AGAIN) => 0,
-        Err(error) => panic!("{error}"),
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&now)).unwrap() == 0 {
+        return 0;
     }
+    let mut count = [0; 8];
+    rustix::io::read(fd, &mut count).unwrap();
+    u64::from_ne_bytes(count)
 }
 
 #[test]
@@ -74,10 +77,12 @@ fn the_memory_outlives_a_peer_and_others_are_told() {
     let leaves = Peer::join(server.path()).unwrap();
     until(&mut stays, Membership::Joined);
     rustix::io::pwrite(leaves.memory(), b"here", 0).unwrap();
+    let gone = leaves.id();
     drop(leaves);
     until(&mut stays, Membership::Alone);
 
     let again = Peer::join(server.path()).unwrap();
+    assert_ne!(again.id(), gone, "an id that was used before");
     until(&mut stays, Membership::Joined);
     let mut bytes = [0; 4];
     rustix::io::pread(again.memory(), &mut bytes, 0).unwrap();
@@ -156,11 +161,18 @@ fn qemu_joins_and_rings() {
         .spawn()
         .expect("qemu-system-x86_64 cannot be started: install qemu-system-x86");
     let mut machine = Machine(machine);
-    let mut answers = BufReader::new(machine.0.stdout.take().unwrap()).lines();
-    let mut commands = machine.0.stdin.take().unwrap();
+    let (mut commands, mut output) = (machine.0.stdin.take().unwrap(), machine.0.stdout.take().unwrap());
     let mut ask = |command: String| {
         writeln!(commands, "{command}").unwrap();
-        let answer = answers.next().unwrap().unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with('\n') {
+            wait(&output);
+            let mut bytes = [0; 256];
+            let length = output.read(&mut bytes).unwrap();
+            assert_ne!(length, 0, "QEMU ended at {command}");
+            answer.push_str(str::from_utf8(&bytes[..length]).unwrap());
+        }
+        let answer = answer.trim_end().to_owned();
         assert!(answer.starts_with("OK"), "{command}: {answer}");
         answer
     };
@@ -174,8 +186,18 @@ fn qemu_joins_and_rings() {
 
     rustix::io::pwrite(peer.memory(), &0x1234_5678_u32.to_le_bytes(), 0x7f_fffc).unwrap();
     assert_eq!(ask(format!("readl {:#x}", 0xd07f_fffc_u32)), "OK 0x0000000012345678");
-    ask(format!("writel {:#x} {:#x}", 0xc000_000c_u32, u32::from(peer.id()) << 16 | 3));
-    wait(&peer.doorbells()[3]);
+    for _ in 0..20 {
+        // QEMU may not have heard of the peer yet, and then says nothing to it.
+        let start = Instant::now();
+        while rung(&peer.doorbells()[3]) == 0 {
+            assert!(start.elapsed() < PATIENCE, "QEMU does not ring");
+            ask(format!("writel {:#x} {:#x}", 0xc000_000c_u32, u32::from(peer.id()) << 16 | 3));
+        }
+        // The model dies, and comes back as another peer.
+        drop(peer);
+        peer = Peer::join(server.path()).unwrap();
+        assert!(!peer.is_alone());
+    }
     drop(machine);
     until(&mut peer, Membership::Alone);
 }
