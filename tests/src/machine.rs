@@ -1,5 +1,6 @@
 //! A `portico run` under test.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -141,6 +142,21 @@ impl Machine {
     #[must_use]
     pub fn opensm(&self, arguments: &[&str]) -> OpenSm {
         self.site().opensm(arguments)
+    }
+
+    /// The LHCAs whose logical ports iblinkinfo finds Active: name and LID.
+    ///
+    /// # Panics
+    /// It fails, or prints what cannot be read.
+    #[must_use]
+    pub fn active_lhcas(&self) -> BTreeMap<String, u16> {
+        let links = self.tool("iblinkinfo", &["--line", "--switches-only"]).run();
+        // GUID "name" LID port[ ] ==( 4X 25.78125 Gbps Active/ LinkUp)==> GUID LID port[ ] "name" ( )
+        let active =
+            links.ok().lines().filter_map(|line| line.split_once("==>")).filter(|(of, _)| of.contains("Active/"));
+        let lhcas = active.filter_map(|(_, peer)| Some((peer, peer.split('"').nth(1)?)));
+        let lhcas = lhcas.filter(|(_, name)| name.contains("-lhca"));
+        lhcas.map(|(peer, name)| (name.to_owned(), peer.split_whitespace().nth(1).unwrap().parse().unwrap())).collect()
     }
 
     /// Gives `line` to the control line of `hypervisor`, and the answer's lines back, without the last one, `ok`.

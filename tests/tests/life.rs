@@ -5,24 +5,11 @@ use std::collections::BTreeMap;
 
 use portico_tests::{Machine, OpenSm};
 
-/// LID of each LHCA whose logical port is Active, by name, as iblinkinfo finds them.
-fn active(machine: &Machine) -> BTreeMap<String, String> {
-    let links = machine.tool("iblinkinfo", &["--line", "--switches-only"]).run();
-    let lines = links.ok().lines().filter(|line| line.contains("Active/"));
-    let entry = |line: &str| {
-        let (_, peer) = line.split_once("==>")?;
-        let lid = peer.split_whitespace().next()?;
-        let name = peer.split('"').nth(1)?;
-        name.contains("-lhca").then(|| (name.to_owned(), lid.to_owned()))
-    };
-    lines.filter_map(entry).collect()
-}
-
 /// Waits for one sweep after another until just `lhcas` LHCAs are Active.
-fn wait_for_active(machine: &Machine, opensm: &mut OpenSm, lhcas: usize) -> BTreeMap<String, String> {
+fn wait_for_active(machine: &Machine, opensm: &mut OpenSm, lhcas: usize) -> BTreeMap<String, u16> {
     loop {
         opensm.wait_for_subnet_up();
-        let active = active(machine);
+        let active = machine.active_lhcas();
         if active.len() == lhcas {
             return active;
         }
@@ -34,7 +21,7 @@ fn a_logical_port_that_goes_and_comes_is_noticed_and_comes_back() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
     let mut opensm = machine.opensm(&[]);
     opensm.wait_for_subnet_up();
-    let before = active(&machine);
+    let before = machine.active_lhcas();
     assert_eq!(before.len(), 4);
 
     assert!(machine.control("portico-0", "port 3 down").is_empty());
@@ -54,7 +41,7 @@ fn a_model_that_dies_is_started_again_and_nothing_else_is_lost() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
     let mut opensm = machine.opensm(&[]);
     opensm.wait_for_subnet_up();
-    let before = active(&machine);
+    let before = machine.active_lhcas();
     assert_eq!(before.len(), 4);
     for generation in 2..=3 {
         machine.kill("portico model");
@@ -70,11 +57,11 @@ fn a_subnet_manager_that_starts_anew_finds_the_same_lids() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
     let mut first = machine.opensm(&[]);
     first.wait_for_subnet_up();
-    let before = active(&machine);
+    let before = machine.active_lhcas();
     assert_eq!(before.len(), 4);
     drop(first); // killed: it says no goodbye
     let mut second = machine.opensm(&[]);
     second.wait_for_subnet_up();
-    assert_eq!(active(&machine), before);
+    assert_eq!(machine.active_lhcas(), before);
     assert!(second.errors().is_empty(), "{:#?}", second.errors());
 }

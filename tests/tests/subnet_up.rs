@@ -3,31 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use portico_tests::{Machine, Output};
+use portico_tests::Machine;
 use rustix::process::Signal;
 
-/// A line of iblinkinfo for a link that leads to an LHCA: `LID port[ ] ==( 4X 10.0 Gbps Active/ LinkUp)==> ...`.
-fn is_active(line: &str) -> bool {
-    line.split_whitespace().any(|word| word.starts_with("Active/"))
-}
-
-/// Checks with iblinkinfo that `lhcas` LHCAs are Active, and gives their LIDs.
-fn lids_of_lhcas(links: &Output, lhcas: usize) -> BTreeSet<u16> {
-    let lines: Vec<_> = links.ok().lines().filter(|line| line.contains("-lhca")).collect();
-    assert_eq!(lines.len(), lhcas, "{}", links.stdout);
-    let lid = |line: &str| {
-        assert!(is_active(line), "{line}");
-        let (_, peer) = line.split_once("==>").unwrap();
-        peer.split_whitespace().next().unwrap().parse().unwrap()
-    };
-    let lids: BTreeSet<u16> = lines.into_iter().map(lid).collect();
+/// Checks that `lhcas` LHCAs are Active, and gives their LIDs.
+fn lids_of_lhcas(machine: &Machine, lhcas: usize) -> BTreeSet<u16> {
+    let active = machine.active_lhcas();
+    assert_eq!(active.len(), lhcas, "{active:?}");
+    let lids: BTreeSet<u16> = active.into_values().collect();
     assert_eq!(lids.len(), lhcas, "each has a LID of its own");
     assert!(lids.iter().all(|&lid| lid > 0));
     lids
-}
-
-fn links(machine: &Machine) -> Output {
-    machine.tool("iblinkinfo", &["--line", "--switches-only"]).run()
 }
 
 /// Boots with `lhcas` LHCAs on one processor and on two.
@@ -37,7 +23,7 @@ fn comes_up(lhcas: usize) {
         let log = std::fs::read_to_string(machine.log("opensm.log")).unwrap();
         let errors: Vec<_> = log.lines().filter(|line| line.contains(" ERR ")).collect();
         assert!(errors.is_empty(), "{errors:#?}");
-        lids_of_lhcas(&links(&machine), lhcas);
+        lids_of_lhcas(&machine, lhcas);
         assert!(machine.end_by(Signal::INT).success());
     }
 }
@@ -85,7 +71,7 @@ fn each_port_may_have_four_lids() {
     let mut opensm = machine.opensm(&["--lmc", "2"]);
     opensm.wait_for_subnet_up();
     assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
-    for lid in lids_of_lhcas(&links(&machine), 4) {
+    for lid in lids_of_lhcas(&machine, 4) {
         assert_eq!(lid % 4, 0, "aligned to the number of LIDs (IBA vol. 1, 7.11)");
         // The port answers at all four, and says whose they are.
         for offset in 0..4 {
