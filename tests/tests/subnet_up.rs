@@ -81,7 +81,7 @@ fn each_port_may_have_four_lids() {
                 line.unwrap().rsplit('.').next().unwrap().to_owned()
             };
             assert_eq!(field("Lid"), lid.to_string());
-            assert_eq!(field("Lmc"), "2");
+            assert_eq!(field("LMC"), "2");
         }
     }
 }

@@ -1,0 +1,54 @@
+//! What passes on the hypervisor's cable, as programs of others read it.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use portico_tests::Machine;
+
+/// Checks both CRCs of each packet with Perl's Digest::CRC; gives the number of packets, or what is wrong.
+fn check_crcs(capture: &Path) -> Result<usize, String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crc.pl");
+    let output = Command::new("perl").arg(script).arg(capture).output().unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap().trim().parse().unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+/// The packets that tshark shows through `filter`: the fields, one packet a line.
+fn tshark(capture: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
+    let fields = fields.iter().flat_map(|field| ["-e", field]);
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(capture).args(["-Y", filter, "-T", "fields"]).args(fields);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_capture_is_read_by_others_and_every_packet_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("uplink.erf");
+    let mut machine = Machine::start(&["--lhcas", "4", "--once", "--pcap", capture.to_str().unwrap()]);
+    assert!(machine.wait().0.success());
+
+    let all = tshark(&capture, "frame", &["frame.number"]);
+    assert!(all.len() > 100, "a whole sweep, there and back: {} packets", all.len());
+    assert_eq!(tshark(&capture, "_ws.malformed || !infiniband.lrh", &["frame.number"]), [""; 0]);
+    assert_eq!(check_crcs(&capture), Ok(all.len()));
+
+    // The manager's own work is in it: each LHCA was set to Active (PortInfo, 14.2.5.6), and said that it is.
+    let set =
+        tshark(&capture, "infiniband.mad.method == 0x02 && infiniband.mad.attributeid == 0x15", &["frame.number"]);
+    assert!(set.len() >= 3 * 4, "LID, Armed and Active for each of four LHCAs: {}", set.len());
+
+    // And the check is one: a bit that flips on the way is seen.
+    let mut bytes = fs::read(&capture).unwrap();
+    bytes[24 + 16 + 16 + 40] ^= 4; // behind the headers of the file, of the record and of ERF
+    let flipped = folder.path().join("flipped.erf");
+    fs::write(&flipped, bytes).unwrap();
+    assert_eq!(check_crcs(&flipped), Err("packet 0: the invariant CRC is wrong\n".into()));
+}
