@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use iba::attr::NodeType;
 use iba::{Guid, PortNum};
 
+use crate::body::Body;
 use crate::config::{ConfigError, NodeConfig};
-use crate::core::Core;
 use crate::directed::NodeKind;
 use crate::port::{Port, PortRole};
 use crate::sampler::Sampler;
@@ -26,7 +26,7 @@ pub struct AdapterConfig {
 /// consumers'.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelAdapter {
-    pub(crate) core: Core,
+    pub(crate) body: Body,
 }
 
 impl ChannelAdapter {
@@ -46,7 +46,7 @@ impl ChannelAdapter {
         }
         let port = |(guid, number)| Port::new(&config.node, PortRole::Adapter, PortNum::new(number), guid, 1);
         Ok(Self {
-            core: Core {
+            body: Body {
                 kind: NodeKind::ChannelAdapter,
                 node_info: config.node.node_info(NodeType::CHANNEL_ADAPTER, ports),
                 description: config.node.description,
@@ -59,11 +59,11 @@ impl ChannelAdapter {
         })
     }
 
-    pub(crate) fn core(&self) -> &Core {
-        &self.core
+    pub(crate) fn body(&self) -> &Body {
+        &self.body
     }
 
-    pub(crate) fn core_mut(&mut self) -> &mut Core {
-        &mut self.core
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
     }
 }

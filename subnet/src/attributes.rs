@@ -9,7 +9,7 @@ use iba::notice::Changes;
 use iba::smp::Smp;
 use iba::{MKey, PortNum};
 
-use crate::core::Core;
+use crate::body::Body;
 use crate::directed::NodeKind;
 use crate::dispatch::SubnetAttribute;
 use crate::outlet::{Event, LinkRequest};
@@ -21,7 +21,7 @@ use crate::time::Time;
 /// PortInfo's modifier: the requester knows extended speeds (14.2.5.6).
 const EXTENDED_SPEEDS: u32 = 1 << 31;
 
-impl Core {
+impl Body {
     /// Answers a Get that came in by port `number`.
     #[inline(always)]
     pub(crate) fn get(&self, number: PortNum, attribute: SubnetAttribute, smp: &mut Smp) -> Result<(), InvalidField> {

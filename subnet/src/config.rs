@@ -23,7 +23,7 @@ pub struct NodeConfig {
     /// Name for people.
     pub description: NodeDescription,
     /// Entries in the P_Key table of a port that is an end: an adapter's, or a switch's management port. Rounded up
-    /// to whole blocks of 32.
+    /// to whole blocks of 32, of which there is one at least.
     pub partitions: u16,
     /// Data lanes of every port.
     pub vl_cap: VlCap,
@@ -55,6 +55,11 @@ impl NodeConfig {
         }
     }
 
+    /// Entries in the P_Key table of a port that is an end: such a port is in one partition at least (10.9.1.2).
+    pub(crate) fn end_partitions(&self) -> u16 {
+        self.partitions.max(1)
+    }
+
     /// NodeInfo, but for what differs from port to port.
     pub(crate) fn node_info(&self, node_type: NodeType, ports: u8) -> NodeInfo {
         NodeInfo {
@@ -65,7 +70,7 @@ impl NodeConfig {
             system_image_guid: self.system_image_guid,
             node_guid: self.node_guid,
             port_guid: self.node_guid,
-            partition_cap: blocks(self.partitions).saturating_mul(32).into(),
+            partition_cap: blocks(self.end_partitions()).saturating_mul(32).into(),
             device_id: self.device_id.into(),
             revision: self.revision.into(),
             vendor_id: self.vendor_id,
@@ -74,9 +79,9 @@ impl NodeConfig {
     }
 }
 
-/// How many blocks of 32 hold `entries`, one at least.
+/// How many blocks of 32 hold `entries`.
 pub(crate) fn blocks(entries: u16) -> u16 {
-    entries.div_ceil(32).max(1)
+    entries.div_ceil(32)
 }
 
 /// Why a node cannot be made.

@@ -7,14 +7,14 @@ use iba::packet::{self, Packet};
 use iba::{Lid, PortNum, Vl};
 use zerocopy::FromBytes;
 
-use crate::core::{Core, Verdict, words};
+use crate::body::{Body, Verdict, words};
 use crate::counters::PortError;
 use crate::directed::NodeKind;
 use crate::outlet::Event;
 use crate::relay::{PortMask, Route};
 use crate::time::Time;
 
-impl Core {
+impl Body {
     /// Deals with a packet from the link at `number` that is no management packet.
     pub(crate) fn receive_other(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
         let index = self.index(number);
@@ -53,8 +53,10 @@ impl Core {
     /// Deals with a packet from a consumer at `number` that is on a data lane.
     pub(crate) fn send_data(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
         let index = self.index(number);
-        let Ok((lrh, _)) = Lrh::mut_from_prefix(packet) else { return Verdict::Done };
-        let lrh = *lrh;
+        let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else { return Verdict::Done };
+        if !has_stated_length(&lrh, packet.len()) {
+            return self.drop_at(number);
+        }
         if self.ports[index].has_lid(lrh.dlid) {
             return self.arrive(now, number, packet);
         }

@@ -9,7 +9,7 @@ use iba::pma::PerfMad;
 use iba::{PortNum, QKey, Qpn};
 use zerocopy::{FromBytes, SplitByteSlice};
 
-use crate::core::{Core, Verdict};
+use crate::body::{Body, Verdict};
 use crate::counters::PortError;
 use crate::dispatch::{Action, classify};
 use crate::port::Port;
@@ -37,7 +37,7 @@ enum Outcome {
     Drop,
 }
 
-impl Core {
+impl Body {
     /// Deals with a packet on a data lane that ended at port `number`.
     pub(crate) fn arrive(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
         let outcome = match packet::parse(&mut *packet) {

@@ -15,8 +15,8 @@ use iba::packet::SmpPacket;
 use iba::{Guid, PortNum};
 
 use crate::adapter::{AdapterConfig, ChannelAdapter};
+use crate::body::{Body, Chore, Verdict};
 use crate::config::ConfigError;
-use crate::core::{Chore, Core, Verdict};
 use crate::counters::PortError;
 use crate::outlet::{Event, Link, LinkRequest};
 use crate::switch::{Switch, SwitchConfig};
@@ -196,11 +196,11 @@ impl Hsma {
     /// Makes both ends of a logical link what the LHCA being plugged in, and the ends being switched off, make of it.
     fn settle(&mut self, now: Time, place: LogicalPort) {
         let Some(Some((id, number))) = self.peer(place) else { return };
-        let switch = &mut self.switches[usize::from(place.uplink.0)].switch.core;
+        let switch = &mut self.switches[usize::from(place.uplink.0)].switch.body;
         let Some(Some(lhca)) = self.lhcas.get_mut(usize::from(id.0)) else { return };
-        let adapter = &mut lhca.adapter.core;
-        let is_off = |core: &Core, number| {
-            core.port(number).is_none_or(|port| port.info.physical_state() == PortPhysicalState::DISABLED)
+        let adapter = &mut lhca.adapter.body;
+        let is_off = |body: &Body, number| {
+            body.port(number).is_none_or(|port| port.info.physical_state() == PortPhysicalState::DISABLED)
         };
         let up = lhca.plugged && !is_off(switch, place.port) && !is_off(adapter, number);
         let ends = switch.port(place.port).zip(adapter.port(number));
@@ -225,7 +225,7 @@ impl Hsma {
     /// is for, it begins at that port and takes the way that a packet of a real adapter takes. It is changed in place.
     pub fn send(&mut self, now: Time, lhca: LhcaId, port: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Some(sender) = self.lhca_mut(lhca) else { return };
-        let verdict = sender.adapter.core.send(now, port, packet);
+        let verdict = sender.adapter.body.send(now, port, packet);
         self.carry_out(now, Place::Lhca(lhca, port), verdict, packet, out);
         self.poll(now, out);
     }
@@ -233,7 +233,7 @@ impl Hsma {
     /// The link of the physical port `uplink` came up.
     pub fn link_up(&mut self, now: Time, uplink: UplinkId, link: Link, out: &mut impl HsmaOutlet) {
         if let Some(logical) = self.switches.get_mut(usize::from(uplink.0)) {
-            logical.switch.core.link_up(now, UPLINK, link);
+            logical.switch.body.link_up(now, UPLINK, link);
             self.deadline = Time::default();
         }
         self.poll(now, out);
@@ -242,7 +242,7 @@ impl Hsma {
     /// The link of the physical port `uplink` went down.
     pub fn link_down(&mut self, now: Time, uplink: UplinkId, out: &mut impl HsmaOutlet) {
         if let Some(logical) = self.switches.get_mut(usize::from(uplink.0)) {
-            logical.switch.core.link_down(now, UPLINK);
+            logical.switch.body.link_down(now, UPLINK);
             self.deadline = Time::default();
         }
         self.poll(now, out);
@@ -251,14 +251,14 @@ impl Hsma {
     /// Counts errors that the physical port `uplink` told of.
     pub fn count(&mut self, uplink: UplinkId, error: PortError, times: u32) {
         if let Some(logical) = self.switches.get_mut(usize::from(uplink.0)) {
-            logical.switch.core.count(UPLINK, error, times);
+            logical.switch.body.count(UPLINK, error, times);
         }
     }
 
     /// A subnet manager begins (`true`) or ends at `port` of `lhca`.
     pub fn set_is_sm(&mut self, now: Time, lhca: LhcaId, port: PortNum, is_sm: bool, out: &mut impl HsmaOutlet) {
         if let Some(found) = self.lhca_mut(lhca) {
-            found.adapter.core.set_is_sm(now, port, is_sm);
+            found.adapter.body.set_is_sm(now, port, is_sm);
             self.deadline = Time::default();
         }
         self.poll(now, out);
@@ -281,9 +281,9 @@ impl Hsma {
     fn poll_node(&mut self, now: Time, place: Place, out: &mut impl HsmaOutlet) {
         let mut packet = [0; size_of::<SmpPacket>()];
         loop {
-            let Some(core) = self.core_mut(place) else { return };
-            let Some(chore) = core.chore(now, &mut packet) else {
-                let deadline = core.deadline;
+            let Some(body) = self.body_mut(place) else { return };
+            let Some(chore) = body.chore(now, &mut packet) else {
+                let deadline = body.deadline;
                 self.deadline = self.deadline.min(deadline);
                 return;
             };
@@ -306,9 +306,9 @@ impl Hsma {
     /// Takes a logical link down at both ends, and up again if it may be.
     fn retrain(&mut self, now: Time, place: LogicalPort) {
         let Some(Some((id, number))) = self.peer(place) else { return };
-        self.switches[usize::from(place.uplink.0)].switch.core.link_down(now, place.port);
+        self.switches[usize::from(place.uplink.0)].switch.body.link_down(now, place.port);
         if let Some(lhca) = self.lhca_mut(id) {
-            lhca.adapter.core.link_down(now, number);
+            lhca.adapter.body.link_down(now, number);
         }
         self.settle(now, place);
     }
@@ -318,8 +318,8 @@ impl Hsma {
     /// A node hands a packet on or answers it, and no node answers an answer, so that the walk ends.
     fn walk(&mut self, now: Time, place: Place, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let (Place::Switch(_, port) | Place::Lhca(_, port)) = place;
-        let Some(core) = self.core_mut(place) else { return };
-        let verdict = core.receive(now, port, packet);
+        let Some(body) = self.body_mut(place) else { return };
+        let verdict = body.receive(now, port, packet);
         self.carry_out(now, place, verdict, packet, out);
     }
 
@@ -332,8 +332,8 @@ impl Hsma {
         out: &mut impl HsmaOutlet,
     ) {
         loop {
-            if let Some(core) = self.core_mut(place) {
-                let deadline = core.deadline;
+            if let Some(body) = self.body_mut(place) {
+                let deadline = body.deadline;
                 self.deadline = self.deadline.min(deadline);
             }
             match (verdict, place) {
@@ -355,8 +355,8 @@ impl Hsma {
                 }
             }
             let (Place::Switch(_, port) | Place::Lhca(_, port)) = place;
-            let Some(core) = self.core_mut(place) else { return };
-            verdict = core.receive(now, port, packet);
+            let Some(body) = self.body_mut(place) else { return };
+            verdict = body.receive(now, port, packet);
         }
     }
 
@@ -364,9 +364,9 @@ impl Hsma {
     /// goes out, or to consumers.
     fn replicate(&mut self, now: Time, uplink: UplinkId, from: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Some(logical) = self.switches.get(usize::from(uplink.0)) else { return };
-        for port in logical.switch.core.group(from, packet) {
+        for port in logical.switch.body.group(from, packet) {
             let Some(logical) = self.switches.get_mut(usize::from(uplink.0)) else { return };
-            match logical.switch.core.leave_with_data(now, from, port, packet) {
+            match logical.switch.body.leave_with_data(now, from, port, packet) {
                 Verdict::Transmit(UPLINK) => out.transmit(uplink, packet),
                 Verdict::Transmit(port) => {
                     if let Some(Some((lhca, number))) = self.peer(LogicalPort { uplink, port }) {
@@ -378,12 +378,12 @@ impl Hsma {
         }
     }
 
-    fn core_mut(&mut self, place: Place) -> Option<&mut Core> {
+    fn body_mut(&mut self, place: Place) -> Option<&mut Body> {
         match place {
             Place::Switch(uplink, _) => {
-                self.switches.get_mut(usize::from(uplink.0)).map(|logical| &mut logical.switch.core)
+                self.switches.get_mut(usize::from(uplink.0)).map(|logical| &mut logical.switch.body)
             }
-            Place::Lhca(lhca, _) => self.lhca_mut(lhca).map(|lhca| &mut lhca.adapter.core),
+            Place::Lhca(lhca, _) => self.lhca_mut(lhca).map(|lhca| &mut lhca.adapter.body),
         }
     }
 
@@ -399,7 +399,7 @@ impl Hsma {
 
     fn has_guid(&self, guid: Guid) -> bool {
         let adapters = self.lhcas.iter().flatten().any(|lhca| {
-            lhca.adapter.node_info().node_guid == guid || lhca.adapter.core.ports.iter().any(|port| port.guid == guid)
+            lhca.adapter.node_info().node_guid == guid || lhca.adapter.body.ports.iter().any(|port| port.guid == guid)
         });
         adapters || self.switches.iter().any(|logical| logical.switch.node_info().node_guid == guid)
     }

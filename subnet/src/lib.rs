@@ -19,14 +19,15 @@ extern crate alloc;
 
 mod adapter;
 mod attributes;
+mod body;
 mod config;
-mod core;
 mod counters;
 mod data;
 mod directed;
 mod dispatch;
 mod gsi;
 mod hsma;
+mod life;
 mod node;
 mod outlet;
 mod pma;

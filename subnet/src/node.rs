@@ -5,7 +5,7 @@ use iba::packet::SmpPacket;
 use iba::{Guid, PortNum};
 
 use crate::adapter::ChannelAdapter;
-use crate::core::{Chore, Core, Verdict};
+use crate::body::{Body, Chore, Verdict};
 use crate::counters::{Counters, PortError};
 use crate::directed::NodeKind;
 use crate::gsi::Key;
@@ -23,33 +23,33 @@ pub enum Node {
 }
 
 impl Node {
-    pub(crate) fn core(&self) -> &Core {
+    pub(crate) fn body(&self) -> &Body {
         match self {
-            Self::Switch(node) => node.core(),
-            Self::ChannelAdapter(node) => node.core(),
+            Self::Switch(node) => node.body(),
+            Self::ChannelAdapter(node) => node.body(),
         }
     }
 
-    pub(crate) fn core_mut(&mut self) -> &mut Core {
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
         match self {
-            Self::Switch(node) => node.core_mut(),
-            Self::ChannelAdapter(node) => node.core_mut(),
+            Self::Switch(node) => node.body_mut(),
+            Self::ChannelAdapter(node) => node.body_mut(),
         }
     }
 }
 
-/// Gives nodes what all nodes can do; they give it their core.
+/// Gives nodes what all nodes can do; they give it their body.
 macro_rules! nodes {
     ($($node:ident)*) => { $(
         impl $node {
             /// Deals with `packet`, which the link at `port` brought. It is changed in place.
             #[inline]
             pub fn receive(&mut self, now: Time, port: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
-                let core = self.core_mut();
-                match core.receive_quickly(now, port, packet) {
+                let body = self.body_mut();
+                match body.receive_quickly(now, port, packet) {
                     Some(Verdict::Transmit(port)) => out.transmit(port, packet),
                     Some(_) => {}
-                    None => core.receive_slowly(now, port, packet, out),
+                    None => body.receive_slowly(now, port, packet, out),
                 }
             }
 
@@ -58,100 +58,100 @@ macro_rules! nodes {
             /// hop pointer 0; a wrong source LID is put right. What is for this port itself is answered or delivered
             /// without leaving. The packet is changed in place.
             pub fn send(&mut self, now: Time, port: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
-                let core = self.core_mut();
-                let verdict = core.send(now, port, packet);
-                core.carry_out(now, verdict, port, packet, out);
-                core.do_due(now, out);
+                let body = self.body_mut();
+                let verdict = body.send(now, port, packet);
+                body.carry_out(now, verdict, port, packet, out);
+                body.do_due(now, out);
             }
 
             /// The link at `port` came up. Nothing happens where it was up, or is switched off.
             pub fn link_up(&mut self, now: Time, port: PortNum, link: Link, out: &mut impl Outlet) {
-                self.core_mut().link_up(now, port, link);
-                self.core_mut().do_due(now, out);
+                self.body_mut().link_up(now, port, link);
+                self.body_mut().do_due(now, out);
             }
 
             /// The link at `port` went down.
             pub fn link_down(&mut self, now: Time, port: PortNum, out: &mut impl Outlet) {
-                self.core_mut().link_down(now, port);
-                self.core_mut().do_due(now, out);
+                self.body_mut().link_down(now, port);
+                self.body_mut().do_due(now, out);
             }
 
             /// A subnet manager begins (`true`) or ends at `port`, where consumers are.
             pub fn set_is_sm(&mut self, now: Time, port: PortNum, is_sm: bool, out: &mut impl Outlet) {
-                self.core_mut().set_is_sm(now, port, is_sm);
-                self.core_mut().do_due(now, out);
+                self.body_mut().set_is_sm(now, port, is_sm);
+                self.body_mut().do_due(now, out);
             }
 
             /// Gives the node another name.
             pub fn set_description(&mut self, now: Time, description: NodeDescription, out: &mut impl Outlet) {
-                self.core_mut().set_description(now, description);
-                self.core_mut().do_due(now, out);
+                self.body_mut().set_description(now, description);
+                self.body_mut().do_due(now, out);
             }
 
             /// Does what is due, and says when to come again if nothing else calls before; `None` means never.
             pub fn poll(&mut self, now: Time, out: &mut impl Outlet) -> Option<Time> {
-                self.core_mut().do_due(now, out);
-                Some(self.core().deadline).filter(|&deadline| deadline != Time::NEVER)
+                self.body_mut().do_due(now, out);
+                Some(self.body().deadline).filter(|&deadline| deadline != Time::NEVER)
             }
 
             /// Counts errors that the link at `port` told of.
             pub fn count(&mut self, port: PortNum, error: PortError, times: u32) {
-                self.core_mut().count(port, error, times);
+                self.body_mut().count(port, error, times);
             }
 
             /// A consumer at `port` refused `packet` because of its P_Key or Q_Key: that is a violation, which is counted
             /// and told of by trap 257 or 258 (10.9.4, 10.2.4). Queue pair 1's packets are seen to already.
             pub fn refused(&mut self, now: Time, port: PortNum, key: Key, packet: &[u8], out: &mut impl Outlet) {
-                self.core_mut().refused(now, port, key, packet);
-                self.core_mut().do_due(now, out);
+                self.body_mut().refused(now, port, key, packet);
+                self.body_mut().do_due(now, out);
             }
 
             /// Which kind it is.
             #[must_use]
             pub fn kind(&self) -> NodeKind {
-                self.core().kind
+                self.body().kind
             }
 
             /// NodeInfo; PortGUID and LocalPortNum are those of the port that is asked.
             #[must_use]
             pub fn node_info(&self) -> &NodeInfo {
-                &self.core().node_info
+                &self.body().node_info
             }
 
             /// The name.
             #[must_use]
             pub fn description(&self) -> &NodeDescription {
-                &self.core().description
+                &self.body().description
             }
 
             /// SwitchInfo, of a switch.
             #[must_use]
             pub fn switch_info(&self) -> Option<&SwitchInfo> {
-                self.core().relay.as_ref().map(|relay| &relay.info)
+                self.body().relay.as_ref().map(|relay| &relay.info)
             }
 
             /// PortInfo of `port`, if there is such a port.
             #[must_use]
             pub fn port_info(&self, port: PortNum) -> Option<&PortInfo> {
-                self.core().port(port).map(|port| &port.info)
+                self.body().port(port).map(|port| &port.info)
             }
 
             /// The GUID of `port`, if there is such a port; a switch's ports have none but for the management port.
             #[must_use]
             pub fn port_guid(&self, port: PortNum) -> Option<Guid> {
-                self.core().port(port).map(|port| port.guid)
+                self.body().port(port).map(|port| port.guid)
             }
 
             /// The first block of the P_Key table of `port`, if there is such a port and it has a table.
             #[must_use]
             pub fn p_keys(&self, port: PortNum) -> Option<&PKeyTable> {
-                self.core().port(port).and_then(|port| port.p_keys.first())
+                self.body().port(port).and_then(|port| port.p_keys.first())
             }
 
             /// The counters of `port`, if there is such a port.
             #[must_use]
             pub fn counters(&self, port: PortNum) -> Option<&Counters> {
-                self.core().port(port).map(|port| &port.counters)
+                self.body().port(port).map(|port| &port.counters)
             }
         }
     )* };
@@ -159,7 +159,7 @@ macro_rules! nodes {
 
 nodes! { Switch ChannelAdapter Node }
 
-impl Core {
+impl Body {
     /// Does the chores that are due.
     #[inline]
     fn do_due(&mut self, now: Time, out: &mut impl Outlet) {

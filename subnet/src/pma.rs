@@ -7,7 +7,7 @@ use iba::pma::{
     PortSamplesResult,
 };
 
-use crate::core::Core;
+use crate::body::Body;
 use crate::counters::{Counters, PortError, Traffic};
 use crate::dispatch::PerformanceAttribute;
 use crate::time::Time;
@@ -18,7 +18,7 @@ const ALL_PORTS: PortNum = PortNum::new(0xff);
 /// RespTimeValue, like PortInfo's.
 const RESPONSE_TIME: u8 = 16;
 
-impl Core {
+impl Body {
     /// Answers a Get.
     pub(crate) fn read(&self, attribute: PerformanceAttribute, mad: &mut PerfMad) -> Result<(), Status> {
         none(mad)?;

@@ -62,8 +62,11 @@ const ARBITRATION_CAP: u8 = 16;
 impl Port {
     /// A port of a node, Down. Packets that leave by it come in by one of `inputs` ports.
     pub(crate) fn new(config: &NodeConfig, role: PortRole, number: PortNum, guid: Guid, inputs: usize) -> Self {
-        let mut p_keys = vec![PKeyTable::default(); blocks(config.partitions).into()].into_boxed_slice();
-        p_keys[0].p_keys[0] = PKey::DEFAULT; // what a port starts with (10.9.1.2)
+        let partitions = if role == PortRole::External { config.partitions } else { config.end_partitions() };
+        let mut p_keys = vec![PKeyTable::default(); blocks(partitions).into()].into_boxed_slice();
+        if let Some(first) = p_keys.first_mut() {
+            first.p_keys[0] = PKey::DEFAULT; // what a port starts with (10.9.1.2)
+        }
         let end = EndPort { guids: GuidInfo::default(), traps: TrapQueue::default(), events: 0 };
         let mut port = Self {
             info: first_port_info(config, role, number),

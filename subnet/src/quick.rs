@@ -8,12 +8,12 @@ use iba::packet::SmpPacket;
 use iba::smp::Smp;
 use iba::{Lid, MKey, PortNum};
 
-use crate::core::{Core, SMP_WORDS, Verdict};
+use crate::body::{Body, SMP_WORDS, Verdict};
 use crate::directed::{self, NodeKind, Origin, Step};
 use crate::dispatch::{Action, SubnetAttribute, classify};
 use crate::time::Time;
 
-impl Core {
+impl Body {
     /// Deals with a packet from the link at `number`, if it is an SMP by directed route that only passes, or that ends here
     /// and is a Get, or the Set of a block of the linear forwarding table, with the right key. Then nothing comes of
     /// it but what is returned. If not, nothing has happened.

@@ -6,6 +6,8 @@ use alloc::vec;
 use iba::attr::{LinearForwardingBlock, MulticastForwardingBlock, SwitchInfo};
 use iba::{Lid, PortNum};
 
+use crate::config::blocks;
+
 /// Blocks of the linear table: every unicast LID there is, 0x0000 to 0xBFFF.
 pub(crate) const LINEAR_BLOCKS: usize = 0xc000 / LinearForwardingBlock::LIDS;
 
@@ -52,7 +54,7 @@ impl Relay {
         let mut info = SwitchInfo::default();
         info.linear_fdb_cap = 0xbfff.into();
         info.multicast_fdb_cap = 0x3fff.into();
-        info.partition_enforcement_cap = enforced_partitions.into();
+        info.partition_enforcement_cap = blocks(enforced_partitions).saturating_mul(32).into();
         info.default_multicast_primary_port = PortNum::DISCARD;
         info.default_multicast_not_primary_port = PortNum::DISCARD;
         info.set_inbound_enforcement_cap(enforced_partitions > 0);

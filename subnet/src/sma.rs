@@ -9,7 +9,7 @@ use iba::smp::Smp;
 use iba::{Lid, MKey, PortNum, TransactionId};
 use zerocopy::IntoBytes;
 
-use crate::core::{Core, Verdict};
+use crate::body::{Body, Verdict};
 use crate::directed::{self, NodeKind, Origin, Step};
 use crate::dispatch::{Action, SubnetAttribute, classify};
 use crate::time::Time;
@@ -25,7 +25,7 @@ enum Outcome {
     Drop,
 }
 
-impl Core {
+impl Body {
     /// Deals with a management packet from the link at `number`.
     pub(crate) fn receive_smp(&mut self, now: Time, number: PortNum, packet: &mut SmpPacket) -> Verdict {
         let dlid = packet.header.lrh.dlid;

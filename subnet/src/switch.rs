@@ -6,8 +6,8 @@ use iba::attr::{CapabilityMask, NodeType};
 use iba::lrh::Lrh;
 use iba::{Guid, PortNum};
 
+use crate::body::Body;
 use crate::config::{ConfigError, NodeConfig};
-use crate::core::Core;
 use crate::directed::NodeKind;
 use crate::port::{Port, PortRole};
 use crate::relay::{Relay, Route};
@@ -21,15 +21,15 @@ pub struct SwitchConfig {
     pub node: NodeConfig,
     /// How many ports it has, 1 to 254; the management port is not counted.
     pub ports: u8,
-    /// Entries in the P_Key table of each port, against which packets that pass can be checked. 0 means that they cannot:
-    /// then a manager has no tables of ports to keep.
+    /// Entries in the P_Key table of each port, against which packets that pass can be checked, rounded up to
+    /// whole blocks of 32. 0 means that they cannot: then a manager has no tables of ports to keep.
     pub enforced_partitions: u16,
 }
 
 /// A switch: relay, subnet management agent and performance management agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Switch {
-    pub(crate) core: Core,
+    pub(crate) body: Body,
 }
 
 impl Switch {
@@ -57,7 +57,7 @@ impl Switch {
             ports[0].info.set_capability_mask(mask);
         }
         Ok(Self {
-            core: Core {
+            body: Body {
                 kind: NodeKind::Switch,
                 node_info: config.node.node_info(NodeType::SWITCH, config.ports),
                 description: config.node.description,
@@ -74,14 +74,14 @@ impl Switch {
     #[inline]
     #[must_use]
     pub fn route(&self, port: PortNum, lrh: &Lrh) -> Route {
-        self.core.route(port, lrh)
+        self.body.route(port, lrh)
     }
 
-    pub(crate) fn core(&self) -> &Core {
-        &self.core
+    pub(crate) fn body(&self) -> &Body {
+        &self.body
     }
 
-    pub(crate) fn core_mut(&mut self) -> &mut Core {
-        &mut self.core
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
     }
 }

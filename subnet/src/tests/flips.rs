@@ -19,7 +19,7 @@ use super::oracle::{ASKS, Opinion, Seen, Subject, judge_mad, role};
 use super::parts::{Part, changed};
 use super::{OWN, node, packet, port_rules, protect, receive_both_ways, request, settle, unchanged};
 use crate::NodeKind;
-use crate::core::{Core, Verdict};
+use crate::body::{Body, Verdict};
 
 /// The attributes, with the modifier of a request to a switch, and to an adapter.
 const ATTRIBUTES: [(u16, u32, u32); 14] = [
@@ -41,7 +41,7 @@ const ATTRIBUTES: [(u16, u32, u32); 14] = [
 
 /// A kind of SMP, and the node that it goes to.
 pub(super) struct Kind {
-    core: Core,
+    body: Body,
     subject: Subject,
     by_lid: bool,
     pub(super) smp: Smp,
@@ -66,17 +66,17 @@ fn kinds() -> Vec<Kind> {
 }
 
 pub(super) fn kind(node_kind: NodeKind, attribute: AttributeId, method: Method, modifier: u32, by_lid: bool) -> Kind {
-    let mut core = node(node_kind);
+    let mut body = node(node_kind);
     let switch = node_kind == NodeKind::Switch;
     // The adapter has a subnet manager, the switch has none. A trap that was sent waits for its repress.
-    core.set_is_sm(super::NOW, PortNum::new(1), !switch);
-    core.raise_local_change(super::NOW, PortNum::new(1), Changes::NODE_DESCRIPTION);
+    body.set_is_sm(super::NOW, PortNum::new(1), !switch);
+    body.raise_local_change(super::NOW, PortNum::new(1), Changes::NODE_DESCRIPTION);
     let mut sent = [0; size_of::<SmpPacket>()];
-    while core.chore(super::NOW, &mut sent).is_some() {}
+    while body.chore(super::NOW, &mut sent).is_some() {}
     let trap = SmpPacket::ref_from_bytes(&sent).expect("it is one").smp.header.transaction_id;
     assert_ne!(trap.get(), 0, "a trap was sent");
-    settle(&mut core);
-    protect(&mut core, 2);
+    settle(&mut body);
+    protect(&mut body, 2);
 
     let class = if by_lid { Class::SUBN_LID_ROUTED } else { Class::SUBN_DIRECTED_ROUTE };
     let mut smp = request(class, method, attribute, modifier);
@@ -84,9 +84,9 @@ pub(super) fn kind(node_kind: NodeKind, attribute: AttributeId, method: Method, 
     smp.header.transaction_id = if notice { trap } else { TransactionId::new(0x55) };
     let port = if switch { 2 } else { 0 };
     match attribute {
-        AttributeId::PORT_INFO => smp.set_attribute::<PortInfo>(&unchanged(&core.ports[port].info)),
+        AttributeId::PORT_INFO => smp.set_attribute::<PortInfo>(&unchanged(&body.ports[port].info)),
         AttributeId::SWITCH_INFO if switch => {
-            let mut info = core.relay.as_ref().expect("a switch has a relay").info;
+            let mut info = body.relay.as_ref().expect("a switch has a relay").info;
             info.linear_fdb_top = Lid::new(0x7fff);
             smp.set_attribute(&info);
         }
@@ -104,18 +104,18 @@ pub(super) fn kind(node_kind: NodeKind, attribute: AttributeId, method: Method, 
         smp.initial_path[1..].fill(PortNum::new(2));
         smp.return_path[1..].fill(PortNum::new(1));
     }
-    Kind { core, subject: Subject { switch, is_sm: !switch, trap: trap.get() }, by_lid, smp }
+    Kind { body, subject: Subject { switch, is_sm: !switch, trap: trap.get() }, by_lid, smp }
 }
 
 /// Sends an SMP, and holds what comes of it against the oracle's opinion.
 pub(super) fn check(kind: &Kind, smp: &Smp) {
-    let mut core = kind.core.clone();
+    let mut body = kind.body.clone();
     let (slid, dlid) = if kind.by_lid { (ASKS, OWN) } else { (0xffff, 0xffff) };
-    let (verdict, after) = receive_both_ways(&mut core, 1, &packet(slid, dlid, *smp));
+    let (verdict, after) = receive_both_ways(&mut body, 1, &packet(slid, dlid, *smp));
     let sent: &[u8; 256] = zerocopy::transmute_ref!(smp);
     let answer = SmpPacket::ref_from_bytes(&after).expect("it has not changed its length").smp;
 
-    let infos: Vec<[u8; 64]> = kind.core.ports.iter().map(|port| zerocopy::transmute!(port.info)).collect();
+    let infos: Vec<[u8; 64]> = kind.body.ports.iter().map(|port| zerocopy::transmute!(port.info)).collect();
     let opinion = judge_mad(kind.subject, kind.by_lid, sent, &infos);
     let is_answer = answer.header.method == Method::GET_RESP && smp.header.method != Method::GET_RESP;
     let seen = match verdict {
@@ -131,16 +131,16 @@ pub(super) fn check(kind: &Kind, smp: &Smp) {
         assert_eq!(answer.header.attribute_id, smp.header.attribute_id);
         assert_eq!(answer.header.attribute_modifier, smp.header.attribute_modifier);
     }
-    let changed = changed(&kind.core, &core);
+    let changed = changed(&kind.body, &body);
     assert!(changed.is_subset(&opinion.may_change), "{changed:?}, not {:?}: {sent:02x?}", opinion.may_change);
-    check_contents(kind, smp, &core, &opinion, &infos, &changed);
+    check_contents(kind, smp, &body, &opinion, &infos, &changed);
 }
 
 /// What changed holds what was asked for.
 fn check_contents(
     kind: &Kind,
     smp: &Smp,
-    core: &Core,
+    body: &Body,
     opinion: &Opinion,
     infos: &[[u8; 64]],
     changed: &BTreeSet<Part>,
@@ -149,10 +149,10 @@ fn check_contents(
     if !opinion.done {
         // The only other change of an attribute is that a violation of the key is counted, and told of.
         if changed.contains(&Part::PortInfo(0)) {
-            let mut expected = kind.core.ports[0].info;
+            let mut expected = kind.body.ports[0].info;
             expected.m_key_violations = 1.into();
-            assert_eq!(core.ports[0].info, expected);
-            let trap = core.ports[0].end.as_ref().and_then(|end| end.traps.find(TrapNumber::BAD_M_KEY));
+            assert_eq!(body.ports[0].info, expected);
+            let trap = body.ports[0].end.as_ref().and_then(|end| end.traps.find(TrapNumber::BAD_M_KEY));
             assert!(trap.is_some(), "a violation was not told of");
         }
         return;
@@ -162,31 +162,31 @@ fn check_contents(
             Part::PortInfo(index) => {
                 let extended = smp.header.attribute_modifier.get() >> 31 == 1;
                 let expected = port_rules::set(role(kind.subject, index), &infos[index], data, extended);
-                assert_eq!(Some(zerocopy::transmute!(core.ports[index].info)), expected);
+                assert_eq!(Some(zerocopy::transmute!(body.ports[index].info)), expected);
             }
             Part::Guids(index) => {
-                let guids = core.ports[index].end.as_ref().expect("an end").guids;
+                let guids = body.ports[index].end.as_ref().expect("an end").guids;
                 assert_eq!(guids.as_bytes()[8..], data[8..]);
-                assert_eq!(guids.guids[0], core.ports[index].guid, "a port's own GUID cannot be set");
+                assert_eq!(guids.guids[0], body.ports[index].guid, "a port's own GUID cannot be set");
             }
-            Part::PKeys(index, block) => assert_eq!(core.ports[index].p_keys[block].as_bytes(), data),
-            Part::SlToVl(index, input) => assert_eq!(core.ports[index].sl_to_vl[input].as_bytes(), &data[..8]),
-            Part::Arbitration(index, table) => assert_eq!(core.ports[index].vl_arbitration[table].as_bytes(), data),
-            Part::Linear(block) => assert_eq!(relay(core).linear[block].as_bytes(), data),
-            Part::Multicast(block) => assert_eq!(relay(core).multicast[block].as_bytes(), data),
+            Part::PKeys(index, block) => assert_eq!(body.ports[index].p_keys[block].as_bytes(), data),
+            Part::SlToVl(index, input) => assert_eq!(body.ports[index].sl_to_vl[input].as_bytes(), &data[..8]),
+            Part::Arbitration(index, table) => assert_eq!(body.ports[index].vl_arbitration[table].as_bytes(), data),
+            Part::Linear(block) => assert_eq!(relay(body).linear[block].as_bytes(), data),
+            Part::Multicast(block) => assert_eq!(relay(body).multicast[block].as_bytes(), data),
             Part::SwitchInfo => {
-                let mut expected: [u8; 20] = zerocopy::transmute!(relay(&kind.core).info);
+                let mut expected: [u8; 20] = zerocopy::transmute!(relay(&kind.body).info);
                 expected[6..11].copy_from_slice(&data[6..11]);
                 expected[11] = data[11] & 0xf8 | expected[11] & 0x07 & !(data[11] & 0x04);
-                assert_eq!(relay(core).info.as_bytes(), expected);
+                assert_eq!(relay(body).info.as_bytes(), expected);
             }
             _ => {}
         }
     }
 }
 
-fn relay(core: &Core) -> &crate::relay::Relay {
-    core.relay.as_ref().expect("a switch has a relay")
+fn relay(body: &Body) -> &crate::relay::Relay {
+    body.relay.as_ref().expect("a switch has a relay")
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 
-use crate::core::Core;
+use crate::body::Body;
 
 /// A part of a node's state, with the index of the port in its node where it is a port's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +24,7 @@ pub(super) enum Part {
 }
 
 /// What differs between a node before and after, what it counts, its deadline, and what it will tell consumers apart.
-pub(super) fn changed(before: &Core, after: &Core) -> BTreeSet<Part> {
+pub(super) fn changed(before: &Body, after: &Body) -> BTreeSet<Part> {
     let mut parts = BTreeSet::new();
     let mut note = |differs: bool, part: Part| {
         if differs {

@@ -98,9 +98,9 @@ proptest! {
         port in 0..6u8,
         from_consumer in any::<bool>(),
     ) {
-        let mut core = node(if switch { Switch } else { ChannelAdapter });
-        protect(&mut core, 2);
-        let before = core.clone();
+        let mut body = node(if switch { Switch } else { ChannelAdapter });
+        protect(&mut body, 2);
+        let before = body.clone();
         // A packet that states its length goes further than one that does not.
         if packet.len() >= 8 {
             packet[0] = if lane { 0xf0 } else { 0x00 };
@@ -112,12 +112,12 @@ proptest! {
         }
         let bytes = packet.as_mut_bytes();
         if from_consumer {
-            core.send(NOW, PortNum::new(port), bytes);
+            body.send(NOW, PortNum::new(port), bytes);
         } else {
-            core.receive(NOW, PortNum::new(port), bytes);
+            body.receive(NOW, PortNum::new(port), bytes);
         }
         // Without the key nothing can be set; at most a violation is counted.
-        let parts = changed(&before, &core);
+        let parts = changed(&before, &body);
         let harmless = |part: &super::parts::Part| {
             use super::parts::Part;
             matches!(part, Part::PortInfo(_) | Part::Traps(_) | Part::Lease(_))

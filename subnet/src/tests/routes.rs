@@ -11,7 +11,7 @@ use zerocopy::FromBytes;
 use super::route_rules::{Answer, Facts, Then, forwarded, judge, judge_answer};
 use super::{BEYOND_2, BEYOND_3, MANAGER, NOW, OWN, node, packet, request, without_counters};
 use crate::NodeKind;
-use crate::core::{Core, Verdict};
+use crate::body::{Body, Verdict};
 
 /// Ports in the paths: all that there are, one that is down, none, and one that no node has.
 const INITIAL: [u8; 6] = [3, 1, 2, 0, 4, 200];
@@ -118,11 +118,11 @@ fn expected_return_path(case: &Case, begun: &SmpPacket) -> Vec<PortNum> {
 }
 
 /// Sends a case, and judges what comes of it.
-fn check(core: &mut Core, case: &Case) {
+fn check(body: &mut Body, case: &Case) {
     let begun = begin(case);
     let mut bytes = zerocopy::transmute!(begun);
     let bytes: &mut [u8; 284] = &mut bytes;
-    let verdict = core.receive(NOW, PortNum::new(case.port), bytes);
+    let verdict = body.receive(NOW, PortNum::new(case.port), bytes);
     let after = SmpPacket::ref_from_bytes(bytes).expect("it has not changed its length");
     let seen = (verdict != Verdict::Done).then(|| Seen {
         verdict,
@@ -140,8 +140,8 @@ fn check(core: &mut Core, case: &Case) {
 }
 
 fn check_all(kind: NodeKind) -> u64 {
-    let mut core = node(kind);
-    let before = without_counters(&core);
+    let mut body = node(kind);
+    let before = without_counters(&body);
     let mut cases = 0;
     for variant in 0..32u8 {
         let bit = |number: u8| variant & 1 << number != 0;
@@ -157,12 +157,12 @@ fn check_all(kind: NodeKind) -> u64 {
                         to_end: bit(1),
                         by_lid: bit(2),
                     };
-                    check(&mut core, &Case { facts, port: if bit(3) { 1 } else { 2 }, fits: bit(4) });
+                    check(&mut body, &Case { facts, port: if bit(3) { 1 } else { 2 }, fits: bit(4) });
                     cases += 1;
                 }
             }
         }
-        assert!(before == without_counters(&core), "a read changed the node");
+        assert!(before == without_counters(&body), "a read changed the node");
     }
     cases
 }
