@@ -1,5 +1,7 @@
 //! What `cargo portico` can be asked to do.
 
+mod bench;
+mod image;
 mod run;
 mod setup;
 mod test;
@@ -27,6 +29,10 @@ enum Command {
     Run(run::Options),
     /// Run every test
     Test(test::Options),
+    /// Measure, beside the peers
+    Bench(bench::Options),
+    /// Make the flashable ROM image
+    Image(image::Options),
     /// Be the HCA of one machine
     #[command(hide = true)]
     Model(hca::process::Options),
@@ -59,6 +65,8 @@ impl Command {
         match self {
             Self::Run(options) => run::run(&options),
             Self::Test(options) => test::run(&options),
+            Self::Bench(options) => bench::run(&options),
+            Self::Image(options) => image::run(&options),
             Self::Model(options) => hca::process::run(&options).map(|()| ExitCode::SUCCESS),
             Self::Leash { parent, program } => Err(launch::leash::exec(parent, &program)),
             Self::Janitor { dir } => launch::folder::clean(&dir).map(|()| ExitCode::SUCCESS),

@@ -28,6 +28,7 @@ pub(super) const IBSIM: Need = need("ibsim-utils", "the simulator to compare wit
 pub(super) const DIAGS: Need = need("infiniband-diags", "the tools that look at the subnet", "ibnetdiscover");
 pub(super) const IBUTILS: Need = need("ibutils", "checks the routes that OpenSM chose", "ibdmchk");
 pub(super) const TSHARK: Need = need("tshark", "reads captures", "tshark");
+pub(super) const VALGRIND: Need = need("valgrind", "counts instructions", "valgrind");
 pub(super) const PERL_CRC: Need = Need {
     package: "libdigest-crc-perl",
     why: "checks the CRCs of captures independently",

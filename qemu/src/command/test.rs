@@ -51,8 +51,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     };
     let stages: Vec<_> = Stage::value_variants().iter().copied().filter(|&stage| wanted(stage)).collect();
     if stages.contains(&Stage::System) {
-        use setup::{DIAGS, IBSIM, IBUTILS, OPENSM, PERL_CRC, QEMU, TSHARK};
-        setup::ensure_present(&[&QEMU, &OPENSM, &IBSIM, &DIAGS, &IBUTILS, &TSHARK, &PERL_CRC])?;
+        use setup::{DIAGS, IBSIM, IBUTILS, OPENSM, PERL_CRC, QEMU, TSHARK, VALGRIND};
+        setup::ensure_present(&[&QEMU, &OPENSM, &IBSIM, &DIAGS, &IBUTILS, &TSHARK, &PERL_CRC, &VALGRIND])?;
     } else {
         setup::ensure_present(&[])?;
     }
@@ -72,18 +72,18 @@ impl Stage {
         match self {
             Self::Format => tally += check("formatting", cargo("fmt")?, &["--all", "--check"])?,
             Self::Lint => {
-                let host = [&HOST[..], &["--all-targets", "--", "-D", "warnings"]].concat();
-                tally += check("lints of the host's code", cargo("clippy")?, &host)?;
+                let host = ["--workspace", "--all-targets", "--", "-D", "warnings"];
+                tally += check("lints of what builds for the host", cargo("clippy")?, &host)?;
                 tally += check("lints of the kernel", cargo_kernel("clippy")?, &["--", "-D", "warnings"])?;
             }
             Self::Document => {
-                let host = [&HOST[..], &["--no-deps"]].concat();
-                tally += check("documentation of the host's code", strict(cargo("doc")?), &host)?;
+                let host = ["--workspace", "--no-deps"];
+                tally += check("documentation of what builds for the host", strict(cargo("doc")?), &host)?;
                 tally += check("documentation of the kernel", strict(cargo_kernel("doc")?), &["--no-deps"])?;
             }
             Self::Host => {
                 let mut command = cargo("test")?;
-                command.args(HOST).args(["--exclude", "portico-tests", "--no-fail-fast"]);
+                command.args(["--workspace", "--exclude", "portico-tests", "--no-fail-fast"]);
                 tally += tests("tests on the host", command, filter)?;
             }
             Self::System => {
@@ -99,9 +99,6 @@ impl Stage {
         Ok(tally)
     }
 }
-
-/// Everything but the kernel, which is built for its own target.
-const HOST: [&str; 3] = ["--workspace", "--exclude", "portico-kernel"];
 
 fn strict(mut command: Command) -> Command {
     command.env("RUSTDOCFLAGS", "-D warnings");

@@ -7,7 +7,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{ChildStdout, Command, ExitStatus};
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -51,8 +51,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts `command`, made by [`command`]; its end is sent to `events` as what `event` makes of it. Gives also the
-    /// child's standard output, if the command asks for it as a pipe.
+    /// Starts `command`, made by [`command`]; its end is sent to `events` as what `event` makes of it.
     ///
     /// Call it on the main thread only: the leash ends with the thread that started the child.
     ///
@@ -62,9 +61,9 @@ impl Child {
         command: &mut Command,
         events: Sender<E>,
         event: impl FnOnce(ExitStatus) -> E + Send + 'static,
-    ) -> Result<(Self, Option<ChildStdout>)> {
+    ) -> Result<(Self, Pipes)> {
         let mut child = command.spawn().context("cannot start a process")?;
-        let output = child.stdout.take();
+        let pipes = Pipes { stdin: child.stdin.take(), stdout: child.stdout.take() };
         let pid = Pid::from_child(&child);
         let process = pidfd_open(pid, PidfdFlags::empty()).context("cannot hold a process by descriptor")?;
         let reaper = thread::spawn(move || {
@@ -73,7 +72,7 @@ impl Child {
                 let _ = events.send(event(status));
             }
         });
-        Ok((Self { process, reaper: Some(reaper) }, output))
+        Ok((Self { process, reaper: Some(reaper) }, pipes))
     }
 
     /// Sends `signal` to the child; one that has ended already is left in peace.
@@ -89,6 +88,12 @@ impl Child {
             let _ = poll(&mut [PollFd::new(&self.process, PollFlags::IN)], Some(&patience));
         }
     }
+}
+
+/// Our ends of what a command asked for as pipes.
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
 }
 
 impl Drop for Child {

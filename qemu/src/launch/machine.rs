@@ -173,10 +173,11 @@ impl Machine {
             library,
             folder: self.folder.path(),
             log: &self.plan.logs.join("opensm.log"),
+            console: false,
         };
         let up = |line: &str| line.contains("SUBNET UP").then_some(Event::SubnetUp);
         let ended = |status| Event::Ended(Process::OpenSm, status);
-        self.opensm = Some(opensm.start(&self.events, up, ended)?);
+        self.opensm = Some(opensm.start(&self.events, up, ended)?.0);
         Ok(())
     }
 
@@ -221,6 +222,11 @@ impl Machine {
     /// The fabric outside the hypervisors.
     pub(crate) fn fabric(&self) -> &Fabric {
         &self.fabric
+    }
+
+    /// The run's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where the logs are.

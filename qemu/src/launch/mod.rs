@@ -3,7 +3,7 @@
 pub(crate) mod folder;
 pub(crate) mod leash;
 pub(crate) mod machine;
-mod opensm;
+pub(crate) mod opensm;
 mod qemu;
 mod table;
 pub(crate) mod workspace;

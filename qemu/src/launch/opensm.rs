@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
 
@@ -23,10 +23,13 @@ pub(crate) struct OpenSm<'a> {
     /// The run's folder. OpenSM's caches are fresh in it: LIDs of another run are none of ours.
     pub(crate) folder: &'a Path,
     pub(crate) log: &'a Path,
+    /// Whether it takes commands on standard input, and answers them in its log.
+    pub(crate) console: bool,
 }
 
 impl OpenSm<'_> {
-    /// Starts it. `events` gets what `line` makes of each line of its log, and at its end what `ended` makes of it.
+    /// Starts it. `events` gets what `line` makes of each line of its log, and at its end what `ended` makes of it. Gives
+    /// its console, if it has one.
     ///
     /// # Errors
     /// It cannot be started, or its log not be written.
@@ -35,7 +38,7 @@ impl OpenSm<'_> {
         events: &Sender<E>,
         line: impl Fn(&str) -> Option<E> + Send + 'static,
         ended: impl FnOnce(ExitStatus) -> E + Send + 'static,
-    ) -> Result<Child> {
+    ) -> Result<(Child, Option<ChildStdin>)> {
         let folder = self.folder.join("opensm");
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         // A configuration file of our own, and empty: the one of the machine's administrator is for a real fabric.
@@ -58,8 +61,11 @@ impl OpenSm<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let (child, output) = Child::spawn(&mut command, events.clone(), ended)?;
-        let output = output.context("OpenSM has no output")?;
+        if self.console {
+            command.args(["-q", "local"]).stdin(Stdio::piped());
+        }
+        let (child, pipes) = Child::spawn(&mut command, events.clone(), ended)?;
+        let output = pipes.stdout.context("OpenSM has no output")?;
         let events = events.clone();
         thread::spawn(move || {
             for text in BufReader::new(output).lines().map_while(Result::ok) {
@@ -70,6 +76,6 @@ impl OpenSm<'_> {
                 }
             }
         });
-        Ok(child)
+        Ok((child, pipes.stdin))
     }
 }

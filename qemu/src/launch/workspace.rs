@@ -67,7 +67,7 @@ pub(crate) fn cargo_kernel(subcommand: &str) -> Result<Command> {
 pub(crate) fn build_kernel() -> Result<PathBuf> {
     let step = Step::begin("build the kernel");
     let mut command = cargo_kernel("build")?;
-    command.arg("--release");
+    command.args(["--release", "--bin", "portico-kernel"]);
     step.watch(command)?;
     let kernel = target_dir()?.join("x86_64-target/release/portico-kernel");
     ensure!(kernel.is_file(), "cargo built the kernel, and yet there is no {}", kernel.display());
@@ -80,14 +80,26 @@ pub(crate) fn build_kernel() -> Result<PathBuf> {
 /// # Errors
 /// It cannot be built.
 pub(crate) fn build_umad_library() -> Result<PathBuf> {
-    let step = Step::begin("build the umad library");
+    build_for_host("umad library", "portico-umad", "libportico_umad.so")
+}
+
+/// Builds the program whose instructions are counted, and says where it is.
+///
+/// # Errors
+/// It cannot be built.
+pub(crate) fn build_benches() -> Result<PathBuf> {
+    build_for_host("benchmark", "portico-benches", "smp")
+}
+
+fn build_for_host(what: &str, package: &str, file: &str) -> Result<PathBuf> {
+    let step = Step::begin(format!("build the {what}"));
     let mut command = cargo("build")?;
-    command.args(["--release", "--quiet", "--package", "portico-umad"]);
+    command.args(["--release", "--package", package]);
     step.watch(command)?;
-    let library = target_dir()?.join("release/libportico_umad.so");
-    ensure!(library.is_file(), "cargo built the umad library, and yet there is no {}", library.display());
+    let built = target_dir()?.join("release").join(file);
+    ensure!(built.is_file(), "cargo built the {what}, and yet there is no {}", built.display());
     step.done();
-    Ok(library)
+    Ok(built)
 }
 
 /// The pinned toolchain's folder.

@@ -1,0 +1,37 @@
+//! `cargo portico image`: the flashable ROM image.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::setup;
+use crate::launch::workspace;
+
+/// The image to make.
+#[derive(Args)]
+pub(super) struct Options {
+    /// Where to write it [default: target/portico/portico.rom]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode> {
+    setup::ensure_present(&[])?;
+    let kernel = workspace::build_kernel()?;
+    let elf = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
+    let image = portico_kernel::rom::pack(&elf).context("cannot make an image of the kernel")?;
+    let output = match &options.output {
+        Some(file) => file.clone(),
+        None => {
+            let folder = workspace::target_dir()?.join("portico");
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            folder.join("portico.rom")
+        }
+    };
+    fs::write(&output, &image).with_context(|| format!("cannot write {}", output.display()))?;
+    println!("{}: {} KiB, to be mapped so that it ends at 4 GiB (QEMU: -bios)", output.display(), image.len() >> 10);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,149 @@
+//! `cargo portico run`: the machine, from nothing to a subnet that is up.
+
+mod wait;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+pub(super) use self::wait::{HOST, Outcome, Run};
+use super::setup;
+use crate::launch::machine::{Event, Plan};
+use crate::launch::workspace;
+use crate::show::Tree;
+use crate::show::progress::Step;
+use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, Kind, Topology};
+
+/// The machine to run.
+#[derive(Args)]
+pub(super) struct Options {
+    /// Logical HCAs behind each hypervisor's port
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=253))]
+    lhcas: u8,
+    /// Processors of each hypervisor
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
+    cpus: u8,
+    /// Memory of each hypervisor, as QEMU takes it
+    #[arg(long, default_value = "256M")]
+    memory: String,
+    /// The physical fabric, in ibsim's netlist format or as ibnetdiscover prints it [default: a switch S1, hosts H1
+    /// and H2, and the hypervisor portico-0]
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
+    /// Which Ca of the topology is a Portico machine; may be repeated [default: portico-0]
+    #[arg(long = "hypervisor", value_name = "NAME")]
+    hypervisors: Vec<String>,
+    /// The subnet manager, at H1
+    #[arg(long, value_enum, default_value_t = Sm::Opensm)]
+    sm: Sm,
+    /// IBSIM_SOCKNAME, at which umad programs attach
+    #[arg(long, value_name = "NAME", default_value = "portico")]
+    socket: String,
+    /// End once the subnet is up and shown
+    #[arg(long)]
+    once: bool,
+    /// Capture every packet on the hypervisors' cables
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Where the logs go [default: under target/portico/]
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sm {
+    /// OpenSM, as Debian packages it
+    Opensm,
+    /// None: attach one yourself
+    None,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode> {
+    match options.sm {
+        Sm::Opensm => setup::ensure_present(&[&setup::QEMU, &setup::OPENSM])?,
+        Sm::None => setup::ensure_present(&[&setup::QEMU])?,
+    }
+    let plan = options.plan()?;
+    let library = workspace::build_umad_library()?;
+    let (sender, events) = channel();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
+    let interrupts = sender.clone();
+    thread::spawn(move || signals.forever().for_each(|_| _ = interrupts.send(Event::Interrupted)));
+
+    let step = Step::begin(format!("boot ({})", options.describe(&plan)));
+    let mut run = Run::start(plan, sender, events)?;
+    match run.wait_for_hypervisors()? {
+        Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+        Outcome::Done(_) => step.done(),
+    }
+    let Options { socket, .. } = options;
+    println!("ready: IBSIM_SOCKNAME={socket} SIM_HOST={HOST} LD_PRELOAD={}", library.display());
+    let step = match options.sm {
+        Sm::Opensm => {
+            run.machine.start_opensm(HOST, &library)?;
+            Step::begin("OpenSM brings the subnet up")
+        }
+        Sm::None => Step::begin("wait for a subnet manager to bring the subnet up"),
+    };
+    match run.wait_for_subnet_up(options.sm == Sm::Opensm)? {
+        Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
+        Outcome::Done(subnet) => {
+            step.done();
+            println!("{}", Tree(&subnet));
+            println!("subnet up: {} nodes, {} LIDs", subnet.nodes.len(), subnet.lids());
+        }
+    }
+    if !options.once {
+        eprintln!("Ctrl-C ends it.");
+        run.stay()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The exit code with which a shell reports a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+impl Options {
+    fn plan(&self) -> Result<Plan> {
+        let text = match &self.topology {
+            Some(path) => fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+            None => DEFAULT.to_owned(),
+        };
+        let mut topology = Topology::parse(&text).context("the topology is no netlist")?;
+        let default = [DEFAULT_HYPERVISOR.to_owned()];
+        let names = if self.hypervisors.is_empty() { &default[..] } else { &self.hypervisors };
+        for name in names {
+            topology.set_hypervisor(name)?;
+        }
+        if topology.find(HOST).is_none() {
+            bail!("the topology has no host {HOST}, where the subnet manager and the tools attach: name one so");
+        }
+        let logs = match &self.log_dir {
+            Some(dir) => dir.clone(),
+            None => workspace::target_dir()?.join("portico").join(&self.socket),
+        };
+        Ok(Plan {
+            topology,
+            lhcas: self.lhcas,
+            cpus: self.cpus,
+            memory: self.memory.clone(),
+            socket: self.socket.clone(),
+            capture: self.pcap.clone(),
+            logs: std::path::absolute(logs)?,
+            kernel: workspace::build_kernel()?,
+        })
+    }
+
+    fn describe(&self, plan: &Plan) -> String {
+        let hypervisors = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
+        let names: Vec<_> = hypervisors.map(|node| node.id.as_str()).collect();
+        format!("{}; LHCAs: {}, processors: {}", names.join(", "), self.lhcas, self.cpus)
+    }
+}
