@@ -95,7 +95,10 @@ impl Drop for Agent {
     fn drop(&mut self) {
         // If the server is gone there is nothing to detach from.
         let message = Control::new(self.slot, ControlKind::DISCONNECT, &0_u32);
-        let _ = self.control.send_to_addr(message.as_bytes(), &self.server_control);
+        if self.control.send_to_addr(message.as_bytes(), &self.server_control).is_ok() {
+            // The answer must not go to the next agent, whose socket has the same name.
+            let _ = self.control.recv(Control::new_zeroed().as_mut_bytes());
+        }
     }
 }
 
