@@ -224,11 +224,6 @@ impl Machine {
         &self.fabric
     }
 
-    /// The run's folder.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Where the logs are.
     pub(crate) fn logs(&self) -> &Path {
         &self.plan.logs

@@ -108,7 +108,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// The exit code with which a shell reports a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 impl Options {
     fn plan(&self) -> Result<Plan> {

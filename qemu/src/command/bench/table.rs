@@ -1,0 +1,67 @@
+//! Figures as text.
+
+use std::fmt::Display;
+
+/// A table with aligned columns: the first holds names, the others figures. A row of nothing is an empty line.
+pub(super) fn draw<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    let header = header.map(str::to_owned);
+    let lines = || std::iter::once(&header).chain(rows);
+    let widths: [usize; N] =
+        std::array::from_fn(|column| lines().map(|line| line[column].chars().count()).max().unwrap_or(0));
+    let draw = |line: &[String; N]| {
+        let mut text = format!("{:<width$}", line[0], width = widths[0]);
+        for (cell, width) in line.iter().zip(widths).skip(1) {
+            text += &format!("  {cell:>width$}");
+        }
+        text.truncate(text.trim_end().len());
+        text
+    };
+    lines().map(draw).collect::<Vec<_>>().join("\n")
+}
+
+/// How `ours` compares with `theirs`, of which less is better: `2.0x slower`, `3.1x fewer`.
+pub(super) fn compare(ours: f64, theirs: f64, more: impl Display, less: impl Display) -> String {
+    let (factor, word): (f64, &dyn Display) =
+        if ours > theirs { (ours / theirs, &more) } else { (theirs / ours, &less) };
+    match format!("{factor:.1}x").as_str() {
+        "1.0x" => "the same".into(),
+        factor => format!("{factor} {word}"),
+    }
+}
+
+/// The middle one, or the mean of the two in the middle; `None` of nothing.
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
+    Some(low.midpoint(*high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_left_and_figures_right() {
+        let rows = [["ibsim", "9", ""], ["Portico", "1234", "2.0x slower"]].map(|row| row.map(str::to_owned));
+        let expected = "\
+fabric   SMPs  beside ibsim
+ibsim       9
+Portico  1234   2.0x slower";
+        assert_eq!(draw(["fabric", "SMPs", "beside ibsim"], &rows), expected);
+    }
+
+    #[test]
+    fn a_comparison_says_who_is_better() {
+        assert_eq!(compare(10.0, 5.0, "slower", "faster"), "2.0x slower");
+        assert_eq!(compare(138.0, 2001.0, "more", "fewer"), "14.5x fewer");
+        assert_eq!(compare(100.0, 101.0, "more", "fewer"), "the same");
+    }
+
+    #[test]
+    fn the_median_heeds_no_outlier() {
+        assert_eq!(median([1.0, 900.0, 3.0]), Some(3.0));
+        assert_eq!(median([4.0, 1.0, 2.0, 900.0]), Some(3.0));
+        assert_eq!(median([]), None);
+    }
+}
