@@ -102,3 +102,13 @@ fn two_hypervisors_in_a_larger_fabric_come_up() {
     let log = std::fs::read_to_string(machine.log("opensm.log")).unwrap();
     assert!(!log.contains(" ERR "), "{log}");
 }
+
+#[test]
+fn a_hypervisor_with_two_ports_is_two_logical_switches() {
+    let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_ports.net");
+    let mut machine = Machine::start(&["--topology", topology, "--lhcas", "3", "--once"]);
+    let (status, output) = machine.wait();
+    assert!(status.success());
+    // Two switches, two hosts, two logical switches, and three LHCAs with a LID for each of their two ports.
+    assert!(output.contains("subnet up: 9 nodes, 12 LIDs"), "{output}");
+}

@@ -69,22 +69,22 @@ impl Drawing<'_> {
             let branch = if last { "└─" } else { "├─" };
             let left = format!("{indent}{branch} {:>3} ", port.number.get());
             let right = link(&port.info);
-            match (child, port.peer) {
-                (Some((peer, entry)), _) => {
-                    let child = &self.subnet.nodes[peer];
-                    let entry = child.ports.iter().find(|port| port.number == entry);
-                    let addressed = if child.is_switch() { child.ports.first() } else { entry };
-                    let right = format!("{}  {right}", identity(child, addressed));
-                    self.lines.push(Line { left: left + &name(child), right });
-                    if child.is_switch() {
-                        self.branches(peer, entry, &format!("{indent}{}", if last { "   " } else { "│  " }));
-                    }
-                }
-                (None, Some((peer, entry))) => {
-                    let text = format!("→ {}, port {}", name(&self.subnet.nodes[peer]), entry.get());
-                    self.lines.push(Line { left: left + &text, right });
-                }
-                (None, None) => self.lines.push(Line { left: left + "(nobody answers)", right }),
+            let Some((peer, entry)) = port.peer else {
+                self.lines.push(Line { left: left + "(nobody answers)", right: format!("{:29}  {right}", "") });
+                continue;
+            };
+            let reached = &self.subnet.nodes[peer];
+            let entry = reached.ports.iter().find(|port| port.number == entry);
+            let addressed = if reached.is_switch() { reached.ports.first() } else { entry };
+            let right = format!("{}  {right}", identity(reached, addressed));
+            if child.is_none() {
+                let number = entry.map_or(0, |port| port.number.get());
+                self.lines.push(Line { left: format!("{left}→ {}, port {number}", name(reached)), right });
+                continue;
+            }
+            self.lines.push(Line { left: left + &name(reached), right });
+            if reached.is_switch() {
+                self.branches(peer, entry, &format!("{indent}{}", if last { "   " } else { "│  " }));
             }
         }
         if down > 0 {
@@ -130,5 +130,71 @@ fn speed(port: &PortInfo) -> String {
         (_, LinkSpeed::DDR) => "5.0 Gb/s".into(),
         (_, LinkSpeed::QDR) => "10.0 Gb/s".into(),
         (_, other) => format!("speed {:#x}", other.bits()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iba::attr::{NodeDescription, NodeInfo, NodeType, PortState};
+    use iba::{Guid, Lid, PortNum};
+
+    use super::*;
+
+    /// A node of kind `kind` called `name`; for each port number its LID, state and peer.
+    fn node(kind: NodeType, name: &str, guid: u64, ports: &[(u8, u16, PortState, Option<(usize, u8)>)]) -> Node {
+        let port = |&(number, lid, state, peer): &(u8, u16, PortState, Option<(usize, u8)>)| {
+            let mut info = PortInfo::default();
+            info.lid = Lid::new(lid);
+            info.link_width_active = LinkWidth::X4;
+            info.set_port_state(state);
+            info.set_link_speed_active(LinkSpeed::QDR);
+            let endport = kind != NodeType::SWITCH || number == 0;
+            Port {
+                number: PortNum::new(number),
+                guid: endport.then(|| Guid::new(guid + u64::from(number))),
+                info,
+                peer: peer.map(|(node, port)| (node, PortNum::new(port))),
+            }
+        };
+        let info = NodeInfo { node_type: kind, node_guid: Guid::new(guid), ..NodeInfo::default() };
+        Node { info, description: NodeDescription::new(name), ports: ports.iter().map(port).collect() }
+    }
+
+    #[test]
+    fn each_link_is_drawn_once_and_a_loop_ends() {
+        let (ca, switch) = (NodeType::CHANNEL_ADAPTER, NodeType::SWITCH);
+        let (active, init, down) = (PortState::ACTIVE, PortState::INIT, PortState::DOWN);
+        let nodes = vec![
+            node(ca, "H1", 0x100, &[(1, 1, active, Some((1, 1)))]),
+            node(
+                switch,
+                "S1",
+                0x200,
+                &[
+                    (0, 2, active, None),
+                    (1, 0, active, Some((0, 1))),
+                    (2, 0, active, Some((2, 1))),
+                    (3, 0, active, Some((2, 2))),
+                    (4, 0, down, None),
+                ],
+            ),
+            node(
+                switch,
+                "S2\x1b[2J",
+                0x300,
+                &[(0, 3, active, None), (1, 0, active, Some((1, 2))), (2, 0, active, Some((1, 3))), (3, 0, init, None)],
+            ),
+        ];
+        let drawn = Tree(&Subnet { nodes }).to_string();
+        let expected = "\
+S1                          0x0000000000000200  LID     2
+├─   1 H1                   0x0000000000000101  LID     1  Active  4X 10.0 Gb/s
+├─   2 S2\u{fffd}[2J               0x0000000000000300  LID     3  Active  4X 10.0 Gb/s
+│  ├─   2 → S1, port 3      0x0000000000000200  LID     2  Active  4X 10.0 Gb/s
+│  └─   3 (nobody answers)                                 Init    4X 10.0 Gb/s
+├─   3 → S2\u{fffd}[2J, port 2     0x0000000000000300  LID     3  Active  4X 10.0 Gb/s
+└─ 1 port without a link
+";
+        assert_eq!(drawn, expected);
     }
 }

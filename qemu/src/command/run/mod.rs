@@ -92,7 +92,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         }
         Sm::None => Step::begin("wait for a subnet manager to bring the subnet up"),
     };
-    match run.wait_for_subnet_up(options.sm == Sm::Opensm)? {
+    let own_sm = options.sm == Sm::Opensm;
+    match run.wait_for_subnet_up(own_sm, !own_sm && !options.once)? {
         Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Done(subnet) => {
             step.done();

@@ -76,8 +76,9 @@ impl Run {
 
     /// Waits until the subnet manager says that it is done, and all ports are Active as a peer sees them.
     ///
-    /// A manager that is not our own is waited for without a limit.
-    pub(super) fn wait_for_subnet_up(&mut self, own_sm: bool) -> Result<Outcome<Subnet>> {
+    /// Without an SM of our own, another one's work is recognized by the hosts' ports; it is waited for without a limit
+    /// if `patiently`.
+    pub(super) fn wait_for_subnet_up(&mut self, own_sm: bool, patiently: bool) -> Result<Outcome<Subnet>> {
         let deadline = Instant::now() + self.patience;
         let mut inactive = Vec::new();
         loop {
@@ -99,9 +100,9 @@ impl Run {
                     return Ok(Outcome::Done(subnet));
                 }
             }
-            if own_sm && Instant::now() > deadline {
+            if !patiently && Instant::now() > deadline {
                 bail!(
-                    "OpenSM has not brought the subnet up after {:?}; not Active: {}\nsee {}/opensm.log\n{}",
+                    "no subnet manager has brought the subnet up after {:?}; not Active: {}\nsee the logs in {}\n{}",
                     self.patience,
                     if inactive.is_empty() { "not known".into() } else { inactive.join(", ") },
                     self.machine.logs().display(),
