@@ -350,7 +350,7 @@ fn an_adapter_has_a_place_of_its_own_for_each_port() {
     }
     assert_eq!(refused(&mut hsma, &[place(0, 2), place(0, 2)]), AddError::PortTaken(place(0, 2)));
     let lhca = hsma.add(&config, &[place(0, 2), place(1, 3)]).unwrap();
-    assert_eq!(hsma.places(lhca), [place(0, 2), place(1, 3)]);
+    assert_eq!(hsma.places(lhca).collect::<Vec<_>>(), [place(0, 2), place(1, 3)]);
     let again = hsma.add(&two_ports(0x20), &[place(0, 3), place(1, 3)]);
     assert_eq!(again, Err(AddError::PortTaken(place(1, 3))));
     // Whoever leaves makes room, for its GUIDs too.

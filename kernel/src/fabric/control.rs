@@ -35,7 +35,7 @@ impl<D: Doorbell> Fabric<D> {
     fn list(&self, answer: &mut impl Write) -> fmt::Result {
         for id in self.hsma.lhcas() {
             let Some(lhca) = self.hsma.lhca(id) else { continue };
-            for (place, number) in self.hsma.places(id).iter().zip(1..) {
+            for (place, number) in self.hsma.places(id).zip(1..) {
                 let number = PortNum::new(number);
                 let Some(info) = lhca.port_info(number) else { continue };
                 writeln!(
@@ -102,6 +102,6 @@ impl<D: Doorbell> Fabric<D> {
     }
 
     fn lhca_at(&self, place: LogicalPort) -> Option<LhcaId> {
-        self.hsma.lhcas().find(|&lhca| self.hsma.places(lhca).contains(&place))
+        self.hsma.lhcas().find(|&lhca| self.hsma.places(lhca).any(|at| at == place))
     }
 }

@@ -51,7 +51,9 @@ fn begin(case: &Case) -> SmpPacket {
     if case.facts.by_lid {
         packet(MANAGER, OWN + u16::from(!case.facts.switch && case.port == 2), smp)
     } else {
-        packet(Lid::PERMISSIVE.get(), Lid::PERMISSIVE.get(), smp)
+        // Who sends by the permissive LID is to send from it, too; what others claim is not passed on.
+        let slid = if case.facts.pointer % 2 == 0 { Lid::PERMISSIVE.get() } else { BEYOND_2 };
+        packet(slid, Lid::PERMISSIVE.get(), smp)
     }
 }
 
@@ -94,7 +96,7 @@ fn expect(case: &Case, begun: &SmpPacket) -> Option<Seen> {
             let own = begun.header.lrh.dlid.get();
             let own = if facts.by_lid { own } else { OWN + u16::from(!facts.switch && port == 2) };
             match judge_answer(&facts, returned == port) {
-                Answer::ToRequester if !facts.by_lid && facts.switch => {
+                Answer::ToRequester if begun.header.lrh.slid == Lid::PERMISSIVE && facts.switch => {
                     // It came by the permissive LID, and goes back by it.
                     Some(Seen { verdict: Verdict::Transmit(PortNum::new(port)), pointer, slid: own, dlid: permissive })
                 }
