@@ -140,9 +140,11 @@ mod tests {
 
     use super::*;
 
-    /// A node of kind `kind` called `name`; for each port number its LID, state and peer.
-    fn node(kind: NodeType, name: &str, guid: u64, ports: &[(u8, u16, PortState, Option<(usize, u8)>)]) -> Node {
-        let port = |&(number, lid, state, peer): &(u8, u16, PortState, Option<(usize, u8)>)| {
+    /// A port's number, LID and state, and the node and port that its link leads to.
+    type PortFacts = (u8, u16, PortState, Option<(usize, u8)>);
+
+    fn node(kind: NodeType, name: &str, guid: u64, ports: &[PortFacts]) -> Node {
+        let port = |&(number, lid, state, peer): &PortFacts| {
             let mut info = PortInfo::default();
             info.lid = Lid::new(lid);
             info.link_width_active = LinkWidth::X4;
