@@ -96,7 +96,10 @@ impl Body {
 
     /// Deals with a packet from the link at `port`.
     pub(crate) fn receive(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
-        match self.receive_quickly(now, number, packet) {
+        let is_smp = packet.first().is_some_and(|first| first >> 4 == Vl::MANAGEMENT.get());
+        let quick =
+            if is_smp { self.manage_quickly(now, number, packet) } else { self.pass_quickly(now, number, packet) };
+        match quick {
             Some(verdict) => verdict,
             None => self.receive_any(now, number, packet),
         }
@@ -119,6 +122,14 @@ impl Body {
 
     /// Deals with a packet from a consumer at `number`.
     pub(crate) fn send(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
+        match self.send_quickly(now, number, packet) {
+            Some(verdict) => verdict,
+            None => self.send_any(now, number, packet),
+        }
+    }
+
+    /// [`Self::send`], the long way.
+    pub(crate) fn send_any(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
         if now >= self.deadline {
             self.expire(now);
         }

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, SplitByteSlice};
 use crate::body::{Body, Verdict};
 use crate::counters::PortError;
 use crate::dispatch::{Action, classify};
-use crate::port::Port;
+use crate::port::{Port, transport_header};
 use crate::time::Time;
 
 /// A key that a packet can have wrong.
@@ -40,14 +40,22 @@ enum Outcome {
 impl Body {
     /// Deals with a packet on a data lane that ended at port `number`.
     pub(crate) fn arrive(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
-        let outcome = match packet::parse(&mut *packet) {
-            Ok(Packet::Transport(found)) if found.bth.dest_qp == Qpn::GSI => self.serve(now, number, found),
+        match transport_header(packet).map(|bth| bth.map(|bth| bth.dest_qp)) {
+            Some(Some(Qpn::GSI)) => self.arrive_at_gsi(now, number, packet),
             // A data lane leads to no queue pair 0 (C14-1).
-            Ok(Packet::Transport(found)) if found.bth.dest_qp == Qpn::SMI => {
-                self.drop_at(number);
-                Outcome::Drop
+            Some(Some(Qpn::SMI)) => self.drop_at(number),
+            Some(_) => Verdict::Deliver(number),
+            None => {
+                self.count(number, PortError::Rcv, 1);
+                Verdict::Done
             }
-            Ok(_) => Outcome::Deliver,
+        }
+    }
+
+    fn arrive_at_gsi(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Verdict {
+        let outcome = match packet::parse(&mut *packet) {
+            Ok(Packet::Transport(found)) => self.serve(now, number, found),
+            Ok(Packet::Raw { .. }) => Outcome::Deliver,
             Err(_) => {
                 self.count(number, PortError::Rcv, 1);
                 Outcome::Drop

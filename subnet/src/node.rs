@@ -1,8 +1,11 @@
 //! What all nodes can do, whatever their kind.
 
 use iba::attr::{NodeDescription, NodeInfo, PKeyTable, PortInfo, SwitchInfo};
+use iba::lrh::Lrh;
 use iba::packet::SmpPacket;
 use iba::{Guid, PortNum};
+
+use zerocopy::FromBytes;
 
 use crate::adapter::ChannelAdapter;
 use crate::body::{Body, Chore, Verdict};
@@ -46,7 +49,7 @@ macro_rules! nodes {
             #[inline]
             pub fn receive(&mut self, now: Time, port: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
                 let body = self.body_mut();
-                match body.receive_quickly(now, port, packet) {
+                match body.manage_quickly(now, port, packet) {
                     Some(Verdict::Transmit(port)) => out.transmit(port, packet),
                     Some(_) => {}
                     None => body.receive_slowly(now, port, packet, out),
@@ -182,7 +185,7 @@ impl Body {
 
     #[inline(never)]
     fn receive_slowly(&mut self, now: Time, number: PortNum, packet: &mut [u8], out: &mut impl Outlet) {
-        let verdict = self.receive_any(now, number, packet);
+        let verdict = self.receive(now, number, packet);
         self.carry_out(now, verdict, number, packet, out);
         self.do_due(now, out);
     }
@@ -194,11 +197,12 @@ impl Body {
             Verdict::Transmit(port) => out.transmit(port, packet),
             Verdict::Deliver(port) => out.deliver(port, packet),
             Verdict::Multicast => {
-                for port in self.group(from, packet) {
+                let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else { return };
+                for port in self.group(from, &lrh) {
                     match port {
                         PortNum::MANAGEMENT => out.deliver(port, packet),
-                        _ if self.leave_with_data(now, from, port, packet) != Verdict::Done => {
-                            out.transmit(port, packet)
+                        _ if self.leave_with_data(now, from, port, lrh, packet) != Verdict::Done => {
+                            out.transmit(port, packet);
                         }
                         _ => {}
                     }

@@ -7,7 +7,7 @@ use iba::attr::{GuidInfo, LinkWidth, PKeyTable, PortInfo, PortPhysicalState, Por
 use iba::bth::Bth;
 use iba::grh::Grh;
 use iba::lrh::{Lrh, NextHeader};
-use iba::{GidPrefix, Guid, Lid, PKey, PortNum};
+use iba::{GidPrefix, Guid, Lid, PKey, PortNum, Sl, Vl};
 
 use zerocopy::FromBytes;
 
@@ -106,14 +106,25 @@ impl Port {
 
     /// Whether the port's table admits a packet; those that have no P_Key are not for it to judge.
     pub(crate) fn admits_packet(&self, packet: &[u8]) -> bool {
-        let Ok((lrh, _)) = Lrh::ref_from_prefix(packet) else { return false };
-        let bth = match lrh.next_header() {
-            NextHeader::RawEthertype | NextHeader::RawIpv6 => return true,
-            NextHeader::Bth => size_of::<Lrh>(),
-            NextHeader::Grh => size_of::<Lrh>() + size_of::<Grh>(),
-        };
-        let bth = packet.get(bth..).and_then(|rest| Bth::ref_from_prefix(rest).ok());
-        bth.is_some_and(|(bth, _)| self.admits(bth.p_key))
+        match transport_header(packet) {
+            Some(Some(bth)) => self.admits(bth.p_key),
+            Some(None) => true,
+            None => false,
+        }
+    }
+
+    /// The lane that a packet of `words` words of four bytes leaves by, having come in by port `input`: the port has to be
+    /// Active, the lane in use (7.6.6), and the packet no longer than the other end takes (18.2.5.4).
+    #[inline]
+    pub(crate) fn lane(&self, input: usize, sl: Sl, words: u16) -> Option<Vl> {
+        let info = &self.info;
+        let vl = self.sl_to_vl.get(input)?.vl(sl);
+        // Both fields are from 1 to 5, for a Set takes nothing else: 2^(n-1) lanes, at most 15, and 2^(n+7) bytes, which
+        // NeighborMTU counts without the headers' 124.
+        let lanes = 1u32 << (info.operational_vls().get().wrapping_sub(1) & 7);
+        let in_use = vl != Vl::MANAGEMENT && u32::from(vl.get()) < lanes;
+        let fits = u32::from(words) <= (32 << (info.neighbor_mtu().get() & 7)) + 31;
+        (info.port_state() == PortState::ACTIVE && in_use && fits).then_some(vl)
     }
 
     /// The physical link came up: to Init, whatever the port was before. False if the port is switched off or was up.
@@ -165,6 +176,18 @@ impl Port {
             && self.info.lid.is_unicast()
             && self.info.master_sm_lid.is_unicast()
     }
+}
+
+/// The base transport header of a packet, which a raw packet has not; `None` where it is cut off.
+#[inline]
+pub(crate) fn transport_header(packet: &[u8]) -> Option<Option<&Bth>> {
+    let (lrh, _) = Lrh::ref_from_prefix(packet).ok()?;
+    let before = match lrh.next_header() {
+        NextHeader::RawEthertype | NextHeader::RawIpv6 => return Some(None),
+        NextHeader::Bth => size_of::<Lrh>(),
+        NextHeader::Grh => size_of::<Lrh>() + size_of::<Grh>(),
+    };
+    Bth::ref_from_prefix(packet.get(before..)?).ok().map(|(bth, _)| Some(bth))
 }
 
 /// PortInfo of a port that nobody has set yet.

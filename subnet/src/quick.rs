@@ -1,16 +1,21 @@
-//! The short way: what a subnet manager sends most is dealt with without asking all the questions.
+//! The short ways: what comes most is dealt with without asking all the questions.
 //!
-//! It leads where the long way leads (`sma`), and a test holds each against the other. A sweep of a subnet is little else
-//! than a Get to each port and a forwarding table to each switch, by directed routes.
+//! They lead where the long ways lead (`sma`, `data`), and tests hold each against the other. A sweep of a subnet is little
+//! else than a Get to each port and a forwarding table to each switch, by directed routes; and of the data nearly all goes to
+//! one port, and to a queue pair that is a consumer's.
 
+use iba::attr::PortState;
+use iba::lrh::{Lrh, NextHeader};
 use iba::mad::{Class, MadHeader, Method, Status};
 use iba::packet::SmpPacket;
 use iba::smp::Smp;
-use iba::{Lid, MKey, PortNum};
+use iba::{Lid, MKey, PortNum, Qpn, Vl};
+use zerocopy::FromBytes;
 
 use crate::body::{Body, SMP_WORDS, Verdict};
 use crate::directed::{self, NodeKind, Origin, Step};
 use crate::dispatch::{Action, SubnetAttribute, classify};
+use crate::port::transport_header;
 use crate::time::Time;
 
 impl Body {
@@ -18,7 +23,7 @@ impl Body {
     /// and is a Get, or the Set of a block of the linear forwarding table, with the right key. Then nothing comes of
     /// it but what is returned. If not, nothing has happened.
     #[inline(always)] // into who lets the packet out: a quarter of the cost would be in passing it on
-    pub(crate) fn receive_quickly(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Option<Verdict> {
+    pub(crate) fn manage_quickly(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Option<Verdict> {
         let packet = SmpPacket::parse_mut(packet)?;
         let MadHeader { base_version, class, .. } = packet.smp.header;
         if now >= self.deadline
@@ -74,5 +79,77 @@ impl Body {
         packet.smp.set_returning(true);
         packet.header.lrh.slid = Lid::PERMISSIVE;
         Some(Verdict::Transmit(number))
+    }
+
+    /// Deals with a packet from the link at `number`, if it is data for one port, and passes or ends at a queue pair of a
+    /// consumer; as [`Self::manage_quickly`].
+    pub(crate) fn pass_quickly(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Option<Verdict> {
+        let lrh = unicast_header(packet).filter(|_| now < self.deadline)?;
+        let words = lrh.packet_length();
+        let index = self.index(number);
+        let is_own = self.ports.get(self.index(self.end_of(number)))?.has_lid(lrh.dlid);
+        let port = self.ports.get_mut(index).filter(|port| port.info.port_state() == PortState::ACTIVE)?;
+        if number == PortNum::MANAGEMENT {
+            return None;
+        }
+        let Some(relay) = &self.relay else {
+            let qp = transport_header(packet)??.dest_qp;
+            if !is_own || qp == Qpn::SMI || qp == Qpn::GSI {
+                return None;
+            }
+            port.counters.received(words, false);
+            return Some(Verdict::Deliver(number));
+        };
+        let to = relay.unicast(lrh.dlid);
+        let out = self.ports.get(usize::from(to.get()))?;
+        let vl = out.lane(index, lrh.sl(), words)?;
+        let enforced =
+            self.ports[index].info.partition_enforcement_inbound() || out.info.partition_enforcement_outbound();
+        if is_own || to == PortNum::MANAGEMENT || to == number || (enforced && !self.admit(index, to, packet)) {
+            return None;
+        }
+        self.ports[index].counters.received(words, false);
+        self.ports[usize::from(to.get())].counters.sent(words, false);
+        set_lane(packet, vl);
+        Some(Verdict::Transmit(to))
+    }
+
+    /// Whether the partitions of the port at `index` and of port `to` admit a packet that passes between them, as far as they
+    /// are to look.
+    fn admit(&self, index: usize, to: PortNum, packet: &[u8]) -> bool {
+        let (from, to) = (&self.ports[index], &self.ports[usize::from(to.get())]);
+        (!from.info.partition_enforcement_inbound() || from.admits_packet(packet))
+            && (!to.info.partition_enforcement_outbound() || to.admits_packet(packet))
+    }
+
+    /// Deals with a packet from a consumer at port `number` of an adapter, if it is data for one other port; as
+    /// [`Self::manage_quickly`].
+    pub(crate) fn send_quickly(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Option<Verdict> {
+        let lrh = unicast_header(packet)?;
+        if now >= self.deadline || self.kind == NodeKind::Switch {
+            return None;
+        }
+        let port = self.linked_port(number).filter(|port| port.has_lid(lrh.slid) && !port.has_lid(lrh.dlid))?;
+        let vl = port.lane(0, lrh.sl(), lrh.packet_length())?;
+        port.counters.sent(lrh.packet_length(), false);
+        set_lane(packet, vl);
+        Some(Verdict::Transmit(number))
+    }
+}
+
+/// The header of a packet of InfiniBand's transport to one port, on a data lane, that is as long as it states.
+#[inline(always)]
+fn unicast_header(packet: &[u8]) -> Option<Lrh> {
+    let (&lrh, _) = Lrh::ref_from_prefix(packet).ok()?;
+    let is_whole = usize::from(lrh.packet_length()) * 4 == packet.len() + 4 && lrh.link_version() == 0;
+    let is_transport = matches!(lrh.next_header(), NextHeader::Bth | NextHeader::Grh);
+    (is_whole && is_transport && lrh.dlid.is_unicast() && lrh.vl() != Vl::MANAGEMENT).then_some(lrh)
+}
+
+/// Puts a packet on a lane.
+#[inline(always)]
+fn set_lane(packet: &mut [u8], vl: Vl) {
+    if let Ok((lrh, _)) = Lrh::mut_from_prefix(packet) {
+        lrh.set_vl(vl);
     }
 }

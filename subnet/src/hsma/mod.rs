@@ -205,9 +205,7 @@ impl Hsma {
     /// the subnet for a partition. It is changed in place.
     pub fn send(&mut self, now: Time, lhca: LhcaId, port: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Some(member) = self.number(lhca) else { return };
-        let Some(body) = self.body_mut(member) else { return };
-        let verdict = body.send(now, port, packet);
-        self.carry_out(now, At { member, port }, verdict, packet, out);
+        self.walk_from(now, At { member, port }, |body, packet| body.send(now, port, packet), packet, out);
         self.poll(now, out);
     }
 

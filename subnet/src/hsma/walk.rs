@@ -1,8 +1,10 @@
 //! How packets walk from member to member, and what the members do of themselves.
 
 use iba::PortNum;
-use iba::attr::PortPhysicalState;
+use iba::attr::{PortInfo, PortPhysicalState};
+use iba::lrh::Lrh;
 use iba::packet::SmpPacket;
+use zerocopy::FromBytes;
 
 use super::member::{At, Member, Wire};
 use super::{Hsma, HsmaOutlet, LhcaId};
@@ -12,32 +14,51 @@ use crate::time::Time;
 
 /// Members that have something to do now: as many as one packet visits. If there are ever more, all members are asked.
 #[derive(Debug, Default)]
-pub(super) struct Due([Option<u16>; 4]);
+pub(super) struct Due {
+    members: [u16; 4],
+    count: usize,
+}
 
 impl Due {
     /// Takes in a member; false if there is no room.
     fn push(&mut self, member: u16) -> bool {
-        if self.0.contains(&Some(member)) {
+        if self.members[..self.count].contains(&member) {
             return true;
         }
-        let free = self.0.iter_mut().find(|place| place.is_none());
-        free.map(|place| *place = Some(member)).is_some()
+        let place = self.members.get_mut(self.count);
+        let has_room = place.is_some();
+        if let Some(place) = place {
+            *place = member;
+            self.count += 1;
+        }
+        has_room
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<u16> {
-        self.0.iter_mut().find_map(Option::take)
+        self.count = self.count.checked_sub(1)?;
+        self.members.get(self.count).copied()
     }
 }
 
 impl Hsma {
     /// Does what is due, and says when to come again if nothing else calls before; `None` means never.
+    #[inline]
     pub fn poll(&mut self, now: Time, out: &mut impl HsmaOutlet) -> Option<Time> {
+        if self.due.count > 0 || now >= self.deadline {
+            self.do_due(now, out);
+        }
+        Some(self.deadline).filter(|&deadline| deadline != Time::NEVER)
+    }
+
+    #[cold]
+    fn do_due(&mut self, now: Time, out: &mut impl HsmaOutlet) {
         loop {
             while let Some(member) = self.due.pop() {
                 self.do_chores(now, member, out);
             }
             if now < self.deadline {
-                return Some(self.deadline).filter(|&deadline| deadline != Time::NEVER);
+                return;
             }
             self.deadline = Time::NEVER;
             for member in (0..).take(self.members.len()) {
@@ -104,7 +125,7 @@ impl Hsma {
     }
 
     /// PortInfo of a port that a link may come up at.
-    fn offered(&mut self, at: At) -> Option<iba::attr::PortInfo> {
+    fn offered(&mut self, at: At) -> Option<PortInfo> {
         let member = self.member_mut(at.member).filter(|member| member.plugged)?;
         let info = &member.node.body().port(at.port)?.info;
         Some(*info).filter(|info| info.physical_state() != PortPhysicalState::DISABLED)
@@ -114,51 +135,68 @@ impl Hsma {
     ///
     /// A member hands a packet on or answers it, and none answers an answer, so that the walk ends.
     pub(super) fn walk(&mut self, now: Time, at: At, packet: &mut [u8], out: &mut impl HsmaOutlet) {
-        let Some(body) = self.body_mut(at.member) else { return };
-        let verdict = body.receive(now, at.port, packet);
-        self.carry_out(now, at, verdict, packet, out);
+        self.walk_from(now, at, |body, packet| body.receive(now, at.port, packet), packet, out);
     }
 
     /// Lets a packet that a member has dealt with walk on.
     pub(super) fn carry_out(
         &mut self,
         now: Time,
-        mut at: At,
-        mut verdict: Verdict,
+        at: At,
+        verdict: Verdict,
         packet: &mut [u8],
         out: &mut impl HsmaOutlet,
     ) {
+        self.walk_from(now, at, |_, _| verdict, packet, out);
+    }
+
+    /// Lets a packet walk on from a member, of which `first` says what it does with it.
+    #[inline(always)]
+    pub(super) fn walk_from(
+        &mut self,
+        now: Time,
+        mut at: At,
+        first: impl FnOnce(&mut Body, &mut [u8]) -> Verdict,
+        packet: &mut [u8],
+        out: &mut impl HsmaOutlet,
+    ) {
+        let Some(member) = self.member_mut(at.member) else { return };
+        let mut verdict = first(member.node.body_mut(), packet);
         loop {
-            self.note(now, at.member);
-            match verdict {
-                Verdict::Done => return,
-                Verdict::Transmit(port) => match self.wired(At { port, ..at }) {
-                    Wire::Nowhere => return,
-                    Wire::Uplink(uplink) => return out.transmit(uplink, packet),
-                    Wire::To(next) => at = next,
-                },
-                Verdict::Deliver(port) => {
+            let Some(member) = self.member_mut(at.member) else { return };
+            let deadline = member.node.body().deadline;
+            let wire = if let Verdict::Transmit(port) = verdict { member.wired(port) } else { Wire::Nowhere };
+            if deadline < self.deadline {
+                self.note(now, at.member);
+            }
+            match (verdict, wire) {
+                (_, Wire::To(next)) => at = next,
+                (_, Wire::Uplink(uplink)) => return out.transmit(uplink, packet),
+                (Verdict::Deliver(port), _) => {
                     // The logical switches have no consumers.
                     return if let Some(lhca) = self.lhca_of(at.member) {
                         out.deliver(lhca, port, packet)
                     };
                 }
-                Verdict::Multicast => return self.replicate(now, at, packet, out),
+                (Verdict::Multicast, _) => return self.replicate(now, at, packet, out),
+                (Verdict::Done | Verdict::Transmit(_), Wire::Nowhere) => return,
             }
-            let Some(body) = self.body_mut(at.member) else { return };
-            verdict = body.receive(now, at.port, packet);
+            let Some(member) = self.member_mut(at.member) else { return };
+            verdict = member.node.body_mut().receive(now, at.port, packet);
         }
     }
 
     /// Lets a multicast packet that came to a logical switch walk on to each port of its group. From there it goes out, or
     /// to consumers.
     fn replicate(&mut self, now: Time, at: At, packet: &mut [u8], out: &mut impl HsmaOutlet) {
+        let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else { return };
         let Some(body) = self.body_mut(at.member) else { return };
-        for port in body.group(at.port, packet) {
+        for port in body.group(at.port, &lrh) {
             let Some(body) = self.body_mut(at.member) else { return };
-            let verdict = body.leave_with_data(now, at.port, port, packet);
+            if body.leave_with_data(now, at.port, port, lrh, packet) == Verdict::Done {
+                continue;
+            }
             match self.wired(At { port, ..at }) {
-                _ if verdict == Verdict::Done => {}
                 Wire::Nowhere => {}
                 Wire::Uplink(uplink) => out.transmit(uplink, packet),
                 Wire::To(next) => self.walk(now, next, packet, out),

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use iba::mad::{AttributeId, Class, Method};
+use iba::packet::UdHeader;
 use iba::smp::Smp;
 use iba::{PortNum, TransactionId};
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use zerocopy::IntoBytes;
 
 use super::flips::{Kind, check, kind};
 use super::parts::changed;
-use super::{NOW, node, protect};
+use super::{BEYOND_2, BEYOND_3, MANAGER, NOW, node, protect};
 use crate::NodeKind;
 use crate::directed::NodeKind::{ChannelAdapter, Switch};
 
@@ -85,6 +86,67 @@ fn what_comes_of_any_datagram_is_what_the_oracle_says() {
         keep_way_back(&mut smp);
         check(node, &smp);
     });
+}
+
+/// A packet on a data lane that is likely to pass: headers, and the bytes after them.
+fn data_packet() -> impl Strategy<Value = Vec<u8>> {
+    let lids = [super::OWN, super::OWN + 1, MANAGER, BEYOND_2, BEYOND_3, 0xc001, 0xffff, 0, 0x39];
+    let head = (select(&[0u8, 1, 6, 15][..]), 0..16u8, likely(&[2, 3]), select(lids.to_vec()), select(lids.to_vec()));
+    let tail = (likely(&[77, 77, 1, 0]), likely(&[0xff, 0x80]), prop::collection::vec(any::<u8>(), 0..80));
+    (head, tail, -1..=1i32).prop_map(|((lane, sl, next, dlid, slid), (qp, key, payload), off)| {
+        let mut header = UdHeader::new(slid.into(), dlid.into(), sl.into(), payload.len() / 4 * 4);
+        header.bth.dest_qp = u32::from(qp).into();
+        header.bth.p_key = u16::from_be_bytes([key, key]).into();
+        let mut packet = header.as_bytes().to_vec();
+        packet.extend(&payload[..payload.len() / 4 * 4]);
+        packet[0] = lane << 4;
+        packet[1] = packet[1] & 0xf0 | next & 3;
+        // Most state the right length.
+        packet[5] = packet[5].wrapping_add_signed(i8::try_from(off / 2).unwrap_or(0));
+        packet
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30_000))]
+
+    #[test]
+    fn the_short_ways_of_data_lead_where_the_long_ones_lead(
+        packet in data_packet(),
+        wrong_length in prop::bool::weighted(0.1),
+        switch in any::<bool>(),
+        port in 0..6u8,
+        lane in 0..16u8,
+        enforced in any::<[bool; 2]>(),
+        mtu in 1..=5u8,
+        from_consumer in any::<bool>(),
+    ) {
+        let mut body = node(if switch { Switch } else { ChannelAdapter });
+        for port in &mut body.ports {
+            // Only a switch's ports with a link have these.
+            port.info.set_partition_enforcement_inbound(enforced[0] && port.end.is_none());
+            port.info.set_partition_enforcement_outbound(enforced[1] && port.end.is_none());
+            port.info.set_neighbor_mtu(mtu.into());
+            for map in &mut port.sl_to_vl {
+                map.set_vl(3.into(), lane.into());
+            }
+        }
+        let mut long = body.clone();
+        let mut one = packet;
+        if wrong_length {
+            one.push(0);
+        }
+        let mut other = one.clone();
+        let number = PortNum::new(port);
+        let verdicts = if from_consumer {
+            (body.send(NOW, number, &mut one), long.send_any(NOW, number, &mut other))
+        } else {
+            (body.receive(NOW, number, &mut one), long.receive_any(NOW, number, &mut other))
+        };
+        prop_assert_eq!(verdicts.0, verdicts.1);
+        prop_assert_eq!(one, other);
+        prop_assert!(body == long, "they leave the node otherwise");
+    }
 }
 
 proptest! {

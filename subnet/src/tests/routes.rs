@@ -52,7 +52,7 @@ fn begin(case: &Case) -> SmpPacket {
         packet(MANAGER, OWN + u16::from(!case.facts.switch && case.port == 2), smp)
     } else {
         // Who sends by the permissive LID is to send from it, too; what others claim is not passed on.
-        let slid = if case.facts.pointer % 2 == 0 { Lid::PERMISSIVE.get() } else { BEYOND_2 };
+        let slid = if case.facts.pointer.is_multiple_of(2) { Lid::PERMISSIVE.get() } else { BEYOND_2 };
         packet(slid, Lid::PERMISSIVE.get(), smp)
     }
 }
