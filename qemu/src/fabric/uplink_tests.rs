@@ -117,6 +117,7 @@ fn a_cable_pulled_by_order_is_gone_until_it_is_plugged_in_by_order() {
     let mut refused = bench.plug();
     assert_eq!(wait_for_end(&mut refused), Received::Unplugged(None, None));
     bench.fabric.pull(at, false);
+    bench.fabric.snapshot().expect("the fabric lives"); // orders are obeyed in turn: it is plugged in again
     let mut cable = bench.plug();
     wait_for_change(&mut cable, up());
     bench.wait_for(PortState::INIT);
