@@ -36,6 +36,29 @@ fn a_logical_port_that_goes_and_comes_is_noticed_and_comes_back() {
     assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
 }
 
+/// PortStateChange of the logical switch, by the route from `H1`: `S1`, and its port 3.
+fn port_state_change(machine: &Machine) -> bool {
+    let info = machine.tool("smpquery", &["-D", "switchinfo", "0,1,3"]).run();
+    let value = info.ok().lines().find_map(|line| line.strip_prefix("StateChange:")).map(|dots| dots.trim_matches('.'));
+    match value {
+        Some("0") => false,
+        Some("1") => true,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn port_state_change_is_set_by_a_link_and_cleared_by_the_manager() {
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "2"]);
+    assert!(port_state_change(&machine));
+    let mut opensm = machine.opensm(&[]);
+    opensm.wait_for_subnet_up();
+    drop(opensm); // nobody to clear it at once
+    assert!(!port_state_change(&machine));
+    assert!(machine.control("portico-0", "port 3 down").is_empty());
+    assert!(port_state_change(&machine));
+}
+
 #[test]
 fn a_model_that_dies_is_started_again_and_nothing_else_is_lost() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
@@ -48,7 +71,8 @@ fn a_model_that_dies_is_started_again_and_nothing_else_is_lost() {
         opensm.wait_for("num:128");
         assert_eq!(wait_for_active(&machine, &mut opensm, 4), before);
         let status = machine.control("portico-0", "status");
-        assert!(status.iter().any(|line| line.starts_with("hca generation")), "{generation}: {status:?}");
+        let expected = format!("hca generation {generation} ");
+        assert!(status.iter().any(|line| line.starts_with(&expected)), "{expected}: {status:?}");
     }
 }
 
