@@ -184,6 +184,31 @@ fn ibdmchk_finds_every_path_and_no_loop() {
 }
 
 #[test]
+fn ibnetdiscover_finds_the_expected_fabric_and_nothing_else() {
+    let machine = Machine::up(&["--lhcas", "4"]);
+    let output = machine.tool("ibnetdiscover", &["--ports"]).run();
+    // A link: type, LID, port and GUID of one end, width and speed before the dash; the like of the other end; both names.
+    let link = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let names: Vec<_> = line.split('\'').collect();
+        let [_, near, _, far, _] = names[..] else { return None };
+        Some(format!("{near} {} - {far} {}", words[2], words[9]))
+    };
+    let mut found: Vec<_> = clean(&output).lines().filter_map(link).collect();
+    found.sort();
+    let mut expected = Vec::new();
+    let mut cable = |a: &str, b: &str| expected.extend([format!("{a} - {b}"), format!("{b} - {a}")]);
+    cable("S1 1", "H1 1");
+    cable("S1 2", "H2 1");
+    cable("S1 3", "portico-0 1");
+    for lhca in 1..=4 {
+        cable(&format!("portico-0 {}", lhca + 1), &format!("portico-0-lhca{lhca} 1"));
+    }
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn a_cache_of_the_fabric_shows_no_difference() {
     let machine = Machine::up(&["--lhcas", "4"]);
     let site = machine.site();

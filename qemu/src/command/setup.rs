@@ -104,8 +104,11 @@ fn install(root: &[&str], packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Another installation may be under way, such as an automatic upgrade: wait for it, in seconds.
+const WAIT: &str = "-oDPkg::Lock::Timeout=120";
+
 fn apt(root: &[&str], arguments: &[&str]) -> Command {
-    let words = [root, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"], arguments].concat();
+    let words = [root, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", WAIT], arguments].concat();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]);
     command
@@ -172,6 +175,9 @@ mod tests {
         let command = apt(&["sudo", "-n"], &["install", "-y", "opensm"]);
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         assert_eq!(command.get_program(), "sudo");
-        assert_eq!(words.join(" "), "-n env DEBIAN_FRONTEND=noninteractive apt-get -q install -y opensm");
+        assert_eq!(
+            words.join(" "),
+            "-n env DEBIAN_FRONTEND=noninteractive apt-get -q -oDPkg::Lock::Timeout=120 install -y opensm"
+        );
     }
 }
