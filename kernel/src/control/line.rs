@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 /// The longest line, in bytes.
-pub const MAX_LINE: usize = 512;
+pub const MAX_LINE: usize = 1024;
 
 /// A line, without its end.
 pub type Line = heapless::String<MAX_LINE>;
