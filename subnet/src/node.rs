@@ -1,6 +1,6 @@
 //! What all nodes can do, whatever their kind.
 
-use iba::attr::{NodeDescription, NodeInfo, PKeyTable, PortInfo, SwitchInfo};
+use iba::attr::{GuidInfo, NodeDescription, NodeInfo, PKeyTable, PortInfo, SwitchInfo};
 use iba::lrh::Lrh;
 use iba::packet::SmpPacket;
 use iba::{Guid, PortNum};
@@ -143,6 +143,12 @@ macro_rules! nodes {
             #[must_use]
             pub fn port_guid(&self, port: PortNum) -> Option<Guid> {
                 self.body().port(port).map(|port| port.guid)
+            }
+
+            /// The first block of the GUID table of `port`, its own GUID first, if packets end at it.
+            #[must_use]
+            pub fn guids(&self, port: PortNum) -> Option<&GuidInfo> {
+                self.body().port(port).and_then(|port| port.end.as_ref()).map(|end| &end.guids)
             }
 
             /// The first block of the P_Key table of `port`, if there is such a port and it has a table.

@@ -2,7 +2,7 @@
 
 use hca_driver::{Doorbell, Hca, Queue};
 use iba::PortNum;
-use subnet::{HsmaOutlet, LhcaId, LinkRequest, UplinkId};
+use subnet::{ChannelAdapter, HsmaOutlet, Key, LhcaId, LinkRequest, UplinkId};
 
 use super::{Drops, Uplink};
 
@@ -29,8 +29,9 @@ impl<D: Doorbell> HsmaOutlet for Outlet<'_, D> {
         }
     }
 
-    fn deliver(&mut self, _: LhcaId, _: PortNum, _: &[u8]) {
+    fn deliver(&mut self, _: LhcaId, _: &ChannelAdapter, _: PortNum, _: &[u8]) -> Result<(), Key> {
         self.drops.undelivered = self.drops.undelivered.saturating_add(1);
+        Ok(())
     }
 
     fn link(&mut self, uplink: UplinkId, request: LinkRequest) {

@@ -7,8 +7,8 @@ use hca_driver::{Counters, Doorbell, Hca, MAX_PACKET, Port};
 use iba::{Guid, PortNum};
 use partition_table::{MAX_UPLINKS, Table};
 use subnet::{
-    AdapterConfig, AddError, ConfigError, Hsma, HsmaOutlet, LhcaId, LinkRequest, LogicalPort, NodeConfig, SwitchConfig,
-    Time, UPLINK, UplinkId,
+    AdapterConfig, AddError, ChannelAdapter, ConfigError, Hsma, HsmaOutlet, Key, LhcaId, LinkRequest, LogicalPort,
+    NodeConfig, SwitchConfig, Time, UPLINK, UplinkId,
 };
 use thiserror::Error;
 
@@ -79,6 +79,8 @@ struct Nowhere;
 
 impl HsmaOutlet for Nowhere {
     fn transmit(&mut self, _: UplinkId, _: &[u8]) {}
-    fn deliver(&mut self, _: LhcaId, _: PortNum, _: &[u8]) {}
+    fn deliver(&mut self, _: LhcaId, _: &ChannelAdapter, _: PortNum, _: &[u8]) -> Result<(), Key> {
+        Ok(())
+    }
     fn link(&mut self, _: UplinkId, _: LinkRequest) {}
 }

@@ -92,8 +92,8 @@ impl SendEntry {
     }
 }
 
-/// A receive request: room for one datagram. A UD queue pair puts 40 bytes before the payload, where the GRH goes if there
-/// is one (IBA vol. 1, 11.4.1.2).
+/// A receive request: room for one datagram, with 40 bytes before the payload, where the GRH goes if there is one (IBA
+/// vol. 1, 11.4.1.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ReceiveEntry {
@@ -187,7 +187,7 @@ pub struct Completion {
     pub id: u64,
     /// The queue pair.
     pub queue_pair: Handle,
-    /// Received: bytes, the 40 before a UD's payload included.
+    /// Received: bytes, the 40 before the payload included.
     pub length: u32,
     /// What became of it; of a failed one only `id`, `queue_pair` and `kind` mean anything besides.
     pub status: CompletionStatus,

@@ -42,8 +42,11 @@ pub trait HsmaOutlet {
     /// Sends `packet` by the physical port `uplink`.
     fn transmit(&mut self, uplink: UplinkId, packet: &[u8]);
 
-    /// Hands `packet` to the consumers at `port` of `lhca`.
-    fn deliver(&mut self, lhca: LhcaId, port: PortNum, packet: &[u8]);
+    /// Hands `packet` to the consumers at `port` of `lhca`, whose node is `at`.
+    ///
+    /// # Errors
+    /// The key for which a queue pair refuses it, as with [`Node::refused`].
+    fn deliver(&mut self, lhca: LhcaId, at: &ChannelAdapter, port: PortNum, packet: &[u8]) -> Result<(), Key>;
 
     /// Does something to the link of the physical port `uplink`, after all that was sent before.
     fn link(&mut self, uplink: UplinkId, request: LinkRequest);
@@ -242,17 +245,12 @@ impl Hsma {
         self.with_lhca(now, lhca, out, |adapter| adapter.body_mut().set_description(now, description));
     }
 
-    /// A consumer at `port` of `lhca` refused `packet` because of its P_Key or Q_Key, as with [`Node::refused`].
-    pub fn refused(
-        &mut self,
-        now: Time,
-        lhca: LhcaId,
-        port: PortNum,
-        key: Key,
-        packet: &[u8],
-        out: &mut impl HsmaOutlet,
-    ) {
-        self.with_lhca(now, lhca, out, |adapter| adapter.body_mut().refused(now, port, key, packet));
+    /// Sets the count of Q_Key violations at `port` of `lhca` to 0.
+    pub fn reset_q_key_violations(&mut self, lhca: LhcaId, port: PortNum) {
+        let body = self.number(lhca).and_then(|number| self.body_mut(number));
+        if let Some(port) = body.and_then(|body| body.linked_port(port)) {
+            port.info.q_key_violations = 0.into();
+        }
     }
 
     fn with_lhca(&mut self, now: Time, lhca: LhcaId, out: &mut impl HsmaOutlet, act: impl FnOnce(&mut Node)) {

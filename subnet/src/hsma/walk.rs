@@ -9,6 +9,7 @@ use zerocopy::FromBytes;
 use super::member::{At, Member, Wire};
 use super::{Hsma, HsmaOutlet, LhcaId};
 use crate::body::{Body, Chore, Verdict};
+use crate::node::Node;
 use crate::outlet::Link;
 use crate::time::Time;
 
@@ -172,17 +173,22 @@ impl Hsma {
             match (verdict, wire) {
                 (_, Wire::To(next)) => at = next,
                 (_, Wire::Uplink(uplink)) => return out.transmit(uplink, packet),
-                (Verdict::Deliver(port), _) => {
-                    // The logical switches have no consumers.
-                    return if let Some(lhca) = self.lhca_of(at.member) {
-                        out.deliver(lhca, port, packet)
-                    };
-                }
+                (Verdict::Deliver(port), _) => return self.deliver(now, At { port, ..at }, packet, out),
                 (Verdict::Multicast, _) => return self.replicate(now, at, packet, out),
                 (Verdict::Done | Verdict::Transmit(_), Wire::Nowhere) => return,
             }
             let Some(member) = self.member_mut(at.member) else { return };
             verdict = member.node.body_mut().receive(now, at.port, packet);
+        }
+    }
+
+    /// Hands a packet to the consumers at a port of an LHCA; the logical switches have none.
+    fn deliver(&mut self, now: Time, at: At, packet: &[u8], out: &mut impl HsmaOutlet) {
+        let Some(lhca) = self.lhca_of(at.member) else { return };
+        let Some(Member { node: Node::ChannelAdapter(adapter), .. }) = self.member_mut(at.member) else { return };
+        if let Err(key) = out.deliver(lhca, adapter, at.port, packet) {
+            adapter.body_mut().refused(now, at.port, key, packet);
+            self.note(now, at.member);
         }
     }
 

@@ -9,8 +9,8 @@ use iba::packet::SmpPacket;
 use iba::smp::Smp;
 use iba::{Guid, Lid, PortNum, Sl};
 use subnet::{
-    AdapterConfig, ChannelAdapter, Event, Hsma, HsmaOutlet, LhcaId, Link, LinkRequest, LogicalPort, NodeConfig, Outlet,
-    Switch, SwitchConfig, Time, UplinkId,
+    AdapterConfig, ChannelAdapter, Event, Hsma, HsmaOutlet, Key, LhcaId, Link, LinkRequest, LogicalPort, NodeConfig,
+    Outlet, Switch, SwitchConfig, Time, UplinkId,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -179,8 +179,9 @@ impl HsmaOutlet for Said {
     fn transmit(&mut self, _: UplinkId, packet: &[u8]) {
         self.cable.push(packet.to_vec());
     }
-    fn deliver(&mut self, lhca: LhcaId, port: PortNum, packet: &[u8]) {
+    fn deliver(&mut self, lhca: LhcaId, _: &ChannelAdapter, port: PortNum, packet: &[u8]) -> Result<(), Key> {
         self.lhcas.push((lhca, port, packet.to_vec()));
+        Ok(())
     }
     fn link(&mut self, _: UplinkId, request: LinkRequest) {
         self.links.push(request);

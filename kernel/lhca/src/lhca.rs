@@ -1,0 +1,91 @@
+//! One LHCA: what its partition created, and what it may do.
+
+use iba::PortNum;
+use lhca_contract::{Completion, Handle, QueuePairKind};
+
+use crate::guest::Guest;
+use crate::objects::{CompletionQueue, EventQueue, QueuePair};
+use crate::policy::{Gate, Policy};
+use crate::segments::Regions;
+use crate::slots::Slots;
+
+/// Ports at most.
+pub(crate) const PORTS: usize = 2;
+
+/// Queue pairs 0 and 1 of each port.
+const MANAGEMENT_PAIRS: u8 = 4;
+
+/// As many as there can be, those for management not counted.
+pub(crate) const MAX_QUEUE_PAIRS: u8 = 64;
+pub(crate) const MAX_COMPLETION_QUEUES: u8 = 64;
+pub(crate) const MAX_REGIONS: u8 = 64;
+pub(crate) const MAX_GROUPS: u8 = 16;
+
+/// What came to nothing at an LHCA, by reason. They saturate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Management packets that the policy did not let out.
+    pub refused: u64,
+    /// Datagrams for a queue pair that is not there, or does not receive.
+    pub no_queue_pair: u64,
+    /// Datagrams for which no receive was posted, or no completion had room.
+    pub no_room: u64,
+    /// Datagrams with a P_Key or Q_Key that is not the queue pair's.
+    pub bad_key: u64,
+}
+
+/// An LHCA.
+#[derive(Debug)]
+pub(crate) struct Lhca<G> {
+    pub(crate) guest: G,
+    pub(crate) gate: Gate,
+    pub(crate) pairs: Slots<QueuePair>,
+    pub(crate) completion_queues: Slots<CompletionQueue>,
+    pub(crate) event_queues: Slots<EventQueue>,
+    pub(crate) regions: Regions,
+    /// Queue pairs 0 and 1 of each port.
+    aliases: [[Option<u32>; 2]; PORTS],
+    pub(crate) counts: Counts,
+    /// There is something posted that was left for later.
+    pub(crate) busy: bool,
+}
+
+impl<G: Guest> Lhca<G> {
+    pub(crate) fn new(guest: G, policy: Policy) -> Self {
+        Self {
+            guest,
+            gate: Gate::new(policy),
+            pairs: Slots::new(0, MAX_QUEUE_PAIRS + MANAGEMENT_PAIRS),
+            completion_queues: Slots::new(1, MAX_COMPLETION_QUEUES),
+            event_queues: Slots::new(2, 1),
+            regions: Slots::new(0, MAX_REGIONS),
+            aliases: Default::default(),
+            counts: Counts::default(),
+            busy: false,
+        }
+    }
+
+    /// The name of the queue pair 0 or 1 of a port.
+    pub(crate) fn alias(&mut self, port: PortNum, kind: QueuePairKind) -> Option<&mut Option<u32>> {
+        let of_port = self.aliases.get_mut(usize::from(port.get()).checked_sub(1)?)?;
+        of_port.get_mut(usize::from(kind.0))
+    }
+
+    /// Whether `queue` has room for a completion; if not, the partition rings when it has.
+    pub(crate) fn has_room(&self, queue: Handle) -> bool {
+        let Some(queue) = self.completion_queues.get(queue.0) else { return false };
+        queue.ring.room(&self.guest) > 0 || queue.ring.arm_space(&self.guest)
+    }
+
+    /// Tells of a work request; there is room.
+    pub(crate) fn complete(&mut self, queue: Handle, completion: &Completion) {
+        if let Some(queue) = self.completion_queues.get_mut(queue.0) {
+            queue.push(&self.guest, completion);
+        }
+    }
+}
+
+/// Counts one more.
+pub(crate) fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}

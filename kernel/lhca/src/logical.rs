@@ -1,0 +1,200 @@
+//! The HSMA and the partitions behind it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use iba::Lid;
+use iba::lrh::Lrh;
+use lhca_contract::{Call, PortChange, Status};
+use subnet::{Hsma, LhcaId, Time};
+use zerocopy::FromBytes;
+
+use crate::calls;
+use crate::guest::Guest;
+use crate::lhca::{Counts, Lhca};
+use crate::outlet::{Joined, Wire};
+use crate::policy::{Policy, Qp0};
+use crate::send::{MAX_PACKET, Taken};
+
+/// Send requests that one queue pair may have served at once: whoever posts many must not keep the others waiting.
+const BATCH: usize = 64;
+
+/// The HSMA and the partitions behind it.
+pub struct Logical<G> {
+    hsma: Hsma,
+    lhcas: Vec<Option<Lhca<G>>>,
+    buffer: Box<[u8; MAX_PACKET]>,
+    undelivered: u64,
+}
+
+impl<G: Guest> Logical<G> {
+    /// The HSMA with its LHCAs, none of which has a partition yet.
+    #[must_use]
+    pub fn new(hsma: Hsma) -> Self {
+        let last = hsma.lhcas().map(|LhcaId(number)| number).max();
+        let count = last.map_or(0, |last| usize::from(last) + 1);
+        let lhcas = (0..count).map(|_| None).collect();
+        Self { hsma, lhcas, buffer: Box::new([0; MAX_PACKET]), undelivered: 0 }
+    }
+
+    /// The HSMA, to look at.
+    #[must_use]
+    pub fn hsma(&self) -> &Hsma {
+        &self.hsma
+    }
+
+    /// The HSMA, and the outlet that it is to be called with: what it delivers goes to the partitions.
+    pub fn split<'a, W: Wire>(&'a mut self, now: Time, wire: &'a mut W) -> (&'a mut Hsma, Joined<'a, W, G>) {
+        let Self { hsma, lhcas, undelivered, .. } = self;
+        (hsma, Joined { now, wire, lhcas, undelivered })
+    }
+
+    /// Packets for an LHCA that has no partition.
+    #[must_use]
+    pub fn undelivered(&self) -> u64 {
+        self.undelivered
+    }
+
+    /// What came to nothing at an LHCA that has a partition.
+    #[must_use]
+    pub fn counts(&self, id: LhcaId) -> Option<Counts> {
+        self.lhcas.get(usize::from(id.0))?.as_ref().map(|lhca| lhca.counts)
+    }
+
+    /// Gives an LHCA to a partition that begins, and plugs it in.
+    pub fn attach(&mut self, now: Time, id: LhcaId, guest: G, policy: Policy, wire: &mut impl Wire) {
+        if let Some(place) = self.lhcas.get_mut(usize::from(id.0)) {
+            *place = Some(Lhca::new(guest, policy));
+            let (hsma, mut out) = self.split(now, wire);
+            hsma.plug(now, id, &mut out);
+        }
+    }
+
+    /// Takes an LHCA from a partition that ended: unplugs it, and forgets all that was created. Gives the partition back.
+    pub fn detach(&mut self, now: Time, id: LhcaId, wire: &mut impl Wire) -> Option<G> {
+        let lhca = self.lhcas.get_mut(usize::from(id.0))?.take()?;
+        let (hsma, mut out) = self.split(now, wire);
+        for port in 1..=hsma.lhca(id).map_or(0, |adapter| adapter.node_info().num_ports) {
+            hsma.set_is_sm(now, id, port.into(), false, &mut out);
+        }
+        hsma.unplug(now, id, &mut out);
+        Some(lhca.guest)
+    }
+
+    /// Does what a partition's hypercall asks for; its value.
+    ///
+    /// # Errors
+    /// What the partition is told.
+    pub fn call(
+        &mut self,
+        now: Time,
+        id: LhcaId,
+        call: Call,
+        arguments: [u64; 3],
+        wire: &mut impl Wire,
+    ) -> Result<u64, Status> {
+        let lhca = self.lhcas.get_mut(usize::from(id.0)).and_then(Option::as_mut).ok_or(Status::UNKNOWN_CALL)?;
+        let adapter = self.hsma.lhca(id).ok_or(Status::UNKNOWN_CALL)?;
+        match call {
+            Call::DOORBELL => self.ring(now, id, arguments[0], wire),
+            Call::MODIFY_PORT => self.modify_port(now, id, arguments, wire),
+            Call::MODIFY_QUEUE_PAIR => {
+                let value = lhca.call(call, arguments, adapter)?;
+                self.ring(now, id, arguments[0], wire).map(|_| value)
+            }
+            _ => lhca.call(call, arguments, adapter),
+        }
+    }
+
+    /// Serves what was left for later. Whether there is more.
+    pub fn serve(&mut self, now: Time, wire: &mut impl Wire) -> bool {
+        let mut busy = false;
+        for id in (0..).map(LhcaId).take(self.lhcas.len()) {
+            if self.lhca_mut(id).is_some_and(|lhca| core::mem::take(&mut lhca.busy)) {
+                self.serve_all(now, id, wire);
+                busy |= self.lhca_mut(id).is_some_and(|lhca| lhca.busy);
+            }
+        }
+        busy
+    }
+
+    fn lhca_mut(&mut self, id: LhcaId) -> Option<&mut Lhca<G>> {
+        self.lhcas.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// A partition rings for one of its objects.
+    fn ring(&mut self, now: Time, id: LhcaId, handle: u64, wire: &mut impl Wire) -> Result<u64, Status> {
+        let name = u32::try_from(handle).map_err(|_| Status::BAD_HANDLE)?;
+        let lhca = self.lhca_mut(id).ok_or(Status::BAD_HANDLE)?;
+        if lhca.pairs.get(name).is_some() {
+            self.serve_pair(now, id, name, wire);
+        } else if lhca.completion_queues.get(name).is_some() {
+            self.serve_all(now, id, wire); // whoever waited for room there
+        } else if lhca.event_queues.get(name).is_some() {
+            lhca.tell_overrun(now.0);
+        } else {
+            return Err(Status::BAD_HANDLE);
+        }
+        Ok(0)
+    }
+
+    fn serve_all(&mut self, now: Time, id: LhcaId, wire: &mut impl Wire) {
+        let places = self.lhca_mut(id).map_or(0..0, |lhca| lhca.pairs.places());
+        for place in places {
+            if let Some(name) = self.lhca_mut(id).and_then(|lhca| lhca.pairs.name_at(place)) {
+                self.serve_pair(now, id, name, wire);
+            }
+        }
+    }
+
+    /// Serves what is posted to a queue pair.
+    fn serve_pair(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) {
+        for _ in 0..BATCH {
+            let Some(Some(lhca)) = self.lhcas.get_mut(usize::from(id.0)) else { return };
+            let Some(adapter) = self.hsma.lhca(id) else { return };
+            match lhca.take_send(now, name, adapter, &mut self.buffer) {
+                Taken::Nothing => return,
+                Taken::Failed => {}
+                Taken::Packet(port, length) => {
+                    let packet = &mut self.buffer[..length];
+                    let Self { hsma, lhcas, undelivered, .. } = self;
+                    if is_multicast(packet)
+                        && let Some(Some(lhca)) = lhcas.get_mut(usize::from(id.0))
+                        && let Some(adapter) = hsma.lhca(id)
+                    {
+                        // The switch does not send it back to where it came from.
+                        let _ = lhca.receive(adapter, port, packet);
+                    }
+                    hsma.send(now, id, port, packet, &mut Joined { now, wire, lhcas, undelivered });
+                }
+            }
+        }
+        if let Some(lhca) = self.lhca_mut(id) {
+            lhca.busy = true;
+        }
+    }
+
+    fn modify_port(
+        &mut self,
+        now: Time,
+        id: LhcaId,
+        [port, change, value]: [u64; 3],
+        wire: &mut impl Wire,
+    ) -> Result<u64, Status> {
+        let adapter = self.hsma.lhca(id).ok_or(Status::BAD_PORT)?;
+        let port = calls::number(adapter, port)?;
+        let may_manage = self.lhca_mut(id).is_some_and(|lhca| lhca.gate.policy.qp0 == Qp0::Manager);
+        let (hsma, mut out) = self.split(now, wire);
+        match (PortChange(change), value) {
+            (PortChange::IS_SM, _) if !may_manage => return Err(Status::NOT_PERMITTED),
+            (PortChange::IS_SM, 0 | 1) => hsma.set_is_sm(now, id, port, value == 1, &mut out),
+            (PortChange::RESET_Q_KEY_VIOLATIONS, 0) => hsma.reset_q_key_violations(id, port),
+            _ => return Err(Status::BAD_ARGUMENT),
+        }
+        Ok(0)
+    }
+}
+
+fn is_multicast(packet: &[u8]) -> bool {
+    Lrh::ref_from_prefix(packet).is_ok_and(|(lrh, _)| Lid::is_multicast(lrh.dlid))
+}

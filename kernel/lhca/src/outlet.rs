@@ -1,0 +1,52 @@
+//! Where the HSMA's packets and wishes go: to partitions, and to the physical ports.
+
+use iba::PortNum;
+use subnet::{ChannelAdapter, Event, HsmaOutlet, Key, LhcaId, LinkRequest, Time, UplinkId};
+
+use crate::events;
+use crate::guest::Guest;
+use crate::lhca::Lhca;
+
+/// The physical ports.
+pub trait Wire {
+    /// Sends `packet`, good only for the call, by the physical port `uplink`.
+    fn transmit(&mut self, uplink: UplinkId, packet: &[u8]);
+
+    /// Does something to the link of the physical port `uplink`, after all that was sent before.
+    fn link(&mut self, uplink: UplinkId, request: LinkRequest);
+}
+
+/// The HSMA's outlet: the physical ports and the partitions.
+#[derive(Debug)]
+pub struct Joined<'a, W, G> {
+    pub(crate) now: Time,
+    pub(crate) wire: &'a mut W,
+    pub(crate) lhcas: &'a mut [Option<Lhca<G>>],
+    pub(crate) undelivered: &'a mut u64,
+}
+
+impl<W: Wire, G: Guest> HsmaOutlet for Joined<'_, W, G> {
+    fn transmit(&mut self, uplink: UplinkId, packet: &[u8]) {
+        self.wire.transmit(uplink, packet);
+    }
+
+    fn deliver(&mut self, lhca: LhcaId, at: &ChannelAdapter, port: PortNum, packet: &[u8]) -> Result<(), Key> {
+        match self.lhcas.get_mut(usize::from(lhca.0)) {
+            Some(Some(lhca)) => lhca.receive(at, port, packet),
+            _ => {
+                crate::lhca::count(self.undelivered);
+                Ok(())
+            }
+        }
+    }
+
+    fn link(&mut self, uplink: UplinkId, request: LinkRequest) {
+        self.wire.link(uplink, request);
+    }
+
+    fn event(&mut self, lhca: LhcaId, port: PortNum, event: Event) {
+        if let Some(Some(lhca)) = self.lhcas.get_mut(usize::from(lhca.0)) {
+            lhca.tell_port(self.now, port, events::kind(event));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a partition may do to the subnet's management.
+
+use iba::mad::Method;
+use subnet::Time;
+
+/// What a partition may do to the subnet's management.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What its queue pair 0 may send.
+    pub qp0: Qp0,
+    /// Subnet management packets that it may send in a second, traps apart.
+    pub smps_per_second: u32,
+    /// Traps that it may send in a second: who sends the same trap too often has its port disabled by the subnet manager.
+    pub traps_per_second: u32,
+}
+
+/// What an aliased queue pair 0 may send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Qp0 {
+    /// Nothing.
+    #[default]
+    None,
+    /// Questions: Get.
+    Query,
+    /// Whatever a subnet manager sends.
+    Manager,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { qp0: Qp0::None, smps_per_second: 2_000, traps_per_second: 4 }
+    }
+}
+
+impl Qp0 {
+    fn allows(self, method: Method) -> bool {
+        match self {
+            Self::None => false,
+            Self::Query => method == Method::GET,
+            Self::Manager => true,
+        }
+    }
+}
+
+/// Judges what goes out of one aliased queue pair 0.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) policy: Policy,
+    smps: Bucket,
+    traps: Bucket,
+}
+
+impl Gate {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self { policy, smps: Bucket::default(), traps: Bucket::default() }
+    }
+
+    /// Whether a management packet with this method may go out now.
+    pub(crate) fn admits(&mut self, now: Time, method: Method) -> bool {
+        let Policy { qp0, smps_per_second, traps_per_second } = self.policy;
+        qp0.allows(method)
+            && match method {
+                Method::TRAP => self.traps.take(now, traps_per_second),
+                _ => self.smps.take(now, smps_per_second),
+            }
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A rate limit that lets a second's worth through at once.
+#[derive(Debug, Default)]
+struct Bucket {
+    /// By when all that was taken has been paid for, at the rate.
+    paid: Time,
+}
+
+impl Bucket {
+    fn take(&mut self, now: Time, per_second: u32) -> bool {
+        let Some(price) = SECOND.checked_div(per_second.into()) else { return false };
+        let paid = self.paid.max(now).0.saturating_add(price);
+        let admitted = paid <= now.0.saturating_add(SECOND);
+        if admitted {
+            self.paid = Time(paid);
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(qp0: Qp0) -> Gate {
+        Gate::new(Policy { qp0, smps_per_second: 10, traps_per_second: 2 })
+    }
+
+    #[test]
+    fn each_policy_lets_through_what_it_says() {
+        let methods = [Method::GET, Method::SET, Method::GET_RESP, Method::TRAP, Method::REPORT];
+        for (qp0, expected) in [(Qp0::None, [false; 5]), (Qp0::Manager, [true; 5])] {
+            assert_eq!(methods.map(|method| gate(qp0).admits(Time(0), method)), expected);
+        }
+        let query = methods.map(|method| gate(Qp0::Query).admits(Time(0), method));
+        assert_eq!(query, [true, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_flood_is_held_to_its_rate() {
+        let mut gate = gate(Qp0::Manager);
+        let mut admitted = [0, 0];
+        for millisecond in 0..10_000 {
+            for (count, method) in admitted.iter_mut().zip([Method::GET, Method::TRAP]) {
+                *count += u32::from(gate.admits(Time(millisecond * 1_000_000), method));
+            }
+        }
+        assert_eq!(admitted, [10 * 10 + 9, 2 * 10 + 1], "a second's worth at once, then the rate");
+        assert!(!Bucket::default().take(Time(5), 0));
+    }
+}

@@ -1,0 +1,196 @@
+//! From packets to receive requests.
+
+use iba::bth::Opcode;
+use iba::packet::{self, Packet, TransportPacket};
+use iba::{PKey, PortNum, Qpn};
+use lhca_contract::{
+    Completion, CompletionFlags, CompletionKind, CompletionStatus, Handle, QueuePairKind, ReceiveEntry, WorkFlags,
+};
+use subnet::{ChannelAdapter, Key};
+use zerocopy::IntoBytes;
+
+use crate::guest::Guest;
+use crate::lhca::{Lhca, count};
+use crate::objects::name_of;
+use crate::segments::Pieces;
+use crate::send::IMMEDIATE;
+
+/// Room before each payload, for a global route header.
+const GRH: usize = 40;
+
+/// A datagram that arrived: its headers, and what of its payload is no padding.
+struct Datagram<'a> {
+    headers: TransportPacket<&'a [u8]>,
+    immediate: Option<[u8; IMMEDIATE]>,
+    payload: &'a [u8],
+    p_key_index: u16,
+    path: u8,
+}
+
+impl<G: Guest> Lhca<G> {
+    /// Lays a packet that arrived at `port` into the receive queues that it is for.
+    ///
+    /// # Errors
+    /// The key with which it does not get into its queue pair.
+    pub(crate) fn receive(&mut self, adapter: &ChannelAdapter, port: PortNum, packet: &[u8]) -> Result<(), Key> {
+        let Some(datagram) = Datagram::new(adapter, port, packet) else {
+            count(&mut self.counts.no_queue_pair);
+            return Ok(());
+        };
+        let number = datagram.headers.bth.dest_qp;
+        match number {
+            Qpn::MULTICAST => {
+                self.receive_group(adapter, port, &datagram);
+                Ok(())
+            }
+            Qpn::SMI | Qpn::GSI => {
+                let kind = if number == Qpn::SMI { QueuePairKind::SMI } else { QueuePairKind::GSI };
+                // The node's own agents have looked at the keys.
+                match self.alias(port, kind).copied().flatten() {
+                    Some(name) => self.fill(name, &datagram),
+                    None => count(&mut self.counts.no_queue_pair),
+                }
+                Ok(())
+            }
+            _ => self.receive_one(adapter, port, name_of(number), &datagram),
+        }
+    }
+
+    fn receive_one(
+        &mut self,
+        adapter: &ChannelAdapter,
+        port: PortNum,
+        name: u32,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), Key> {
+        let Some(pair) =
+            self.pairs.get(name).filter(|pair| pair.config.kind == QueuePairKind::UD && pair.port() == port)
+        else {
+            count(&mut self.counts.no_queue_pair);
+            return Ok(());
+        };
+        let p_key = p_keys(adapter, port).nth(pair.p_key_index.into());
+        let refused = if !p_key.is_some_and(|own| own.matches(datagram.headers.bth.p_key)) {
+            Some(Key::PKey)
+        } else if datagram.headers.deth.as_deref().is_none_or(|deth| deth.q_key != pair.q_key) {
+            Some(Key::QKey)
+        } else {
+            None
+        };
+        match refused {
+            Some(key) => {
+                count(&mut self.counts.bad_key);
+                Err(key)
+            }
+            None => {
+                self.fill(name, datagram);
+                Ok(())
+            }
+        }
+    }
+
+    /// A datagram to a group goes to all that are attached to it. Whoever of them has another key just does not get it.
+    fn receive_group(&mut self, adapter: &ChannelAdapter, port: PortNum, datagram: &Datagram<'_>) {
+        let (lid, gid) = (datagram.headers.lrh.dlid, datagram.headers.grh.as_deref().map(|grh| grh.dgid));
+        for place in self.pairs.places() {
+            let Some(name) = self.pairs.name_at(place) else { continue };
+            let member = |pair: &crate::objects::QueuePair| {
+                pair.groups.iter().any(|group| group.lid == lid && Some(group.gid) == gid)
+            };
+            if self.pairs.get(name).is_some_and(member) {
+                let _ = self.receive_one(adapter, port, name, datagram);
+            }
+        }
+    }
+
+    /// Fills the next receive request of a queue pair.
+    fn fill(&mut self, name: u32, datagram: &Datagram<'_>) {
+        let Some(pair) = self.pairs.get(name).filter(|pair| pair.receives()) else {
+            return count(&mut self.counts.no_queue_pair);
+        };
+        let queue = pair.config.receive_completions;
+        let posted = pair.receive.waiting(&self.guest).is_ok_and(|waiting| waiting > 0) && self.has_room(queue);
+        let entry = if posted { pair.receive.peek(&self.guest).ok() } else { None };
+        let Some(entry) = entry else { return count(&mut self.counts.no_room) };
+        let filled = self.scatter(&entry, datagram);
+        if let Some(pair) = self.pairs.get_mut(name) {
+            pair.consume_receive(&self.guest);
+        }
+        let mut completion = datagram.completion();
+        (completion.id, completion.queue_pair) = (entry.id, Handle(name));
+        completion.status = filled.err().unwrap_or(CompletionStatus::SUCCESS);
+        self.complete(queue, &completion);
+    }
+
+    fn scatter(&self, entry: &ReceiveEntry, datagram: &Datagram<'_>) -> Result<(), CompletionStatus> {
+        let (guest, regions) = (&self.guest, &self.regions);
+        let list = match entry.flags {
+            flags if flags == WorkFlags::INDIRECT => true,
+            flags if flags == WorkFlags::empty() => false,
+            _ => return Err(CompletionStatus::MALFORMED),
+        };
+        if entry.reserved != [0; 6] {
+            return Err(CompletionStatus::MALFORMED);
+        }
+        let pieces = if list {
+            Pieces::indirect(guest, regions, &entry.segment[0], entry.segments, true)
+        } else {
+            let segments = entry.segment.get(..entry.segments.into()).ok_or(CompletionStatus::MALFORMED)?;
+            Pieces::direct(regions, segments, true)
+        }?;
+        if pieces.len() < GRH + datagram.payload.len() {
+            return Err(CompletionStatus::LENGTH);
+        }
+        if let Some(grh) = &datagram.headers.grh {
+            pieces.scatter(guest, 0, grh.as_bytes())?;
+        }
+        pieces.scatter(guest, GRH, datagram.payload)
+    }
+}
+
+impl<'a> Datagram<'a> {
+    /// The datagram in a packet; `None` if it is of another service.
+    fn new(adapter: &ChannelAdapter, port: PortNum, packet: &'a [u8]) -> Option<Self> {
+        let Ok(Packet::Transport(headers)) = packet::parse(packet) else { return None };
+        let (immediate, payload) = match headers.bth.opcode {
+            Opcode::UD_SEND_ONLY => (None, headers.payload),
+            Opcode::UD_SEND_ONLY_IMMEDIATE => {
+                let (immediate, payload) = headers.payload.split_first_chunk()?;
+                (Some(*immediate), payload)
+            }
+            _ => return None,
+        };
+        let payload = payload.get(..payload.len().checked_sub(headers.bth.pad_count().into())?)?;
+        let p_key = headers.bth.p_key;
+        let index = p_keys(adapter, port).position(|own| own.matches(p_key)).unwrap_or_default();
+        let info = adapter.port_info(port)?;
+        let low = headers.lrh.dlid.get().to_be_bytes()[1];
+        let path = if headers.lrh.dlid.is_unicast() { low & ((1 << info.lmc()) - 1) } else { 0 };
+        Some(Self { headers, immediate, payload, p_key_index: u16::try_from(index).ok()?, path })
+    }
+
+    /// What the partition is told of it.
+    fn completion(&self) -> Completion {
+        let mut flags = CompletionFlags::empty();
+        flags.set(CompletionFlags::GRH, self.headers.grh.is_some());
+        flags.set(CompletionFlags::IMMEDIATE, self.immediate.is_some());
+        flags.set(CompletionFlags::SOLICITED, self.headers.bth.solicited_event());
+        Completion {
+            length: u32::try_from(GRH + self.payload.len()).unwrap_or(u32::MAX),
+            kind: CompletionKind::RECEIVE,
+            flags,
+            sl: self.headers.lrh.sl(),
+            slid: self.headers.lrh.slid,
+            p_key_index: self.p_key_index,
+            source_qp: self.headers.deth.as_deref().map(|deth| deth.src_qp).unwrap_or_default(),
+            destination_path: self.path,
+            immediate: self.immediate.unwrap_or_default(),
+            ..Completion::default()
+        }
+    }
+}
+
+/// The P_Keys of a port, by index.
+fn p_keys(adapter: &ChannelAdapter, port: PortNum) -> impl Iterator<Item = PKey> {
+    adapter.p_keys(port).into_iter().flat_map(|table| table.p_keys)
+}

@@ -1,0 +1,161 @@
+//! Queue pair 0 and its policy, and the subnet manager behind it.
+
+#![allow(clippy::unwrap_used)] // what is unwrapped in helpers is a test's own error
+
+mod support;
+
+use iba::attr::{CapabilityMask, NodeInfo, SmInfo};
+use iba::mad::{AttributeId, Class, MadHeader, Method};
+use iba::packet::SmpPacket;
+use iba::smp::Smp;
+use iba::{Lid, PortNum, Qpn};
+use lhca::EventQueue;
+use lhca_contract::{CompletionStatus, EventKind, QueuePairKind, SendEntry, Status};
+use lhca_engine::{Policy, Qp0};
+use support::{End, PORT, SM, lid, memory, segment, world};
+use zerocopy::{FromBytes, IntoBytes};
+
+fn policy(qp0: Qp0) -> Policy {
+    Policy { qp0, ..Policy::default() }
+}
+
+fn smp(class: Class, method: Method, attribute: AttributeId) -> Smp {
+    let mut smp = Smp::default();
+    smp.header.base_version = MadHeader::BASE_VERSION;
+    (smp.header.class, smp.header.class_version) = (class, 1);
+    (smp.header.method, smp.header.attribute_id) = (method, attribute);
+    smp
+}
+
+/// A question along the directed route that leaves by these ports, the LHCA's own first.
+fn directed(method: Method, attribute: AttributeId, route: &[u8]) -> Smp {
+    let mut smp = smp(Class::SUBN_DIRECTED_ROUTE, method, attribute);
+    (smp.dr_slid, smp.dr_dlid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
+    smp.set_hop_count(u8::try_from(route.len()).unwrap());
+    for (hop, &port) in smp.initial_path[1..].iter_mut().zip(route) {
+        *hop = PortNum::new(port);
+    }
+    smp
+}
+
+fn send(end: &mut End, dlid: Lid, smp: &mut Smp) -> CompletionStatus {
+    let segment = segment(smp.as_mut_bytes());
+    end.send(&SendEntry { segments: 1, dlid, remote_qp: Qpn::SMI, segment, ..SendEntry::default() });
+    end.next().unwrap().status
+}
+
+#[test]
+fn a_partition_discovers_the_subnet_through_its_queue_pair_0() {
+    let (world, machines) = world(2, policy(Qp0::Query));
+    let mut end = End::new(&machines[0], QueuePairKind::SMI);
+    for (route, ports) in [(&[][..], 1), (&[1], 3), (&[1, 3], 1)] {
+        let mut room = vec![0; 40 + 256];
+        end.receive(1, &mut room);
+        let mut question = directed(Method::GET, AttributeId::NODE_INFO, route);
+        assert_eq!(send(&mut end, Lid::PERMISSIVE, &mut question), CompletionStatus::SUCCESS);
+        assert_eq!(end.next().unwrap().length, 296);
+        let answer = Smp::read_from_bytes(&room[40..]).unwrap();
+        assert_eq!(answer.header.method, Method::GET_RESP);
+        assert_eq!(answer.attribute::<NodeInfo>().num_ports, ports, "{route:?}");
+    }
+    assert!(world.take().is_empty(), "what is between logical ports is not on the cable");
+    let mut beyond = directed(Method::GET, AttributeId::NODE_INFO, &[1, 1]);
+    assert_eq!(send(&mut end, Lid::PERMISSIVE, &mut beyond), CompletionStatus::SUCCESS);
+    assert_eq!(world.take().len(), 1);
+}
+
+#[test]
+fn what_the_policy_forbids_goes_nowhere_and_is_counted() {
+    for (qp0, methods) in [(Qp0::None, &[Method::GET, Method::SET][..]), (Qp0::Query, &[Method::SET, Method::TRAP])] {
+        let (world, machines) = world(2, policy(qp0));
+        let mut end = End::new(&machines[0], QueuePairKind::SMI);
+        for &method in methods {
+            let mut smp = smp(Class::SUBN_LID_ROUTED, method, AttributeId::NODE_INFO);
+            assert_eq!(send(&mut end, lid(1), &mut smp), CompletionStatus::REFUSED);
+            assert_eq!(send(&mut end, SM, &mut smp), CompletionStatus::REFUSED);
+        }
+        assert!(world.take().is_empty());
+        assert_eq!(world.logical.lock().unwrap().counts(machines[0].id).unwrap().refused, 4);
+        assert_eq!(end.lhca.set_is_sm(PORT, true).unwrap_err().status, Status::NOT_PERMITTED);
+    }
+}
+
+#[test]
+fn a_flood_of_management_packets_is_held_to_its_rate() {
+    let (world, machines) = world(1, Policy { smps_per_second: 10, traps_per_second: 2, qp0: Qp0::Manager });
+    let mut end = End::new(&machines[0], QueuePairKind::SMI);
+    for (method, allowed) in [(Method::GET, 10), (Method::TRAP, 2)] {
+        let mut smp = smp(Class::SUBN_LID_ROUTED, method, AttributeId::NODE_INFO);
+        let statuses: Vec<_> = (0..50).map(|_| send(&mut end, SM, &mut smp)).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == CompletionStatus::SUCCESS).count(), allowed);
+        assert_eq!(world.take().len(), allowed);
+    }
+}
+
+#[test]
+fn a_subnet_manager_in_a_partition_is_seen_and_asked() {
+    let (world, machines) = world(1, policy(Qp0::Manager));
+    let mut end = End::new(&machines[0], QueuePairKind::SMI);
+    let mut room = vec![0; 40 + 256];
+    end.receive(1, &mut room);
+    let question = smp(Class::SUBN_LID_ROUTED, Method::GET, AttributeId::SM_INFO);
+    let question = SmpPacket::new(SM, lid(0), iba::Sl::new(0), question);
+    world.receive(question.as_bytes());
+    let refusal = SmpPacket::read_from_bytes(&world.take()[0]).unwrap();
+    assert_ne!(refusal.smp.header.status.get(), 0, "no manager yet");
+    end.lhca.set_is_sm(PORT, true).unwrap();
+    assert!(world.port_info(1, &[2]).capability_mask().contains(CapabilityMask::SM));
+    world.take();
+    world.receive(question.as_bytes());
+    assert!(world.take().is_empty(), "the partition is to answer");
+    assert_eq!(end.next().unwrap().slid, SM);
+    let mut answer = Smp::read_from_bytes(&room[40..]).unwrap();
+    answer.header.method = Method::GET_RESP;
+    let mut info = SmInfo::default();
+    info.act_count = 5.into();
+    answer.set_attribute(&info);
+    assert_eq!(send(&mut end, SM, &mut answer), CompletionStatus::SUCCESS);
+    let packet = SmpPacket::read_from_bytes(&world.take()[0]).unwrap();
+    assert_eq!(packet.smp.attribute::<SmInfo>().act_count.get(), 5);
+}
+
+#[test]
+fn events_tell_what_the_manager_did_and_none_is_lost_silently() {
+    let (world, machines) = world(1, Policy::default());
+    let lhca = lhca::Lhca::probe(machines[0]).unwrap();
+    let mut events = EventQueue::create(&lhca, memory(2), 50).unwrap();
+    assert_eq!(EventQueue::create(&lhca, memory(2), 50).unwrap_err().status, Status::EXISTS);
+    assert!(!events.arm());
+    world.set_port(1, &[2], |info| info.lid = Lid::new(40));
+    world.set_port(1, &[2], |info| info.set_client_reregister(true));
+    let got: Vec<_> = std::iter::from_fn(|| events.next(&lhca)).map(|event| (event.kind, event.source)).collect();
+    assert_eq!(got, [(EventKind::LID_CHANGE, 1), (EventKind::CLIENT_REREGISTER, 1)]);
+    assert_eq!(*machines[0].guest.interrupts.lock().unwrap(), [50]);
+    for nth in 0..9 {
+        world.set_port(1, &[2], |info| info.lid = Lid::new(41 + nth % 2));
+    }
+    let mut kinds = Vec::new();
+    while let Some(event) = events.next(&lhca) {
+        kinds.push(event.kind);
+    }
+    assert_eq!(kinds, [[EventKind::LID_CHANGE; 4].as_slice(), &[EventKind::OVERRUN]].concat());
+    world.set_port(1, &[2], |info| info.lid = Lid::new(50));
+    assert_eq!(events.next(&lhca).unwrap().kind, EventKind::LID_CHANGE);
+}
+
+#[test]
+fn a_partition_that_ends_leaves_its_port_down_and_no_manager() {
+    let (world, machines) = world(2, policy(Qp0::Manager));
+    let end = End::new(&machines[0], QueuePairKind::SMI);
+    end.lhca.set_is_sm(PORT, true).unwrap();
+    let mut cable = support::Cable::default();
+    world.logical.lock().unwrap().detach(subnet::Time(2), machines[0].id, &mut cable).unwrap();
+    assert_eq!(world.port_info(2, &[]).port_state(), iba::attr::PortState::DOWN);
+    assert_eq!(end.lhca.port(PORT).unwrap_err().status, Status::UNKNOWN_CALL);
+    let mut logical = world.logical.lock().unwrap();
+    logical.attach(subnet::Time(3), machines[0].id, machines[0].guest, Policy::default(), &mut cable);
+    drop(logical);
+    assert_eq!(world.port_info(2, &[]).port_state(), iba::attr::PortState::INIT);
+    let info = world.port_info(1, &[2]);
+    assert_eq!((info.lid, info.capability_mask().contains(CapabilityMask::SM)), (lid(0), false), "its LID stays");
+}
