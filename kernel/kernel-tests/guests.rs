@@ -214,6 +214,44 @@ guests! {
         vmmcall
         3: inc qword ptr [0x8008]
         iretq";
+    /// Asks for a timer, and halts, until it was interrupted as often as its number says; then exits with its count of
+    /// interrupts that came too early.
+    wakes_itself: "
+        mov qword ptr [0x9008], 0
+        mov dword ptr [0x900c], 0x00209a00
+        mov word ptr [0xa000], 15
+        mov qword ptr [0xa002], 0x9000
+        lgdt [0xa000]
+        lea rax, [rip + 3f]
+        mov [0xb400], ax
+        mov word ptr [0xb402], 8
+        mov word ptr [0xb404], 0x8e00
+        shr rax, 16
+        mov [0xb406], ax
+        mov word ptr [0xa010], 0x40f
+        mov qword ptr [0xa012], 0xb000
+        lidt [0xa010]
+        mov esi, 0x40
+        1: mov eax, 19
+        vmmcall
+        lea rdi, [rdx + 300000]
+        mov eax, 22
+        vmmcall
+        sti
+        hlt
+        cli
+        mov eax, 19
+        vmmcall
+        cmp rdx, rdi
+        adc r9d, 0
+        mov rax, [0x8008]
+        cmp rax, [0x8000]
+        jb 1b
+        mov rdi, r9
+        mov eax, 21
+        vmmcall
+        3: inc qword ptr [0x8008]
+        iretq";
     /// Makes 1000 null hypercalls, and exits with the ticks that the last 999 took.
     calls: "
         mov r8d, 1000

@@ -138,6 +138,19 @@ fn an_interrupt_wakes_a_partition() {
 }
 kernel_test!(an_interrupt_wakes_a_partition, machine: "-smp 2");
 
+fn a_partition_wakes_itself() {
+    const TIMES: u64 = 200;
+    let partitions: Vec<_> = (0..3).map(|_| partition(guests::wakes_itself, TIMES)).collect();
+    partitions.iter().for_each(scheduler::start);
+    run_until(|| {
+        let ended = |partition: &Arc<Partition>| {
+            partition.end().inspect(|end| assert_eq!(*end, End::Exited(0), "it woke too early")).is_some()
+        };
+        partitions.iter().all(ended)
+    });
+}
+kernel_test!(a_partition_wakes_itself);
+
 fn many_partitions_come_and_go() {
     const ROUNDS: u64 = 4;
     let before = memory::available();

@@ -111,6 +111,16 @@ impl<P: Platform> Lhca<P> {
         self.call(Call::TIME, [0; 3])
     }
 
+    /// Asks for the interrupt `vector` once [`Self::time`] has come to `time`, and not when it was asked for before; with
+    /// vector 0 for none.
+    ///
+    /// # Errors
+    /// The hypervisor refused: vectors begin at 32.
+    pub fn set_timer(&self, time: u64, vector: u8) -> Result<(), CallError> {
+        self.call(Call::SET_TIMER, [time, vector.into(), 0])?;
+        Ok(())
+    }
+
     /// Says something on the hypervisor's console; gives the bytes that it took.
     ///
     /// # Errors

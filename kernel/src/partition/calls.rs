@@ -1,9 +1,12 @@
 //! Hypercalls that need nothing but the partition itself.
 
+use alloc::sync::Arc;
+
 use lhca_contract::{Call, Status, VERSION};
 
 use super::exits::Next;
 use super::machine::{Body, End, Partition};
+use super::timers;
 use crate::clock;
 
 /// The longest piece of text that one call takes.
@@ -13,7 +16,7 @@ const CONSOLE_LINE: usize = 512;
 
 /// Does what the registers ask for, and puts the answer there.
 #[inline]
-pub(super) fn handle(partition: &Partition, body: &mut Body) -> Next {
+pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body) -> Next {
     let call = Call(*body.cpu.rax());
     let arguments = [body.cpu.registers.rdi, body.cpu.registers.rsi];
     if body.cpu.privilege() != 0 {
@@ -22,6 +25,7 @@ pub(super) fn handle(partition: &Partition, body: &mut Body) -> Next {
     let result = match call {
         Call::VERSION => Ok(u64::from(VERSION)),
         Call::TIME => Ok(clock::now()),
+        Call::SET_TIMER => set_timer(partition, arguments),
         Call::CONSOLE => console(partition, body, arguments),
         Call::EXIT => return Next::End(End::Exited(arguments[0])),
         _ => Err(Status::UNKNOWN_CALL),
@@ -37,6 +41,16 @@ fn answer(body: &mut Body, result: Result<u64, Status>) -> Next {
     *body.cpu.rax() = status.0;
     body.cpu.registers.rdx = value;
     Next::Resume
+}
+
+fn set_timer(partition: &Arc<Partition>, [time, vector]: [u64; 2]) -> Result<u64, Status> {
+    match u8::try_from(vector) {
+        Ok(vector @ (0 | 32..)) => {
+            timers::set(partition, time, vector);
+            Ok(0)
+        }
+        _ => Err(Status::BAD_ARGUMENT),
+    }
 }
 
 /// Takes text, and logs each line that it ends.

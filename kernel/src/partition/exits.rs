@@ -1,5 +1,6 @@
 //! What is done when a partition's processor is left. Whatever is not handled ends the partition, and never more.
 
+use alloc::sync::Arc;
 use core::arch::x86_64::__cpuid_count;
 
 use super::machine::{Body, End, Partition};
@@ -29,7 +30,7 @@ pub(super) enum Next {
 
 /// Deals with one exit.
 #[inline]
-pub(super) fn handle(partition: &Partition, body: &mut Body, exit: Exit) -> Next {
+pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) -> Next {
     let cpu = &mut body.cpu;
     match exit {
         Exit::Interrupt => return Next::Interrupted,

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use lhca_contract::{InformationPage, VERSION};
 use spin::Mutex;
@@ -103,6 +103,8 @@ pub struct Partition {
     name: String,
     own: Own,
     pending: Pending,
+    /// When its timer is due, or was; [`super::timers`] has those that are to come.
+    pub(super) timer: AtomicU64,
     stopping: AtomicBool,
     refusals: AtomicU32,
     activity: Mutex<Activity>,
@@ -148,6 +150,7 @@ impl Partition {
             name: config.name.into(),
             own,
             pending: Pending::default(),
+            timer: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
             activity: Mutex::new(Activity::Waiting),

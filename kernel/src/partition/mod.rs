@@ -17,6 +17,8 @@ pub mod memory;
 mod own;
 #[cfg(target_os = "none")]
 pub mod scheduler;
+#[cfg(target_os = "none")]
+mod timers;
 
 #[cfg(target_os = "none")]
 pub use machine::{Config, End, Partition, StartError};

@@ -8,6 +8,7 @@ use spin::Mutex;
 
 use super::exits::{self, Next};
 use super::machine::{Body, End, Partition};
+use super::timers;
 use crate::clock;
 use crate::cpu::{apic, idle, local};
 use crate::svm::{self, Host};
@@ -49,13 +50,17 @@ pub fn run(mut chores: impl FnMut() -> Option<u64>) -> ! {
     loop {
         // What is noted from here on brings the processor back here.
         local::cpu().take_note();
-        let deadline = chores();
+        let deadline = earlier(chores(), timers::expire(clock::now()));
         let next = READY.lock().pop_front();
         match next {
             Some(partition) => run_slice(partition, deadline),
             None => sleep(deadline),
         }
     }
+}
+
+fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    a.into_iter().chain(b).min()
 }
 
 fn sleep(deadline: Option<u64>) {
@@ -76,7 +81,10 @@ fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
     let slice_end = clock::now() + SLICE_NS;
     apic::set_timer(Some(deadline.map_or(slice_end, |deadline| deadline.min(slice_end))));
     match svm::with_host(|host| run_until_left(&partition, host)) {
-        Next::End(end) => partition.finish(end),
+        Next::End(end) => {
+            timers::set(&partition, 0, 0);
+            partition.finish(end);
+        }
         Next::Halt if partition.halt() => {}
         Next::Resume | Next::Interrupted | Next::Halt => {
             partition.yield_now();
@@ -85,7 +93,7 @@ fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
     }
 }
 
-fn run_until_left(partition: &Partition, host: &mut Host) -> Next {
+fn run_until_left(partition: &Arc<Partition>, host: &mut Host) -> Next {
     let mut body = partition.body.lock();
     body.cpu.settle(host);
     let next = run_settled(partition, &mut body, host);
@@ -93,7 +101,7 @@ fn run_until_left(partition: &Partition, host: &mut Host) -> Next {
     next
 }
 
-fn run_settled(partition: &Partition, body: &mut Body, host: &Host) -> Next {
+fn run_settled(partition: &Arc<Partition>, body: &mut Body, host: &Host) -> Next {
     loop {
         if partition.stopping() {
             return Next::End(End::Stopped);

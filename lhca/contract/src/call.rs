@@ -50,6 +50,9 @@ values! {
         CONSOLE = 20,
         /// (code): ends the partition. Does not return.
         EXIT = 21,
+        /// (time, vector): interrupts with the vector, from 32 on, once [`Call::TIME`] has come to `time`, and not when the
+        /// call before asked for. Vector 0: never.
+        SET_TIMER = 22,
     }
 
     /// What became of a hypercall, in RAX.

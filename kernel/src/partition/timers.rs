@@ -1,0 +1,41 @@
+//! When partitions asked to be interrupted: each has one timer.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use spin::Mutex;
+
+use super::machine::Partition;
+
+/// By time, and by place in memory where two have the same: who, and with which vector.
+static TIMERS: Mutex<BTreeMap<(u64, usize), (Arc<Partition>, u8)>> = Mutex::new(BTreeMap::new());
+
+/// Interrupts `partition` with `vector` at `time`, in nanoseconds since boot, and not when it had asked for before. With
+/// vector 0 there is no timer.
+///
+/// The processor that runs it, and so is not asleep, is the one that calls this: it heeds the time before it sleeps.
+pub(super) fn set(partition: &Arc<Partition>, time: u64, vector: u8) {
+    let place = Arc::as_ptr(partition).addr();
+    let mut timers = TIMERS.lock();
+    let before = partition.timer.swap(time, Ordering::Relaxed);
+    timers.remove(&(before, place));
+    if vector != 0 {
+        timers.insert((time, place), (partition.clone(), vector));
+    }
+}
+
+/// Interrupts whose time has come by `now`; the time of the next.
+pub(super) fn expire(now: u64) -> Option<u64> {
+    loop {
+        let mut timers = TIMERS.lock();
+        let first = timers.first_entry()?;
+        let &(time, _) = first.key();
+        if time > now {
+            return Some(time);
+        }
+        let (partition, vector) = first.remove();
+        drop(timers);
+        partition.interrupt(vector);
+    }
+}
