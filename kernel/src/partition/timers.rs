@@ -8,8 +8,13 @@ use spin::Mutex;
 
 use super::machine::Partition;
 
-/// By time, and by place in memory where two have the same: who, and with which vector.
-static TIMERS: Mutex<BTreeMap<(u64, usize), (Arc<Partition>, u8)>> = Mutex::new(BTreeMap::new());
+/// By time, and by place in memory where two have the same.
+static TIMERS: Mutex<BTreeMap<(u64, usize), Timer>> = Mutex::new(BTreeMap::new());
+
+struct Timer {
+    partition: Arc<Partition>,
+    vector: u8,
+}
 
 /// Interrupts `partition` with `vector` at `time`, in nanoseconds since boot, and not when it had asked for before. With
 /// vector 0 there is no timer.
@@ -21,7 +26,7 @@ pub(super) fn set(partition: &Arc<Partition>, time: u64, vector: u8) {
     let before = partition.timer.swap(time, Ordering::Relaxed);
     timers.remove(&(before, place));
     if vector != 0 {
-        timers.insert((time, place), (partition.clone(), vector));
+        timers.insert((time, place), Timer { partition: partition.clone(), vector });
     }
 }
 
@@ -34,8 +39,8 @@ pub(super) fn expire(now: u64) -> Option<u64> {
         if time > now {
             return Some(time);
         }
-        let (partition, vector) = first.remove();
+        let timer = first.remove();
         drop(timers);
-        partition.interrupt(vector);
+        timer.partition.interrupt(timer.vector);
     }
 }
