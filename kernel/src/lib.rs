@@ -32,4 +32,6 @@ pub mod cpu;
 #[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
+pub mod tenants;
+#[cfg(target_os = "none")]
 pub mod testing;

@@ -12,6 +12,7 @@
 //!     -device ivshmem-doorbell,chardev=hca,vectors=5                    the HCA
 //!     -device isa-debug-exit,iobase=0xf4,iosize=4                       says how it ended
 //!     -fw_cfg name=opt/org.portico/table,file=table                     the partition table
+//!     -fw_cfg name=opt/org.portico/image/echo,file=echo                 an image that partitions run
 //!     -fw_cfg name=opt/org.portico/cmdline,string=log=debug             words that steer it
 //! ```
 //!
@@ -27,40 +28,48 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 mod bare {
     use alloc::boxed::Box;
+    use alloc::sync::Arc;
     use core::error::Error;
 
     use hca_driver::Hca;
     use partition_table::Table;
     use portico_kernel::boot::Boot;
-    use portico_kernel::carrier::{Bell, Carrier};
+    use portico_kernel::carrier::Carrier;
     use portico_kernel::clock;
     use portico_kernel::control::Control;
     use portico_kernel::cpu::{self, local};
     use portico_kernel::fabric::{Fabric, Next};
     use portico_kernel::partition::scheduler;
     use portico_kernel::pci::Bus;
+    use portico_kernel::tenants::{SharedFabric, Tenants};
+    use spin::Mutex;
     use subnet::Time;
 
     portico_kernel::entry!(main);
 
     fn main(mut boot: Boot) -> ! {
         log::info!("portico {}", env!("CARGO_PKG_VERSION"));
-        let fabric = fabric(&mut boot).unwrap_or_else(|error| panic!("{error}"));
-        run(fabric, Control::open(local::cpu()))
+        let (fabric, tenants) = begin(&mut boot).unwrap_or_else(|error| panic!("{error}"));
+        run(&fabric, &tenants, Control::open(local::cpu()))
     }
 
-    fn fabric(boot: &mut Boot) -> Result<Fabric<Bell>, Box<dyn Error>> {
+    fn begin(boot: &mut Boot) -> Result<(SharedFabric, Tenants), Box<dyn Error>> {
         let carrier = Carrier::find(&Bus::open()?, local::cpu())?;
         let fw_cfg = boot.fw_cfg.as_mut().ok_or("no fw_cfg device: QEMU's q35 has one")?;
         let table = fw_cfg.read_file(partition_table::FW_CFG_FILE)?;
+        let table = Table::parse(&table)?;
         let hca = Hca::new(carrier.bar2, carrier.doorbell);
-        Ok(Fabric::new(&Table::parse(&table)?, hca, Time(clock::now()))?)
+        let fabric = Arc::new(Mutex::new(Fabric::new(&table, hca, Time(clock::now()))?));
+        let tenants = Tenants::start(&table, &fabric, fw_cfg);
+        Ok((fabric, tenants))
     }
 
     /// Looks after the fabric on this processor, and runs partitions on all of them.
-    fn run(mut fabric: Fabric<Bell>, mut control: Option<Control>) -> ! {
+    fn run(fabric: &SharedFabric, tenants: &Tenants, mut control: Option<Control>) -> ! {
         cpu::employ_others(|| scheduler::run(|| None));
         scheduler::run(|| {
+            tenants.clear();
+            let mut fabric = fabric.lock();
             if let Some(control) = &mut control {
                 while let Some(line) = control.line() {
                     // A host that does not read its answer goes without.

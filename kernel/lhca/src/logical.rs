@@ -108,14 +108,18 @@ impl<G: Guest> Logical<G> {
 
     /// Serves what was left for later. Whether there is more.
     pub fn serve(&mut self, now: Time, wire: &mut impl Wire) -> bool {
-        let mut busy = false;
         for id in (0..).map(LhcaId).take(self.lhcas.len()) {
             if self.lhca_mut(id).is_some_and(|lhca| core::mem::take(&mut lhca.busy)) {
                 self.serve_all(now, id, wire);
-                busy |= self.lhca_mut(id).is_some_and(|lhca| lhca.busy);
             }
         }
-        busy
+        self.is_busy()
+    }
+
+    /// Whether something was left for later.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.lhcas.iter().flatten().any(|lhca| lhca.busy)
     }
 
     fn lhca_mut(&mut self, id: LhcaId) -> Option<&mut Lhca<G>> {

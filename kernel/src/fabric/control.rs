@@ -4,16 +4,17 @@ use core::fmt::{self, Write};
 
 use hca_driver::{Doorbell, LinkRequest};
 use iba::PortNum;
+use lhca_engine::Guest;
 use subnet::{LhcaId, LogicalPort, Time, UPLINK};
 
-use super::outlet::Outlet;
+use super::physical::Physical;
 use super::{Fabric, uplink_id};
 
 /// What can be asked for.
 const HELP: &str =
     "say `list`, `status`, or `port [UPLINK/]PORT down|up` (ports of the logical switch; 1 is the uplink)";
 
-impl<D: Doorbell> Fabric<D> {
+impl<D: Doorbell, G: Guest> Fabric<D, G> {
     /// Does what `line` asks for, and answers on `answer`.
     ///
     /// # Errors
@@ -33,9 +34,10 @@ impl<D: Doorbell> Fabric<D> {
 
     /// One line for each port of each LHCA.
     fn list(&self, answer: &mut impl Write) -> fmt::Result {
-        for id in self.hsma.lhcas() {
-            let Some(lhca) = self.hsma.lhca(id) else { continue };
-            for (place, number) in self.hsma.places(id).zip(1..) {
+        let hsma = self.logical.hsma();
+        for id in hsma.lhcas() {
+            let Some(lhca) = hsma.lhca(id) else { continue };
+            for (place, number) in hsma.places(id).zip(1..) {
                 let number = PortNum::new(number);
                 let Some(info) = lhca.port_info(number) else { continue };
                 writeln!(
@@ -60,7 +62,7 @@ impl<D: Doorbell> Fabric<D> {
             None => writeln!(answer, "hca absent")?,
         }
         for (index, uplink) in self.uplinks.iter().enumerate() {
-            let Some(switch) = self.hsma.switch(uplink_id(index)) else { continue };
+            let Some(switch) = self.logical.hsma().switch(uplink_id(index)) else { continue };
             let lid = switch.port_info(PortNum::MANAGEMENT).map(|info| info.lid).unwrap_or_default();
             let state = switch.port_info(UPLINK).map(iba::attr::PortInfo::port_state).unwrap_or_default();
             let link = if uplink.up { "up" } else { "down" };
@@ -71,7 +73,7 @@ impl<D: Doorbell> Fabric<D> {
                 switch.node_info().node_guid
             )?;
         }
-        let drops = self.drops;
+        let drops = self.drops();
         writeln!(answer, "drops slots {} undelivered {} unsent {}", drops.slots, drops.undelivered, drops.unsent)?;
         writeln!(answer, "ok")
     }
@@ -92,16 +94,17 @@ impl<D: Doorbell> Fabric<D> {
             return writeln!(answer, "ok");
         }
         let Some(lhca) = self.lhca_at(place) else { return writeln!(answer, "error: nothing is at port {name}") };
-        let mut outlet = Outlet::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        let (hsma, mut out) = self.logical.split(now, &mut wire);
         if up {
-            self.hsma.plug(now, lhca, &mut outlet);
+            hsma.plug(now, lhca, &mut out);
         } else {
-            self.hsma.unplug(now, lhca, &mut outlet);
+            hsma.unplug(now, lhca, &mut out);
         }
         writeln!(answer, "ok")
     }
 
     fn lhca_at(&self, place: LogicalPort) -> Option<LhcaId> {
-        self.hsma.lhcas().find(|&lhca| self.hsma.places(lhca).any(|at| at == place))
+        self.logical.hsma().lhcas().find(|&lhca| self.logical.hsma().places(lhca).any(|at| at == place))
     }
 }

@@ -7,7 +7,7 @@
 mod control;
 mod limiter;
 mod link;
-mod outlet;
+mod physical;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -17,24 +17,28 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use hca_driver::{CHECK_PERIOD, Counters, Doorbell, Event, Hca, MAX_PACKET, Port, Queue};
-use subnet::{Hsma, PortError, Time, UplinkId};
+use lhca_contract::{Call, Status};
+use lhca_engine::{Guest, Logical, Policy};
+use subnet::{LhcaId, PortError, Time, UplinkId};
 
 use self::limiter::Limiter;
-use self::outlet::Outlet;
+use self::physical::Physical;
 pub use self::setup::SetupError;
 
 /// Packets that one queue may have in one turn, and events of the device: whoever floods one must not starve the others.
 const BATCH: usize = 64;
 
 /// The logical fabric on a physical HCA.
-pub struct Fabric<D> {
+pub struct Fabric<D, G> {
     hca: Hca<D>,
-    hsma: Hsma,
+    logical: Logical<G>,
     /// The physical port of each uplink of the HSMA's.
     uplinks: Vec<Uplink>,
     buffer: Box<[u8; MAX_PACKET]>,
     drops: Drops,
     lines: Limiter,
+    /// By when the loop wanted to be called again.
+    deadline: Time,
 }
 
 struct Uplink {
@@ -64,24 +68,27 @@ pub enum Next {
     At(Time),
 }
 
-impl<D: Doorbell> Fabric<D> {
+impl<D: Doorbell, G: Guest> Fabric<D, G> {
     /// Does what there is to do.
     pub fn turn(&mut self, now: Time) -> Next {
         let mut busy = self.tend_hca(now);
         for index in 0..self.uplinks.len() {
-            self.tell_counters(index);
+            self.tell_counters(now, index);
             for queue in Queue::ALL {
                 busy |= self.drain(now, index, queue);
             }
         }
-        let mut outlet = Outlet::new(&mut self.hca, &self.uplinks, &mut self.drops);
-        let deadline = self.hsma.poll(now, &mut outlet);
-        busy |= outlet.link_requested;
+        let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        busy |= self.logical.serve(now, &mut wire);
+        let (hsma, mut out) = self.logical.split(now, &mut wire);
+        let deadline = hsma.poll(now, &mut out);
+        busy |= wire.link_requested;
         if busy {
             return Next::AtOnce;
         }
         let check = now.after(CHECK_PERIOD);
-        Next::At(deadline.map_or(check, |deadline| deadline.min(check)))
+        self.deadline = deadline.map_or(check, |deadline| deadline.min(check));
+        Next::At(self.deadline)
     }
 
     /// Takes what the driver tells of the device. Whether there may be more.
@@ -116,14 +123,15 @@ impl<D: Doorbell> Fabric<D> {
         let Some(index) = self.uplinks.iter().position(|uplink| uplink.port == port) else { return };
         self.uplinks[index].up = rate.is_some();
         let id = uplink_id(index);
-        let mut outlet = Outlet::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        let (hsma, mut out) = self.logical.split(now, &mut wire);
         match rate {
             Some(rate) => {
-                self.hsma.link_up(now, id, link::to_subnet(rate), &mut outlet);
+                hsma.link_up(now, id, link::to_subnet(rate), &mut out);
                 self.lines.info(now, format_args!("uplink {port} is up, {}", link::Shown(rate)));
             }
             None => {
-                self.hsma.link_down(now, id, &mut outlet);
+                hsma.link_down(now, id, &mut out);
                 self.lines.info(now, format_args!("uplink {port} is down"));
             }
         }
@@ -140,9 +148,10 @@ impl<D: Doorbell> Fabric<D> {
             }
             match self.hca.receive(port, queue, &mut self.buffer) {
                 Ok(Some(packet)) => {
-                    let mut outlet = Outlet::new(&mut self.hca, &self.uplinks, &mut self.drops);
-                    self.hsma.receive(now, uplink_id(index), packet, &mut outlet);
-                    if outlet.link_requested {
+                    let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+                    let (hsma, mut out) = self.logical.split(now, &mut wire);
+                    hsma.receive(now, uplink_id(index), packet, &mut out);
+                    if wire.link_requested {
                         return true;
                     }
                 }
@@ -157,7 +166,7 @@ impl<D: Doorbell> Fabric<D> {
     }
 
     /// Adds to the logical switch's counters what the device counted at the physical port.
-    fn tell_counters(&mut self, index: usize) {
+    fn tell_counters(&mut self, now: Time, index: usize) {
         let uplink = &mut self.uplinks[index];
         let new = self.hca.counters(uplink.port);
         let old = core::mem::replace(&mut uplink.told, new);
@@ -171,15 +180,40 @@ impl<D: Doorbell> Fabric<D> {
             // A device that began anew counts from 0.
             let times = if new < old { new } else { new - old };
             if times != 0 {
-                self.hsma.count(uplink_id(index), error, u32::try_from(times).unwrap_or(u32::MAX));
+                let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+                let times = u32::try_from(times).unwrap_or(u32::MAX);
+                self.logical.split(now, &mut wire).0.count(uplink_id(index), error, times);
             }
         }
+    }
+
+    /// Gives the LHCA `id` to a partition that begins.
+    pub fn attach(&mut self, now: Time, id: LhcaId, guest: G, policy: Policy) {
+        let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        self.logical.attach(now, id, guest, policy, &mut wire);
+    }
+
+    /// Takes the LHCA `id` from a partition that ended, and gives the partition back.
+    pub fn detach(&mut self, now: Time, id: LhcaId) -> Option<G> {
+        let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        self.logical.detach(now, id, &mut wire)
+    }
+
+    /// Does what a partition's hypercall asks for; its value, or what the partition is told. And whether the loop is to be
+    /// called earlier than it wanted.
+    pub fn call(&mut self, now: Time, id: LhcaId, call: Call, arguments: [u64; 3]) -> (Result<u64, Status>, bool) {
+        let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        let result = self.logical.call(now, id, call, arguments, &mut wire);
+        let (hsma, mut out) = self.logical.split(now, &mut wire);
+        let sooner = hsma.poll(now, &mut out).is_some_and(|deadline| deadline < self.deadline);
+        let wanted = sooner || wire.link_requested || self.logical.is_busy();
+        (result, wanted)
     }
 
     /// What came to nothing here.
     #[must_use]
     pub fn drops(&self) -> Drops {
-        self.drops
+        Drops { undelivered: self.logical.undelivered(), ..self.drops }
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use hca_driver::{Counters, Doorbell, Hca, MAX_PACKET, Port};
 use iba::{Guid, PortNum};
+use lhca_engine::{Guest, Logical};
 use partition_table::{MAX_UPLINKS, Table};
 use subnet::{
     AdapterConfig, AddError, ChannelAdapter, ConfigError, Hsma, HsmaOutlet, Key, LhcaId, LinkRequest, LogicalPort,
@@ -29,8 +30,8 @@ pub enum SetupError {
     Lhca(#[from] AddError),
 }
 
-impl<D: Doorbell> Fabric<D> {
-    /// The fabric that `table` describes, on `hca`. LHCAs are plugged in; the uplinks come up when the HCA says so.
+impl<D: Doorbell, G: Guest> Fabric<D, G> {
+    /// The fabric that `table` describes, on `hca`. LHCAs without a partition are plugged in; the uplinks come up when the HCA says so.
     ///
     /// # Errors
     /// [`SetupError`] says what of the table cannot be made true.
@@ -63,14 +64,25 @@ impl<D: Doorbell> Fabric<D> {
             let guids = (1..).map(|port| Guid::new(lhca.node_guid.get() + port)).take(ports.len());
             let node = NodeConfig::new(lhca.node_guid, lhca.name.text());
             let id = hsma.add(&AdapterConfig { node, port_guids: guids.collect() }, &ports)?;
-            hsma.plug(now, id, &mut Nowhere);
+            if lhca.partition().is_none() {
+                hsma.plug(now, id, &mut Nowhere);
+            }
         }
         let mut lines = Limiter::default();
         lines.info(
             now,
             format_args!("fabric ready: {}, {} LHCAs, {} uplinks", table.name(), table.lhcas().len(), uplinks.len()),
         );
-        Ok(Self { hca, hsma, uplinks, buffer: Box::new([0; MAX_PACKET]), drops: Drops::default(), lines })
+        let logical = Logical::new(hsma);
+        Ok(Self {
+            hca,
+            logical,
+            uplinks,
+            buffer: Box::new([0; MAX_PACKET]),
+            drops: Drops::default(),
+            lines,
+            deadline: now,
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The loop on a fake HCA, with a subnet manager that does one thing at a time.
 #![allow(unsafe_code)] // the driver takes its BAR by pointer
 
+use core::sync::atomic::AtomicU32;
+
 use hca_contract::{LinkState, Ring, device, port, port_offset, slot, slot_offset};
 use hca_driver::{Bar2, Doorbell, Hca};
 use hca_fake::FakeHca;
@@ -9,6 +11,7 @@ use iba::mad::{AttributeId, Class, Mad, MadHeader, Method, Status};
 use iba::packet::{MadPacket, SmpPacket};
 use iba::smp::Smp;
 use iba::{Guid, Lid, PortNum, Sl, TransactionId};
+use lhca_engine::{BadAddress, Guest};
 use partition_table::{Lhca, Name, Table, Uplinks, encode, stable_guid};
 use proptest::prelude::*;
 use subnet::Time;
@@ -18,8 +21,26 @@ use super::{BATCH, Drops, Fabric, Next};
 
 const SECOND: u64 = 1_000_000_000;
 
+/// There are no partitions here.
+enum Nobody {}
+
+impl Guest for Nobody {
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), BadAddress> {
+        match *self {}
+    }
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), BadAddress> {
+        match *self {}
+    }
+    fn word(&self, _: u64) -> Result<&AtomicU32, BadAddress> {
+        match *self {}
+    }
+    fn interrupt(&self, _: u8) {
+        match *self {}
+    }
+}
+
 struct Rig<D> {
-    fabric: Fabric<D>,
+    fabric: Fabric<D, Nobody>,
     fake: FakeHca,
     now: Time,
     transactions: u64,
@@ -272,7 +293,8 @@ fn what_the_device_counts_is_what_the_switch_tells() {
     rig.settle();
     let count = |rig: &Rig<_>| {
         rig.fabric
-            .hsma
+            .logical
+            .hsma()
             .switch(subnet::UplinkId(0))
             .unwrap()
             .counters(subnet::UPLINK)

@@ -1,4 +1,4 @@
-//! Hypercalls that need nothing but the partition itself.
+//! Hypercalls: those that need nothing but the partition itself are done here, the others by its LHCA.
 
 use alloc::sync::Arc;
 
@@ -18,7 +18,7 @@ const CONSOLE_LINE: usize = 512;
 #[inline]
 pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body) -> Next {
     let call = Call(*body.cpu.rax());
-    let arguments = [body.cpu.registers.rdi, body.cpu.registers.rsi];
+    let arguments = [body.cpu.registers.rdi, body.cpu.registers.rsi, body.cpu.registers.rdx];
     if body.cpu.privilege() != 0 {
         return answer(body, Err(Status::NOT_PERMITTED));
     }
@@ -28,7 +28,7 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body) -> Next {
         Call::SET_TIMER => set_timer(partition, arguments),
         Call::CONSOLE => console(partition, body, arguments),
         Call::EXIT => return Next::End(End::Exited(arguments[0])),
-        _ => Err(Status::UNKNOWN_CALL),
+        _ => partition.call(call, arguments),
     };
     answer(body, result)
 }
@@ -55,7 +55,7 @@ fn set_timer(partition: &Arc<Partition>, [time, vector]: [u64; 2]) -> Result<u64
 
 /// Takes text, and logs each line that it ends.
 #[cold]
-fn console(partition: &Partition, body: &mut Body, [address, length]: [u64; 2]) -> Result<u64, Status> {
+fn console(partition: &Partition, body: &mut Body, [address, length, _]: [u64; 3]) -> Result<u64, Status> {
     let mut bytes = [0; CONSOLE_PIECE];
     let taken = bytes.len().min(usize::try_from(length).unwrap_or(usize::MAX));
     let bytes = &mut bytes[..taken];

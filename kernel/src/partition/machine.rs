@@ -5,7 +5,8 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use lhca_contract::{InformationPage, VERSION};
+use lhca_contract::{Call, InformationPage, Status, VERSION};
+use lhca_engine::Guest;
 use spin::Mutex;
 use zerocopy::IntoBytes;
 
@@ -35,6 +36,20 @@ pub struct Config<'a> {
     pub arguments: &'a str,
     /// How often it was started, this time included.
     pub starts: u32,
+    /// Its LHCA; none, and it has no hypercalls but those that need nothing but itself.
+    pub lhca: Option<Arc<dyn Hypercalls>>,
+}
+
+/// The hypercalls of a partition's LHCA.
+pub trait Hypercalls: Send + Sync + fmt::Debug {
+    /// Does what a hypercall asks for; its value.
+    ///
+    /// # Errors
+    /// What the partition is told.
+    fn call(&self, call: Call, arguments: [u64; 3]) -> Result<u64, Status>;
+
+    /// The partition ended.
+    fn ended(&self);
 }
 
 /// Why a partition could not be made.
@@ -102,6 +117,7 @@ enum Activity {
 pub struct Partition {
     name: String,
     own: Own,
+    lhca: Option<Arc<dyn Hypercalls>>,
     pending: Pending,
     /// When its timer is due, or was; [`super::timers`] has those that are to come.
     pub(super) timer: AtomicU64,
@@ -149,6 +165,7 @@ impl Partition {
         Ok(Arc::new(Self {
             name: config.name.into(),
             own,
+            lhca: config.lhca.clone(),
             pending: Pending::default(),
             timer: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -248,6 +265,14 @@ impl Partition {
     pub(super) fn finish(&self, end: End) {
         *self.activity.lock() = Activity::Ended(end);
         log::info!("partition {} {end}", self.name);
+        if let Some(lhca) = &self.lhca {
+            lhca.ended();
+        }
+    }
+
+    /// Does what a hypercall asks of its LHCA.
+    pub(super) fn call(&self, call: Call, arguments: [u64; 3]) -> Result<u64, Status> {
+        self.lhca.as_ref().ok_or(Status::UNKNOWN_CALL)?.call(call, arguments)
     }
 
     pub(super) fn stopping(&self) -> bool {
@@ -256,6 +281,28 @@ impl Partition {
 
     pub(super) fn take_interrupt(&self) -> Option<u8> {
         self.pending.take()
+    }
+}
+
+/// A partition, as the engine of its LHCA sees it.
+#[derive(Debug)]
+pub struct Shared(pub Arc<Partition>);
+
+impl Guest for Shared {
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
+        self.0.memory().read(address, into)
+    }
+
+    fn write(&self, address: u64, from: &[u8]) -> Result<(), BadAddress> {
+        self.0.memory().write(address, from)
+    }
+
+    fn word(&self, address: u64) -> Result<&AtomicU32, BadAddress> {
+        self.0.memory().u32(address)
+    }
+
+    fn interrupt(&self, vector: u8) {
+        self.0.interrupt(vector);
     }
 }
 

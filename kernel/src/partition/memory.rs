@@ -20,10 +20,7 @@ unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
 
-/// Some of it lies outside of the partition's memory, or is not aligned as it must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not in the partition's memory, or not aligned")]
-pub struct BadAddress;
+pub use lhca_engine::BadAddress;
 
 impl Memory {
     /// The memory of `size` bytes at `base`.

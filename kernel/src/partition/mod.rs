@@ -21,4 +21,4 @@ pub mod scheduler;
 mod timers;
 
 #[cfg(target_os = "none")]
-pub use machine::{Config, End, Partition, StartError};
+pub use machine::{Config, End, Hypercalls, Partition, Shared, StartError};

@@ -11,7 +11,7 @@
 //! | 12 | 4 | 0 |
 //! | 16 | 64 | the hypervisor's [`Name`] |
 //! | 80 | 2 x 8 | node GUIDs of the logical switches behind uplinks 1 and 2, big-endian; 0 = no LHCA is there |
-//! | 96 | 80 each | the LHCAs: [`Name`] 64, node GUID 8, [`Uplinks`] 1, 0 |
+//! | 96 | 112 each | the LHCAs: [`Name`] 64, node GUID 8, [`Uplinks`] 1, [`Qp0`] 1, 0, memory 4, [`ImageName`] 32 |
 //!
 //! GUIDs follow one rule: port `p` of a node (1-based) has the node's GUID plus `p`. So nodes whose GUIDs are less than
 //! three apart would share one, and are refused.
@@ -21,6 +21,7 @@
 extern crate alloc;
 
 mod guid;
+mod image;
 mod name;
 
 use alloc::vec::Vec;
@@ -28,10 +29,11 @@ use core::fmt;
 
 use iba::Guid;
 use thiserror::Error;
-use zerocopy::little_endian::U16;
+use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub use guid::stable_guid;
+pub use image::{ImageName, ImageNameError};
 pub use name::{Name, NameError};
 
 /// Where the hypervisor finds the table.
@@ -41,7 +43,7 @@ pub const FW_CFG_FILE: &str = "opt/org.portico/table";
 pub const MAGIC: [u8; 8] = *b"Portico\0";
 
 /// Version of the packed form; another one is refused.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// LHCAs that one logical switch takes: a switch has at most 254 ports besides port 0, and one of them is the uplink.
 pub const MAX_LHCAS: usize = 253;
@@ -74,6 +76,23 @@ impl Uplinks {
     }
 }
 
+/// What an LHCA's queue pair 0 may send: subnet management packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(transparent)]
+pub struct Qp0(u8);
+
+impl Qp0 {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Questions.
+    pub const QUERY: Self = Self(1);
+    /// Whatever a subnet manager sends.
+    pub const MANAGER: Self = Self(2);
+}
+
+/// A partition has at least this memory, in bytes: its image begins at 1 MiB.
+pub const MIN_MEMORY: u64 = 2 << 20;
+
 /// One logical HCA.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -84,14 +103,31 @@ pub struct Lhca {
     pub node_guid: Guid,
     /// Where its ports are.
     pub uplinks: Uplinks,
-    reserved: [u8; 7],
+    /// What its queue pair 0 may send.
+    pub qp0: Qp0,
+    reserved: [u8; 2],
+    memory: U32,
+    image: ImageName,
 }
 
 impl Lhca {
-    /// An LHCA.
+    /// An LHCA that has no partition: the hypervisor alone answers for it.
     #[must_use]
     pub const fn new(name: Name, node_guid: Guid, uplinks: Uplinks) -> Self {
-        Self { name, node_guid, uplinks, reserved: [0; 7] }
+        let image = ImageName([0; ImageName::BYTES]);
+        Self { name, node_guid, uplinks, qp0: Qp0::NONE, reserved: [0; 2], memory: U32::ZERO, image }
+    }
+
+    /// The LHCA of a partition that runs `image`, with `memory` MiB.
+    #[must_use]
+    pub const fn with_partition(self, image: ImageName, memory: u32) -> Self {
+        Self { image, memory: U32::new(memory), ..self }
+    }
+
+    /// What its partition runs, and its memory in bytes; nothing if there is no partition.
+    #[must_use]
+    pub fn partition(&self) -> Option<(&ImageName, u64)> {
+        (self.image.0 != [0; ImageName::BYTES]).then(|| (&self.image, u64::from(self.memory.get()) << 20))
     }
 }
 
@@ -112,7 +148,7 @@ struct Header {
     switches: [Guid; MAX_UPLINKS],
 }
 
-const _: () = assert!(size_of::<Header>() == 96 && size_of::<Lhca>() == 80);
+const _: () = assert!(size_of::<Header>() == 96 && size_of::<Lhca>() == 112);
 
 /// A table that was checked whole.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +173,7 @@ impl<'a> Table<'a> {
         }
         let lhcas = <[Lhca]>::ref_from_bytes_with_elems(rest, usize::from(header.lhcas.get()))
             .map_err(|_| TableError::Length { bytes: bytes.len() })?;
-        if header.reserved != [0; 4] || lhcas.iter().any(|lhca| lhca.reserved != [0; 7]) {
+        if header.reserved != [0; 4] || lhcas.iter().any(|lhca| lhca.reserved != [0; 2]) {
             return Err(TableError::Reserved);
         }
         let table = Self { name: &header.name, switches: header.switches, lhcas };
@@ -167,6 +203,15 @@ impl<'a> Table<'a> {
         self.name.check()?;
         for (i, lhca) in self.lhcas.iter().enumerate() {
             lhca.name.check()?;
+            if let Some((image, memory)) = lhca.partition() {
+                image.check()?;
+                if memory < MIN_MEMORY {
+                    return Err(TableError::Memory(lhca.name));
+                }
+            }
+            if lhca.qp0.0 > Qp0::MANAGER.0 {
+                return Err(TableError::Qp0(lhca.name, lhca.qp0.0));
+            }
             if lhca.uplinks.iter().count() == 0 || lhca.uplinks.0 > Uplinks::BOTH.0 {
                 return Err(TableError::Uplinks { lhca: i, bits: lhca.uplinks.0 });
             }
@@ -239,6 +284,15 @@ pub enum TableError {
     /// A name that cannot be one.
     #[error("in the partition table: {0}")]
     Name(#[from] NameError),
+    /// An image's name that cannot be one.
+    #[error("in the partition table: {0}")]
+    Image(#[from] ImageNameError),
+    /// Too little memory for any image.
+    #[error("the partition {0} has less than 2 MiB of memory")]
+    Memory(Name),
+    /// A policy that there is not.
+    #[error("the policy of the queue pair 0 of {0} is {1}, and 0 to 2 are possible")]
+    Qp0(Name, u8),
     /// Two LHCAs of one name.
     #[error("two LHCAs are named {0}: give each a name of its own")]
     SameName(Name),

@@ -1,11 +1,13 @@
 //! Tables that are packed and read again, and tables that are refused.
 
 use iba::Guid;
-use partition_table::{Lhca, MAX_LHCAS, Name, NameError, Table, TableError, Uplinks, encode, stable_guid};
+use partition_table::{
+    ImageName, ImageNameError, Lhca, MAX_LHCAS, Name, NameError, Qp0, Table, TableError, Uplinks, encode, stable_guid,
+};
 use proptest::prelude::*;
 
 const HEADER: usize = 96;
-const RECORD: usize = 80;
+const RECORD: usize = 112;
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("a good name")
@@ -38,30 +40,38 @@ fn what_was_packed_is_read() {
 #[test]
 fn the_packed_form_is_what_its_table_says() {
     let lhca = Lhca::new(name("l"), Guid::new(0x0200_0000_0000_0300), Uplinks::BOTH);
+    let mut lhca = lhca.with_partition(ImageName::new("echo").unwrap(), 0x0102);
+    lhca.qp0 = Qp0::QUERY;
     let bytes =
         encode(name("h"), [Guid::new(0x0200_0000_0000_0100), Guid::new(0x0200_0000_0000_0200)], &[lhca]).unwrap();
-    let mut expected = b"Portico\0\x01\0\x01\0\0\0\0\0h".to_vec();
+    let mut expected = b"Portico\0\x02\0\x01\0\0\0\0\0h".to_vec();
     expected.resize(80, 0);
     expected.extend([2, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 2, 0, b'l']);
     expected.resize(96 + 64, 0);
-    expected.extend([2, 0, 0, 0, 0, 0, 3, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+    expected.extend([2, 0, 0, 0, 0, 0, 3, 0, 3, 1, 0, 0, 2, 1, 0, 0, b'e', b'c', b'h', b'o']);
+    expected.resize(96 + 112, 0);
     assert_eq!(bytes, expected);
-    assert_eq!(Table::parse(&bytes).unwrap().lhcas()[0].uplinks.iter().collect::<Vec<_>>(), [0, 1]);
+    let lhca = Table::parse(&bytes).unwrap().lhcas()[0];
+    assert_eq!(lhca.uplinks.iter().collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(lhca.partition(), Some((&ImageName::new("echo").unwrap(), 0x102 << 20)));
 }
 
 #[test]
 fn a_table_that_was_damaged_is_refused_by_name() {
     let good = encode(name("h"), switches(), &lhcas(2, Uplinks::FIRST)).unwrap();
     let length = |bytes| TableError::Length { bytes };
-    let table: [(usize, u8, TableError); 8] = [
+    let table: [(usize, u8, TableError); 11] = [
         (0, b'p', TableError::Magic),
-        (8, 2, TableError::Version(2)),
+        (8, 1, TableError::Version(1)),
         (10, 3, length(HEADER + 2 * RECORD)),
         (12, 1, TableError::Reserved),
         (16, 0, TableError::Name(NameError::Empty)),
         (HEADER + 1, 0xff, TableError::Name(NameError::NotText)),
         (HEADER + 72, 4, TableError::Uplinks { lhca: 0, bits: 4 }),
-        (HEADER + RECORD - 1, 1, TableError::Reserved),
+        (HEADER + 73, 3, TableError::Qp0(name("lhca-0"), 3)),
+        (HEADER + 75, 1, TableError::Reserved),
+        (HEADER + 80, b'a', TableError::Memory(name("lhca-0"))),
+        (HEADER + RECORD - 1, b'a', TableError::Image(ImageNameError)),
     ];
     for (offset, value, error) in table {
         let mut bad = good.clone();
@@ -104,6 +114,16 @@ fn names_are_text_that_can_be_shown() {
         assert_eq!(Name::new(bad), Err(NameError::NotText));
     }
     assert_eq!(name("Zürich 1").to_string(), "Zürich 1");
+}
+
+#[test]
+fn an_images_name_is_part_of_a_files_name() {
+    for good in ["echo", "a", "x-1", &"z".repeat(32)] {
+        assert_eq!(ImageName::new(good).unwrap().to_string(), good);
+    }
+    for bad in ["", "Echo", "a b", "a/b", "\u{e4}", &"z".repeat(33)] {
+        assert_eq!(ImageName::new(bad), Err(ImageNameError));
+    }
 }
 
 #[test]

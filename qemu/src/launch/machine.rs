@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use iba::{Guid, PortNum};
+use partition_table::ImageName;
 
 use super::folder::Folder;
 use super::leash::{self, Child};
@@ -37,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) capture: Option<PathBuf>,
     pub(crate) logs: PathBuf,
     pub(crate) kernel: PathBuf,
+    /// What runs in each partition, and the file that it is in; without it there are no partitions.
+    pub(crate) image: Option<(ImageName, PathBuf)>,
 }
 
 /// What happens to a machine.
@@ -89,7 +92,7 @@ impl Machine {
     /// A part cannot be started.
     pub(crate) fn start(plan: Plan, events: Sender<Event>) -> Result<Self> {
         fs::create_dir_all(&plan.logs).with_context(|| format!("cannot make the folder {}", plan.logs.display()))?;
-        let tables = table::of_hypervisors(&plan.topology, plan.lhcas)?;
+        let tables = table::of_hypervisors(&plan.topology, plan.lhcas, plan.image.as_ref().map(|(name, _)| name))?;
         let folder = Folder::new()?;
         let config = fabric::Config {
             topology: plan.topology.clone(),
@@ -151,6 +154,7 @@ impl Machine {
             cpus: self.plan.cpus,
             memory: &self.plan.memory,
             table: &file,
+            image: self.plan.image.as_ref().map(|(name, path)| (name, path.as_path())),
             hca: self.hypervisors[index].memory.path(),
             control: &format!("{}:control:{id}", self.plan.socket),
             console: &self.console(index),

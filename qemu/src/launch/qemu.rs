@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
+use partition_table::ImageName;
 
 use super::leash;
 
@@ -16,6 +17,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory: &'a str,
     /// The packed partition table, a file.
     pub(crate) table: &'a Path,
+    /// What partitions run, and the file that it is in.
+    pub(crate) image: Option<(&'a ImageName, &'a Path)>,
     /// Where the HCA's shared memory is served.
     pub(crate) hca: &'a Path,
     /// The abstract socket at which the kernel's control line is to be served.
@@ -50,6 +53,10 @@ impl Machine<'_> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        if let Some((name, path)) = self.image {
+            let file = format!("name={}{name},file={}", ImageName::FW_CFG_FOLDER, path.display());
+            command.args(["-fw_cfg", &file]);
+        }
         Ok(command)
     }
 }

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
 use iba::Guid;
-use partition_table::{Lhca, MAX_UPLINKS, Name, Uplinks, encode, stable_guid};
+use partition_table::{ImageName, Lhca, MAX_UPLINKS, Name, Uplinks, encode, stable_guid};
 
 use crate::topology::{Kind, Node, Topology};
+
+/// Memory of each partition in MiB.
+const PARTITION_MEMORY: u32 = 2;
 
 /// What one hypervisor lends.
 #[derive(Debug)]
@@ -17,13 +20,14 @@ pub(crate) struct Table {
     pub(crate) guids: Vec<Guid>,
 }
 
-/// The table of each hypervisor of `topology`, in order, with `lhcas` LHCAs on each.
+/// The table of each hypervisor of `topology`, in order, with `lhcas` LHCAs on each. Where there is an
+/// `image`, each LHCA has a partition that runs it.
 ///
 /// # Errors
 /// A name is too long, or two nodes of the whole subnet would share a GUID.
-pub(crate) fn of_hypervisors(topology: &Topology, lhcas: u8) -> Result<Vec<Table>> {
+pub(crate) fn of_hypervisors(topology: &Topology, lhcas: u8, image: Option<&ImageName>) -> Result<Vec<Table>> {
     let hypervisors = topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
-    let tables = hypervisors.map(|node| of(node, lhcas)).collect::<Result<Vec<_>>>()?;
+    let tables = hypervisors.map(|node| of(node, lhcas, image)).collect::<Result<Vec<_>>>()?;
     let mut owners: HashMap<Guid, &str> = HashMap::new();
     let fabric = topology.nodes.iter().map(|node| (node.guid, node.id.as_str()));
     let logical = tables.iter().flat_map(|table| &table.guids).map(|&guid| (guid, "a logical node"));
@@ -35,7 +39,7 @@ pub(crate) fn of_hypervisors(topology: &Topology, lhcas: u8) -> Result<Vec<Table
     Ok(tables)
 }
 
-fn of(node: &Node, lhcas: u8) -> Result<Table> {
+fn of(node: &Node, lhcas: u8, image: Option<&ImageName>) -> Result<Table> {
     let id = node.id.as_str();
     if let Some(port) = node.ports.iter().position(|port| port.peer.is_none()) {
         bail!("port {} of the hypervisor {id} has no cable: give it one, or give {id} fewer ports", port + 1);
@@ -54,7 +58,8 @@ fn of(node: &Node, lhcas: u8) -> Result<Table> {
             Name::new(&format!("{id}-lhca{number}")).with_context(|| format!("cannot name the LHCAs of {id}"))?;
         let guid = stable_guid(id, number);
         guids.push(guid);
-        rows.push(Lhca::new(name, guid, uplinks));
+        let row = Lhca::new(name, guid, uplinks);
+        rows.push(image.map_or(row, |image| row.with_partition(*image, PARTITION_MEMORY)));
     }
     let name = Name::new(&node.description).with_context(|| format!("cannot name the logical switch of {id}"))?;
     let packed = encode(name, switches, &rows).with_context(|| format!("cannot make the partition table of {id}"))?;
@@ -70,12 +75,12 @@ mod tests {
     fn guids_are_the_same_each_time_and_nobodys_twice() {
         let mut topology = Topology::parse(DEFAULT).unwrap();
         topology.set_hypervisor(DEFAULT_HYPERVISOR).unwrap();
-        let first = of_hypervisors(&topology, 253).unwrap();
+        let first = of_hypervisors(&topology, 253, None).unwrap();
         assert_eq!(first[0].guids.len(), 254);
         assert!(first[0].guids.iter().all(|guid| guid.get() >> 56 == 2), "locally administered");
-        assert_eq!(first[0].packed, of_hypervisors(&topology, 253).unwrap()[0].packed);
+        assert_eq!(first[0].packed, of_hypervisors(&topology, 253, None).unwrap()[0].packed);
         topology.nodes[0].guid = first[0].guids[7];
-        let error = of_hypervisors(&topology, 253).unwrap_err().to_string();
+        let error = of_hypervisors(&topology, 253, None).unwrap_err().to_string();
         assert!(error.contains(&first[0].guids[7].to_string()), "{error}");
     }
 }

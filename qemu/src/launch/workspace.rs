@@ -12,10 +12,13 @@ use crate::show::progress::Step;
 /// The pinned toolchain, as in `rust-toolchain.toml`.
 pub(crate) const TOOLCHAIN: &str = "1.95.0";
 
-/// What cargo needs to be told to build the kernel: its target, and that `core` and `alloc` are built with it.
-pub(crate) const KERNEL_TARGET: [&str; 7] = [
+/// What cargo needs to be told to build the kernel, and the images that partitions run: their target, and that `core` and
+/// `alloc` are built with them.
+pub(crate) const KERNEL_TARGET: [&str; 9] = [
     "--package",
     "portico-kernel",
+    "--package",
+    "portico-echo",
     "--target",
     "x86_64-target.json",
     "-Zjson-target-spec",
@@ -67,12 +70,22 @@ pub(crate) fn cargo_kernel(subcommand: &str) -> Result<Command> {
 pub(crate) fn build_kernel() -> Result<PathBuf> {
     let step = Step::begin("build the kernel");
     let mut command = cargo_kernel("build")?;
-    command.args(["--release", "--bin", "portico-kernel"]);
+    command.args(["--release", "--bin", "portico-kernel", "--bin", "echo"]);
     step.watch(command)?;
     let kernel = target_dir()?.join("x86_64-target/release/portico-kernel");
     ensure!(kernel.is_file(), "cargo built the kernel, and yet there is no {}", kernel.display());
     step.done();
     Ok(kernel)
+}
+
+/// Where the image `name` is, once the kernel is built.
+///
+/// # Errors
+/// There is none of this name.
+pub(crate) fn image(name: &str) -> Result<PathBuf> {
+    let image = target_dir()?.join("x86_64-target/release").join(name);
+    ensure!(image.is_file(), "there is no image {name}: the folder partitions has those that there are");
+    Ok(image)
 }
 
 /// Builds the preload library through which umad programs reach the fabric, and says where it is.

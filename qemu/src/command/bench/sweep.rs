@@ -105,6 +105,7 @@ impl Lab<'_> {
             capture: None,
             logs: workspace::target_dir()?.join("portico/bench"),
             kernel: self.kernel.clone(),
+            image: None,
         })
     }
 }

@@ -10,6 +10,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use partition_table::ImageName;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -27,6 +28,10 @@ pub(super) struct Options {
     /// Logical HCAs behind each hypervisor's port
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=253))]
     lhcas: u8,
+    /// What runs in a partition behind each logical HCA: `echo`, which answers ibping [default: there are no partitions,
+    /// and the hypervisor alone answers for its logical HCAs]
+    #[arg(long, value_name = "NAME")]
+    image: Option<String>,
     /// Processors of each hypervisor
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
     cpus: u8,
@@ -130,6 +135,8 @@ impl Options {
             Some(dir) => dir.clone(),
             None => workspace::target_dir()?.join("portico").join(&self.socket),
         };
+        let kernel = workspace::build_kernel()?;
+        let image = self.image.as_deref().map(|name| anyhow::Ok((ImageName::new(name)?, workspace::image(name)?)));
         Ok(Plan {
             topology,
             lhcas: self.lhcas,
@@ -138,7 +145,8 @@ impl Options {
             socket: self.socket.clone(),
             capture: self.pcap.clone(),
             logs: std::path::absolute(logs)?,
-            kernel: workspace::build_kernel()?,
+            kernel,
+            image: image.transpose()?,
         })
     }
 

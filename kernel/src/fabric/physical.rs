@@ -1,13 +1,13 @@
-//! Where the HSMA's packets and wishes go: to the driver.
+//! The physical ports: where packets go that leave, and wishes for links. It is the driver.
 
 use hca_driver::{Doorbell, Hca, Queue};
-use iba::PortNum;
-use subnet::{ChannelAdapter, HsmaOutlet, Key, LhcaId, LinkRequest, UplinkId};
+use lhca_engine::Wire;
+use subnet::{LinkRequest, UplinkId};
 
 use super::{Drops, Uplink};
 
-/// The driver, as the HSMA's outlet.
-pub(super) struct Outlet<'a, D> {
+/// The driver, as the physical ports.
+pub(super) struct Physical<'a, D> {
     hca: &'a mut Hca<D>,
     uplinks: &'a [Uplink],
     drops: &'a mut Drops,
@@ -15,23 +15,18 @@ pub(super) struct Outlet<'a, D> {
     pub(super) link_requested: bool,
 }
 
-impl<'a, D> Outlet<'a, D> {
+impl<'a, D> Physical<'a, D> {
     pub(super) fn new(hca: &'a mut Hca<D>, uplinks: &'a [Uplink], drops: &'a mut Drops) -> Self {
         Self { hca, uplinks, drops, link_requested: false }
     }
 }
 
-impl<D: Doorbell> HsmaOutlet for Outlet<'_, D> {
+impl<D: Doorbell> Wire for Physical<'_, D> {
     fn transmit(&mut self, uplink: UplinkId, packet: &[u8]) {
         let Some(uplink) = self.uplinks.get(usize::from(uplink.0)) else { return };
         if self.hca.send(uplink.port, queue_of(packet), packet).is_err() {
             self.drops.unsent = self.drops.unsent.saturating_add(1);
         }
-    }
-
-    fn deliver(&mut self, _: LhcaId, _: &ChannelAdapter, _: PortNum, _: &[u8]) -> Result<(), Key> {
-        self.drops.undelivered = self.drops.undelivered.saturating_add(1);
-        Ok(())
     }
 
     fn link(&mut self, uplink: UplinkId, request: LinkRequest) {
