@@ -43,7 +43,7 @@ fn answer(body: &mut Body, result: Result<u64, Status>) -> Next {
     Next::Resume
 }
 
-fn set_timer(partition: &Arc<Partition>, [time, vector]: [u64; 2]) -> Result<u64, Status> {
+fn set_timer(partition: &Arc<Partition>, [time, vector, _]: [u64; 3]) -> Result<u64, Status> {
     match u8::try_from(vector) {
         Ok(vector @ (0 | 32..)) => {
             timers::set(partition, time, vector);
