@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use portico_kernel::cpu::{self, port};
+use portico_kernel::cpu::port;
 use portico_kernel::exit::ExitCode;
 use portico_kernel::partition::image::Image;
 use portico_kernel::partition::{Config, End, Partition, scheduler};
@@ -31,9 +31,8 @@ fn number_at(partition: &Partition, address: u64) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Lets every processor run partitions, until `done` says so on this one; then the test has passed.
+/// Lets partitions run until `done` says so; then the test has passed.
 fn run_until(mut done: impl FnMut() -> bool) -> ! {
-    cpu::employ_others(|| scheduler::run(|| None));
     scheduler::run(|| {
         if done() {
             log::info!("done");
@@ -111,7 +110,7 @@ fn a_partition_that_never_yields_is_not_alone() {
         partitions.iter().all(|partition| partition.end().inspect(|end| assert_eq!(*end, End::Stopped)).is_some())
     });
 }
-kernel_test!(a_partition_that_never_yields_is_not_alone, machine: "-smp 2");
+kernel_test!(a_partition_that_never_yields_is_not_alone, machine: "-smp 3");
 
 fn registers_are_each_partitions_own() {
     let partitions: Vec<_> = (1..6).map(|nth| partition(guests::keeps_registers, nth << 40 | nth)).collect();
@@ -121,7 +120,7 @@ fn registers_are_each_partitions_own() {
         partitions.iter().all(|partition| number_at(partition, COUNT) > 3_000)
     });
 }
-kernel_test!(registers_are_each_partitions_own, machine: "-smp 2");
+kernel_test!(registers_are_each_partitions_own, machine: "-smp 3");
 
 fn an_interrupt_wakes_a_partition() {
     const TIMES: u64 = 500;

@@ -37,7 +37,7 @@ mod bare {
     use portico_kernel::carrier::Carrier;
     use portico_kernel::clock;
     use portico_kernel::control::Control;
-    use portico_kernel::cpu::{self, local};
+    use portico_kernel::cpu::local;
     use portico_kernel::fabric::{Fabric, Next};
     use portico_kernel::partition::scheduler;
     use portico_kernel::pci::Bus;
@@ -64,9 +64,8 @@ mod bare {
         Ok((fabric, tenants))
     }
 
-    /// Looks after the fabric on this processor, and runs partitions on all of them.
+    /// Looks after the fabric on this processor, and runs partitions on the others.
     fn run(fabric: &SharedFabric, tenants: &Tenants, mut control: Option<Control>) -> ! {
-        cpu::employ_others(|| scheduler::run(|| None));
         scheduler::run(|| {
             tenants.clear();
             let mut fabric = fabric.lock();

@@ -1,4 +1,4 @@
-//! Which partition runs where: one queue of those that are ready, from which every processor takes.
+//! Which partition runs where: one queue of those that are ready, from which every processor takes that runs any.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -10,7 +10,7 @@ use super::exits::{self, Next};
 use super::machine::{Body, End, Partition};
 use super::timers;
 use crate::clock;
-use crate::cpu::{apic, idle, local};
+use crate::cpu::{self, apic, idle, local};
 use crate::svm::{self, Host};
 
 /// How long a partition runs while others wait.
@@ -35,16 +35,33 @@ pub(super) fn enqueue(partition: Arc<Partition>) {
     }
 }
 
-/// What a processor does for good: it runs partitions, and sleeps while there are none.
+/// Puts every processor to work for good: this one sees to `chores`, the others run partitions. A machine's only
+/// processor does both.
 ///
-/// `chores` is called before each time slice and after each interrupt, and says by when (in nanoseconds since boot) it
-/// wants to be called again.
+/// That the chores have a processor to themselves keeps what a partition does out of their way: a management packet waits
+/// for nobody's time slice. It also keeps partitions off the boot processor, on which they are not safe under QEMU's TCG
+/// (7.2 and later) beside other processors: there FXRSTOR, on any processor, rewrites a word of the *boot* processor's
+/// state, guest mode included, without a lock, so that one that is just left by its guest may lose that fact.
+///
+/// `chores` is called after each interrupt, and before each time slice if there are any here. It says by when (in
+/// nanoseconds since boot) it wants to be called again.
 pub fn run(mut chores: impl FnMut() -> Option<u64>) -> ! {
+    cpu::employ_others(|| run_partitions(|| None));
+    if cpu::online() == 1 {
+        run_partitions(chores);
+    }
+    loop {
+        local::cpu().take_note();
+        rest(chores());
+    }
+}
+
+fn run_partitions(mut chores: impl FnMut() -> Option<u64>) -> ! {
     if let Err(error) = svm::enable() {
         log::error!("no partition runs on cpu {}: {error}", local::cpu().index());
         loop {
-            apic::set_timer(chores());
-            idle::wait();
+            local::cpu().take_note();
+            rest(chores());
         }
     }
     loop {
@@ -63,14 +80,21 @@ fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     a.into_iter().chain(b).min()
 }
 
+/// Halts until an interrupt or the deadline, unless it is past.
+fn rest(deadline: Option<u64>) {
+    if deadline.is_none_or(|deadline| deadline > clock::now()) {
+        apic::set_timer(deadline);
+        idle::wait();
+    }
+}
+
 fn sleep(deadline: Option<u64>) {
     let bit = 1 << local::cpu().index();
     IDLE.fetch_or(bit, Ordering::SeqCst);
     // Who enqueues looks for sleepers after that: either it sees this one, or this one sees what it enqueued.
     let idle = READY.lock().is_empty();
-    if idle && deadline.is_none_or(|deadline| deadline > clock::now()) {
-        apic::set_timer(deadline);
-        idle::wait();
+    if idle {
+        rest(deadline);
     }
     IDLE.fetch_and(!bit, Ordering::SeqCst);
 }
