@@ -34,6 +34,7 @@ impl Bench {
             folder: folder.path().to_owned(),
             umad: Endpoint::Local(socket.clone()),
             capture: None,
+            lent: Vec::new(),
         });
         Self { fabric: fabric.unwrap(), topology, socket, folder }
     }

@@ -2,7 +2,9 @@
 
 use iba::PortNum;
 use iba::attr::{NodeInfo, PKeyTable, PortInfo};
+use subnet::Outlet as _;
 
+use super::lent::{self, Lent};
 use super::net::Net;
 use crate::topology::Kind;
 use crate::umad::{Fabric, NodePort};
@@ -10,6 +12,9 @@ use crate::umad::{Fabric, NodePort};
 impl Fabric for Net {
     fn attach(&self, name: Option<&str>) -> Option<NodePort> {
         let nodes = &self.topology.nodes;
+        if let Some(index) = self.lent.iter().position(|lent| Some(lent.name()) == name && lent.facts().is_some()) {
+            return Some(NodePort { node: nodes.len() + index, port: lent::PORT });
+        }
         let node = match name {
             Some(name) => self.topology.find(name)?,
             None => nodes.iter().position(|node| node.kind == Kind::Host)?,
@@ -23,10 +28,13 @@ impl Fabric for Net {
     }
 
     fn node_id(&self, at: NodePort) -> &str {
-        self.topology.nodes.get(at.node).map_or("", |node| &node.id)
+        self.lent(at).map(Lent::name).or(self.topology.nodes.get(at.node).map(|node| &*node.id)).unwrap_or_default()
     }
 
     fn node_info(&self, at: NodePort) -> NodeInfo {
+        if let Some(facts) = self.lent(at).and_then(Lent::facts) {
+            return facts.node;
+        }
         self.node(at).map_or_else(NodeInfo::default, |node| NodeInfo {
             port_guid: node.port_guid(at.port).unwrap_or_default(),
             local_port: at.port,
@@ -35,18 +43,33 @@ impl Fabric for Net {
     }
 
     fn port_info(&self, at: NodePort, port: PortNum) -> Option<PortInfo> {
+        if let Some(lent) = self.lent(at) {
+            return lent.facts().map(|facts| facts.port).filter(|_| port == at.port);
+        }
         self.node(at)?.port_info(port).copied()
     }
 
     fn p_keys(&self, at: NodePort) -> PKeyTable {
-        self.node(at).and_then(|node| node.p_keys(at.port)).copied().unwrap_or_default()
+        match self.lent(at) {
+            Some(lent) => lent.facts().map(|facts| facts.p_keys),
+            None => self.node(at).and_then(|node| node.p_keys(at.port)).copied(),
+        }
+        .unwrap_or_default()
     }
 
     fn set_is_sm(&mut self, at: NodePort, is_sm: bool) {
-        self.with_node(at.node, 0, |node, now, out| node.set_is_sm(now, at.port, is_sm, out));
+        let now = self.wires.now;
+        match self.lent_mut(at) {
+            Some(lent) => lent.set_is_sm(now, is_sm),
+            None => self.with_node(at.node, 0, |node, now, out| node.set_is_sm(now, at.port, is_sm, out)),
+        }
     }
 
     fn submit(&mut self, at: NodePort, packet: &mut [u8]) {
+        if self.lent(at).is_some() {
+            self.wires.outlet(at.node, 0).transmit(at.port, packet);
+            return;
+        }
         self.with_node(at.node, 0, |node, now, out| node.send(now, at.port, packet, out));
     }
 }

@@ -75,6 +75,11 @@ impl Net {
 
     /// The link at `at` came up or went down: tells its node.
     pub(super) fn changed(&mut self, at: NodePort, change: Option<LinkChange>) {
+        let now = self.wires.now;
+        if let (Some(lent), Some(change)) = (self.lent_mut(at), change) {
+            lent.link_changed(now, matches!(change, LinkChange::Up(_)));
+            return;
+        }
         match change {
             Some(LinkChange::Up(link)) => {
                 let link = subnet::Link { width: LinkWidth::from_bits_retain(link.width), speed: speed(link) };

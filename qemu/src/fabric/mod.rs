@@ -6,6 +6,7 @@
 
 mod attach;
 mod flight;
+mod lent;
 mod links;
 mod net;
 mod run;
@@ -42,8 +43,11 @@ pub struct Config {
     pub folder: PathBuf,
     /// Where to capture what passes on the cables to machines that run Portico.
     pub capture: Option<PathBuf>,
-    /// Where umad programs attach to its hosts and switches.
+    /// Where umad programs attach to its hosts and switches, and to what is lent.
     pub umad: Endpoint,
+    /// Partitions that lend their port to umad programs. The processes that model their HCAs find the cables at
+    /// `cable-n-1` with `n` the partition's name.
+    pub lent: Vec<String>,
 }
 
 /// Why a fabric cannot start.

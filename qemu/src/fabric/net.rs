@@ -1,10 +1,15 @@
 //! The nodes of the fabric, and how packets and links act on them. Nothing here waits: time comes in from outside, and
 //! whatever is on its way is carried until nothing is left.
 
-use iba::VendorId;
-use subnet::{AdapterConfig, ChannelAdapter, Node, NodeConfig, Switch, SwitchConfig, Time};
+use std::path::Path;
 
+use iba::VendorId;
+use subnet::{AdapterConfig, ChannelAdapter, Node, NodeConfig, Outlet as _, Switch, SwitchConfig, Time};
+use zerocopy::IntoBytes;
+
+use super::StartError;
 use super::flight::{Entry, Flight, What};
+use super::lent::{self, Lent};
 use super::timers::Timers;
 use super::wires::Wires;
 use crate::topology::{self, Kind, Topology};
@@ -21,6 +26,8 @@ pub(super) struct Net {
     /// The nodes that the fabric answers for; `None` for a machine that runs Portico.
     pub(super) nodes: Vec<Option<Node>>,
     pub(super) wires: Wires,
+    /// Ports that partitions lend: their nodes are counted behind those of the topology.
+    pub(super) lent: Vec<Lent>,
     timers: Timers,
     /// What is being carried; kept for its memory.
     carried: Flight,
@@ -31,7 +38,24 @@ impl Net {
     pub(super) fn new(topology: Topology, wires: Wires) -> Result<Self, subnet::ConfigError> {
         let nodes = topology.nodes.iter().map(make).collect::<Result<Vec<_>, _>>()?;
         let timers = Timers::new(nodes.len());
-        Ok(Self { topology, nodes, wires, timers, carried: Flight::default() })
+        Ok(Self { topology, nodes, wires, lent: Vec::new(), timers, carried: Flight::default() })
+    }
+
+    /// Adds the port that the partition `name` lends; its cable is listened for in `folder`.
+    pub(super) fn lend(&mut self, name: String, folder: &Path) -> Result<(), StartError> {
+        self.wires.lend(&name, folder)?;
+        self.lent.push(Lent::new(name));
+        Ok(())
+    }
+
+    /// The lent port that `at` is, if it is one.
+    pub(super) fn lent(&self, at: NodePort) -> Option<&Lent> {
+        self.lent.get(at.node.checked_sub(self.nodes.len())?)
+    }
+
+    /// Like [`Self::lent`], to be changed.
+    pub(super) fn lent_mut(&mut self, at: NodePort) -> Option<&mut Lent> {
+        self.lent.get_mut(at.node.checked_sub(self.nodes.len())?)
     }
 
     /// Tells the time.
@@ -61,6 +85,11 @@ impl Net {
 
     /// Takes a packet that came by the cable at `at`.
     pub(super) fn receive(&mut self, at: NodePort, packet: &mut [u8], hops: u8) {
+        if let Some(lent) = self.lent_mut(at) {
+            lent.learn(packet);
+            self.wires.deliveries.push(at, packet, hops);
+            return;
+        }
         self.with_node(at.node, hops, |node, now, out| node.receive(now, at.port, packet, out));
     }
 
@@ -68,6 +97,7 @@ impl Net {
     /// sockets and to come back.
     pub(super) fn carry(&mut self) -> bool {
         let mut budget = BUDGET;
+        self.tend_lent();
         loop {
             while !self.wires.flight.is_empty() {
                 if budget == 0 {
@@ -86,7 +116,17 @@ impl Net {
     /// When there is something to do even if nothing comes.
     pub(super) fn deadline(&mut self) -> Option<Time> {
         let waiting = self.wires.uplinks.iter().filter_map(super::uplink::Uplink::deadline).min();
-        waiting.into_iter().chain(self.timers.deadline()).min()
+        let lent = self.lent.iter().map(Lent::deadline);
+        waiting.into_iter().chain(self.timers.deadline()).chain(lent).min()
+    }
+
+    /// Sends what is due at lent ports.
+    fn tend_lent(&mut self) {
+        for (lent, node) in self.lent.iter_mut().zip(self.nodes.len()..) {
+            if let Some(packet) = lent.poll(self.wires.now) {
+                self.wires.outlet(node, 0).transmit(lent::PORT, packet.as_bytes());
+            }
+        }
     }
 
     fn carry_one_hop(&mut self) {

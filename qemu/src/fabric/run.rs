@@ -50,6 +50,9 @@ impl Loop {
         let wires = Wires::new(&config.topology, &config.folder, capture.as_ref())?;
         let mut net = Net::new(config.topology, wires)?;
         net.train_all();
+        for name in config.lent {
+            net.lend(name, &config.folder)?;
+        }
         let server = Server::bind(config.umad)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let wait = |fd: BorrowedFd<'_>, token| {

@@ -38,6 +38,7 @@ impl Bench {
             folder: folder.path().to_owned(),
             capture: Some(folder.path().join("capture.pcap")),
             umad: endpoint(),
+            lent: Vec::new(),
         };
         Self { fabric: Fabric::start(config).unwrap(), folder, topology }
     }
@@ -142,7 +143,8 @@ fn two_machines_without_a_switch_between_them_are_refused() {
     topology.set_hypervisor("a").unwrap();
     topology.set_hypervisor("b").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { topology, folder: folder.path().to_owned(), capture: None, umad: endpoint() };
+    let config =
+        Config { topology, folder: folder.path().to_owned(), capture: None, umad: endpoint(), lent: Vec::new() };
     let error = Fabric::start(config).expect_err("no switch");
     assert_eq!(error.to_string(), "`a` and `b` both run Portico and share a cable: put a switch between them");
 }

@@ -9,10 +9,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use iba::PortNum;
+use partition_table::stable_guid;
 use subnet::{LinkRequest, Outlet, Time};
 
 use super::StartError;
 use super::flight::Flight;
+use super::lent;
 use super::uplink::Uplink;
 use crate::cable::{self, Abilities, Announcement, Capture, Hello, LinkMachine};
 use crate::topology::{Kind, PortRef, Topology};
@@ -23,6 +25,9 @@ use crate::umad::NodePort;
 const MAX_HOPS: u8 = 130;
 /// Bytes that may be on their way at once. Only a loop of multicasts can come near it.
 const MAX_IN_FLIGHT: usize = 64 << 20;
+
+/// Number of the node that stands at the host's end of a lent port's cable, among those named after the partition.
+const LENT: u16 = 1;
 
 /// Where a port's cable leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +92,25 @@ impl Wires {
             wires.ends.push(ends);
         }
         Ok(wires)
+    }
+
+    /// Adds the end of the cable to an HCA that the partition `name` drives, as the one port of a node that is none.
+    pub(super) fn lend(&mut self, name: &str, folder: &Path) -> Result<(), StartError> {
+        let node = self.ends.len();
+        let hello = Hello { node: stable_guid(name, LENT), port: lent::PORT };
+        let path = cable::path(folder, name, lent::PORT);
+        let at = NodePort { node, port: lent::PORT };
+        // What passes here has passed, or will pass, elsewhere: a capture has no use for it.
+        let uplink = Uplink::new(at, hello, Abilities::default(), &path, None);
+        self.uplinks.push(uplink.map_err(|error| StartError::Cable(path, error))?);
+        self.ends.push(vec![PortEnd {
+            peer: Peer::Uplink(self.uplinks.len() - 1),
+            limit: Abilities::default(),
+            machine: LinkMachine::new(Abilities::default()),
+            told: None,
+            pulled: false,
+        }]);
+        Ok(())
     }
 
     /// Where the cable from `at` to `to` leads.

@@ -99,6 +99,7 @@ impl Machine {
             folder: folder.path().to_owned(),
             capture: plan.capture.clone(),
             umad: Endpoint::Local(plan.socket.clone()),
+            lent: Vec::new(),
         };
         let fabric = Fabric::start(config).context("cannot start the fabric")?;
         let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);

@@ -72,6 +72,7 @@ mod tests {
             topology: made.clone(),
             folder: folder.path().to_owned(),
             capture: None,
+            lent: Vec::new(),
             umad: Endpoint::Local(socket.clone()),
         })
         .unwrap();

@@ -89,7 +89,13 @@ impl Site {
     /// It cannot be started.
     pub(super) fn native(topology: &Topology, socket: String, folder: &Path) -> Result<Self> {
         let umad = Endpoint::Local(socket.clone());
-        let config = fabric::Config { topology: topology.clone(), folder: folder.to_owned(), capture: None, umad };
+        let config = fabric::Config {
+            topology: topology.clone(),
+            folder: folder.to_owned(),
+            capture: None,
+            umad,
+            lent: Vec::new(),
+        };
         let fabric = Fabric::start(config).context("cannot start the fabric")?;
         Ok(Self { socket, _parts: Parts::Native { _fabric: fabric } })
     }
