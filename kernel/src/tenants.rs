@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use lhca_contract::{Call, Status};
 use lhca_engine::{Policy, Qp0};
-use partition_table::{ImageName, Lhca, Table};
+use partition_table::{ImageName, Lhca, Program, Table};
 use spin::Mutex;
 use subnet::{LhcaId, Time};
 
@@ -44,9 +44,9 @@ impl Tenants {
         let mut images = Images { fw_cfg, files: Vec::new() };
         let mut tenants = Vec::new();
         for (id, lhca) in (0..).map(LhcaId).zip(table.lhcas()) {
-            let Some((image, memory)) = lhca.partition() else { continue };
+            let Some(program) = lhca.partition() else { continue };
             let tenant = Arc::new(Tenant { fabric: fabric.clone(), id, ended: AtomicBool::new(false) });
-            match images.get(image).and_then(|file| begin(lhca, &tenant, file, memory)) {
+            match images.get(program.image).and_then(|file| begin(lhca, &tenant, file, &program)) {
                 Ok(()) => tenants.push(tenant),
                 Err(error) => log::error!("partition {} cannot start: {error}", lhca.name),
             }
@@ -66,11 +66,14 @@ impl Tenants {
     }
 }
 
-fn begin(lhca: &Lhca, tenant: &Arc<Tenant>, file: &[u8], memory: u64) -> Result<(), Box<dyn Error>> {
+fn begin(lhca: &Lhca, tenant: &Arc<Tenant>, file: &[u8], program: &Program<'_>) -> Result<(), Box<dyn Error>> {
+    let memory = program.bytes();
     let image = Image::elf(file, memory)?;
     let name = lhca.name.text();
-    let partition =
-        Partition::new(&Config { name, memory, arguments: "", starts: 1, lhca: Some(tenant.clone()) }, &image)?;
+    let partition = Partition::new(
+        &Config { name, memory, arguments: program.arguments, starts: 1, lhca: Some(tenant.clone()) },
+        &image,
+    )?;
     let policy = Policy { qp0: qp0(lhca.qp0), ..Policy::default() };
     tenant.fabric.lock().attach(Time(clock::now()), tenant.id, Shared(partition.clone()), policy);
     scheduler::start(&partition);

@@ -53,7 +53,7 @@ fn rig(lhcas: u16) -> Rig<impl Doorbell> {
         .map(|i| Lhca::new(name(&format!("lhca-{}", i + 1)), stable_guid("portico-0", 2 + i), Uplinks::FIRST))
         .collect::<Vec<_>>();
     let switches = [stable_guid("portico-0", 0), Guid::default()];
-    let table = encode(name("portico-0"), switches, &rows).unwrap();
+    let table = encode(name("portico-0"), switches, 0, &rows).unwrap();
     let mut fake = FakeHca::new(1);
     fake.start();
     fake.plug(0, true);

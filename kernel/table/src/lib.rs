@@ -8,10 +8,27 @@
 //! | 0 | 8 | [`MAGIC`] |
 //! | 8 | 2 | [`VERSION`], little-endian |
 //! | 10 | 2 | number of LHCAs, little-endian |
-//! | 12 | 4 | 0 |
+//! | 12 | 1 | ports of each logical switch that are kept free, for LHCAs that are added later |
+//! | 13 | 3 | 0 |
 //! | 16 | 64 | the hypervisor's [`Name`] |
 //! | 80 | 2 x 8 | node GUIDs of the logical switches behind uplinks 1 and 2, big-endian; 0 = no LHCA is there |
-//! | 96 | 112 each | the LHCAs: [`Name`] 64, node GUID 8, [`Uplinks`] 1, [`Qp0`] 1, 0, memory 4, [`ImageName`] 32 |
+//! | 96 | 376 each | the LHCAs, each a row |
+//!
+//! A row is packed so, numbers little-endian:
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 64 | [`Name`] |
+//! | 64 | 8 | node GUID, big-endian |
+//! | 72 | 1 | [`Uplinks`] |
+//! | 73 | 1 | [`Qp0`] |
+//! | 74 | 1 | [`Refused`] |
+//! | 75 | 1 | [`Start`] |
+//! | 76 | 4 | the partition's memory in MiB |
+//! | 80 | 4 | subnet management packets that it may send in a second, traps apart |
+//! | 84 | 4 | traps that it may send in a second |
+//! | 88 | 32 | [`ImageName`]; all 0 = no partition |
+//! | 120 | 256 | what its image may read as its arguments: text, zeros behind |
 //!
 //! GUIDs follow one rule: port `p` of a node (1-based) has the node's GUID plus `p`. So nodes whose GUIDs are less than
 //! three apart would share one, and are refused.
@@ -22,18 +39,19 @@ extern crate alloc;
 
 mod guid;
 mod image;
+mod lhca;
 mod name;
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use iba::Guid;
 use thiserror::Error;
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub use guid::stable_guid;
 pub use image::{ImageName, ImageNameError};
+pub use lhca::{Lhca, MAX_ARGUMENTS, MIN_MEMORY, Program, Qp0, Refused, Start, Uplinks};
 pub use name::{Name, NameError};
 
 /// Where the hypervisor finds the table.
@@ -43,7 +61,7 @@ pub const FW_CFG_FILE: &str = "opt/org.portico/table";
 pub const MAGIC: [u8; 8] = *b"Portico\0";
 
 /// Version of the packed form; another one is refused.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// LHCAs that one logical switch takes: a switch has at most 254 ports besides port 0, and one of them is the uplink.
 pub const MAX_LHCAS: usize = 253;
@@ -51,110 +69,26 @@ pub const MAX_LHCAS: usize = 253;
 /// Physical ports that a hypervisor may have, each an uplink of a logical switch.
 pub const MAX_UPLINKS: usize = 2;
 
-/// On which physical ports an LHCA has a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(transparent)]
-pub struct Uplinks(u8);
-
-impl Uplinks {
-    /// On physical port 1 only.
-    pub const FIRST: Self = Self(1);
-    /// On physical port 2 only.
-    pub const SECOND: Self = Self(2);
-    /// One port on each.
-    pub const BOTH: Self = Self(3);
-
-    /// Whether there is a port on `uplink` (0-based).
-    #[must_use]
-    pub const fn has(self, uplink: usize) -> bool {
-        uplink < MAX_UPLINKS && self.0 & 1 << uplink != 0
-    }
-
-    /// The uplinks (0-based), in the order of the LHCA's ports 1, 2.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MAX_UPLINKS).filter(move |&uplink| self.has(uplink))
-    }
-}
-
-/// What an LHCA's queue pair 0 may send: subnet management packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(transparent)]
-pub struct Qp0(u8);
-
-impl Qp0 {
-    /// Nothing.
-    pub const NONE: Self = Self(0);
-    /// Questions.
-    pub const QUERY: Self = Self(1);
-    /// Whatever a subnet manager sends.
-    pub const MANAGER: Self = Self(2);
-}
-
-/// A partition has at least this memory, in bytes: its image begins at 1 MiB.
-pub const MIN_MEMORY: u64 = 2 << 20;
-
-/// One logical HCA.
-#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct Lhca {
-    /// What a subnet manager reads as its NodeDescription, and people know it by; no two are the same.
-    pub name: Name,
-    /// Its node GUID; port `p` (1-based) has this plus `p`.
-    pub node_guid: Guid,
-    /// Where its ports are.
-    pub uplinks: Uplinks,
-    /// What its queue pair 0 may send.
-    pub qp0: Qp0,
-    reserved: [u8; 2],
-    memory: U32,
-    image: ImageName,
-}
-
-impl Lhca {
-    /// An LHCA that has no partition: the hypervisor alone answers for it.
-    #[must_use]
-    pub const fn new(name: Name, node_guid: Guid, uplinks: Uplinks) -> Self {
-        let image = ImageName([0; ImageName::BYTES]);
-        Self { name, node_guid, uplinks, qp0: Qp0::NONE, reserved: [0; 2], memory: U32::ZERO, image }
-    }
-
-    /// The LHCA of a partition that runs `image`, with `memory` MiB.
-    #[must_use]
-    pub const fn with_partition(self, image: ImageName, memory: u32) -> Self {
-        Self { image, memory: U32::new(memory), ..self }
-    }
-
-    /// What its partition runs, and its memory in bytes; nothing if there is no partition.
-    #[must_use]
-    pub fn partition(&self) -> Option<(&ImageName, u64)> {
-        (self.image.0 != [0; ImageName::BYTES]).then(|| (&self.image, u64::from(self.memory.get()) << 20))
-    }
-}
-
-impl fmt::Debug for Lhca {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {:?}", self.name, self.node_guid, self.uplinks)
-    }
-}
-
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
     magic: [u8; 8],
     version: U16,
     lhcas: U16,
-    reserved: [u8; 4],
+    spare_ports: u8,
+    reserved: [u8; 3],
     name: Name,
     switches: [Guid; MAX_UPLINKS],
 }
 
-const _: () = assert!(size_of::<Header>() == 96 && size_of::<Lhca>() == 112);
+const _: () = assert!(size_of::<Header>() == 96 && size_of::<Lhca>() == 376);
 
 /// A table that was checked whole.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
     name: &'a Name,
     switches: [Guid; MAX_UPLINKS],
+    spare_ports: u8,
     lhcas: &'a [Lhca],
 }
 
@@ -173,10 +107,11 @@ impl<'a> Table<'a> {
         }
         let lhcas = <[Lhca]>::ref_from_bytes_with_elems(rest, usize::from(header.lhcas.get()))
             .map_err(|_| TableError::Length { bytes: bytes.len() })?;
-        if header.reserved != [0; 4] || lhcas.iter().any(|lhca| lhca.reserved != [0; 2]) {
+        if header.reserved != [0; 3] {
             return Err(TableError::Reserved);
         }
-        let table = Self { name: &header.name, switches: header.switches, lhcas };
+        let Header { name, switches, spare_ports, .. } = header;
+        let table = Self { name, switches: *switches, spare_ports: *spare_ports, lhcas };
         table.check()?;
         Ok(table)
     }
@@ -193,6 +128,12 @@ impl<'a> Table<'a> {
         self.switches.get(uplink).copied().filter(|guid| guid.get() != 0)
     }
 
+    /// Ports of each logical switch that are kept free for LHCAs that are added later.
+    #[must_use]
+    pub fn spare_ports(&self) -> u8 {
+        self.spare_ports
+    }
+
     /// The LHCAs, in order.
     #[must_use]
     pub fn lhcas(&self) -> &'a [Lhca] {
@@ -202,27 +143,16 @@ impl<'a> Table<'a> {
     fn check(&self) -> Result<(), TableError> {
         self.name.check()?;
         for (i, lhca) in self.lhcas.iter().enumerate() {
-            lhca.name.check()?;
-            if let Some((image, memory)) = lhca.partition() {
-                image.check()?;
-                if memory < MIN_MEMORY {
-                    return Err(TableError::Memory(lhca.name));
-                }
-            }
-            if lhca.qp0.0 > Qp0::MANAGER.0 {
-                return Err(TableError::Qp0(lhca.name, lhca.qp0.0));
-            }
-            if lhca.uplinks.iter().count() == 0 || lhca.uplinks.0 > Uplinks::BOTH.0 {
-                return Err(TableError::Uplinks { lhca: i, bits: lhca.uplinks.0 });
-            }
+            lhca.check()?;
             if self.lhcas[..i].iter().any(|other| other.name == lhca.name) {
                 return Err(TableError::SameName(lhca.name));
             }
         }
         for uplink in 0..MAX_UPLINKS {
             let lhcas = self.lhcas.iter().filter(|lhca| lhca.uplinks.has(uplink)).count();
-            if lhcas > MAX_LHCAS {
-                return Err(TableError::TooMany { uplink, lhcas });
+            let ports = lhcas + usize::from(self.spare_ports);
+            if ports > MAX_LHCAS {
+                return Err(TableError::TooMany { uplink, ports });
             }
             if lhcas > 0 && self.switch_guid(uplink).is_none() {
                 return Err(TableError::NoSwitch { uplink });
@@ -251,10 +181,15 @@ impl<'a> Table<'a> {
 ///
 /// # Errors
 /// [`TableError`] says why the hypervisor would refuse it.
-pub fn encode(name: Name, switches: [Guid; MAX_UPLINKS], lhcas: &[Lhca]) -> Result<Vec<u8>, TableError> {
-    let count = u16::try_from(lhcas.len()).map_err(|_| TableError::TooMany { uplink: 0, lhcas: lhcas.len() })?;
-    let header =
-        Header { magic: MAGIC, version: U16::new(VERSION), lhcas: U16::new(count), reserved: [0; 4], name, switches };
+pub fn encode(
+    name: Name,
+    switches: [Guid; MAX_UPLINKS],
+    spare_ports: u8,
+    lhcas: &[Lhca],
+) -> Result<Vec<u8>, TableError> {
+    let count = u16::try_from(lhcas.len()).map_err(|_| TableError::TooMany { uplink: 0, ports: lhcas.len() })?;
+    let (version, lhca_count) = (U16::new(VERSION), U16::new(count));
+    let header = Header { magic: MAGIC, version, lhcas: lhca_count, spare_ports, reserved: [0; 3], name, switches };
     let mut bytes = header.as_bytes().to_vec();
     bytes.extend_from_slice(lhcas.as_bytes());
     Table::parse(&bytes)?;
@@ -290,27 +225,32 @@ pub enum TableError {
     /// Too little memory for any image.
     #[error("the partition {0} has less than 2 MiB of memory")]
     Memory(Name),
-    /// A policy that there is not.
-    #[error("the policy of the queue pair 0 of {0} is {1}, and 0 to 2 are possible")]
-    Qp0(Name, u8),
+    /// A choice that there is not.
+    #[error("{what} of {name} is {value}, which means nothing: pack the table again")]
+    Choice {
+        /// The LHCA.
+        name: Name,
+        /// What is chosen.
+        what: &'static str,
+        /// What it is.
+        value: u8,
+    },
+    /// Arguments that are no text, or have something behind their end.
+    #[error("the arguments of {0} are not plain UTF-8 text with zeros behind")]
+    Arguments(Name),
     /// Two LHCAs of one name.
     #[error("two LHCAs are named {0}: give each a name of its own")]
     SameName(Name),
     /// An LHCA without a port, or on a physical port that no HCA has.
-    #[error("LHCA number {lhca} asks for the uplinks {bits:#b}, and 0b1, 0b10 and 0b11 are possible")]
-    Uplinks {
-        /// Which LHCA, counted from 0.
-        lhca: usize,
-        /// What it asks for.
-        bits: u8,
-    },
-    /// More LHCAs than a logical switch has ports for.
-    #[error("{lhcas} LHCAs on uplink {uplink}, and a logical switch takes {MAX_LHCAS}")]
+    #[error("{0} asks for the uplinks {1:#b}, and 0b1, 0b10 and 0b11 are possible")]
+    Uplinks(Name, u8),
+    /// More LHCAs and spare ports than a logical switch has ports for.
+    #[error("{ports} LHCAs and spare ports on uplink {uplink}, and a logical switch takes {MAX_LHCAS}")]
     TooMany {
         /// The uplink, counted from 0.
         uplink: usize,
         /// How many.
-        lhcas: usize,
+        ports: usize,
     },
     /// LHCAs on an uplink that has no logical switch.
     #[error("there are LHCAs on uplink {uplink}, and no GUID for its logical switch")]

@@ -2,12 +2,13 @@
 
 use iba::Guid;
 use partition_table::{
-    ImageName, ImageNameError, Lhca, MAX_LHCAS, Name, NameError, Qp0, Table, TableError, Uplinks, encode, stable_guid,
+    ImageName, ImageNameError, Lhca, MAX_ARGUMENTS, MAX_LHCAS, Name, NameError, Program, Qp0, Refused, Start, Table,
+    TableError, Uplinks, encode, stable_guid,
 };
 use proptest::prelude::*;
 
 const HEADER: usize = 96;
-const RECORD: usize = 112;
+const RECORD: usize = 376;
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("a good name")
@@ -25,7 +26,7 @@ fn switches() -> [Guid; 2] {
 fn what_was_packed_is_read() {
     for count in [0, 1, 4, 253] {
         let lhcas = lhcas(count, Uplinks::FIRST);
-        let bytes = encode(name("portico-0"), [switches()[0], Guid::default()], &lhcas).unwrap();
+        let bytes = encode(name("portico-0"), [switches()[0], Guid::default()], 0, &lhcas).unwrap();
         assert_eq!(bytes.len(), HEADER + RECORD * usize::from(count));
         let table = Table::parse(&bytes).unwrap();
         assert_eq!(table.name().text(), "portico-0");
@@ -40,38 +41,51 @@ fn what_was_packed_is_read() {
 #[test]
 fn the_packed_form_is_what_its_table_says() {
     let lhca = Lhca::new(name("l"), Guid::new(0x0200_0000_0000_0300), Uplinks::BOTH);
-    let mut lhca = lhca.with_partition(ImageName::new("echo").unwrap(), 0x0102);
-    lhca.qp0 = Qp0::QUERY;
-    let bytes =
-        encode(name("h"), [Guid::new(0x0200_0000_0000_0100), Guid::new(0x0200_0000_0000_0200)], &[lhca]).unwrap();
-    let mut expected = b"Portico\0\x02\0\x01\0\0\0\0\0h".to_vec();
+    let program = Program { image: &ImageName::new("echo").unwrap(), memory: 0x0102, arguments: "a=1" };
+    let mut lhca = lhca.with_partition(&program);
+    (lhca.qp0, lhca.refused, lhca.start) = (Qp0::QUERY, Refused::ANSWER, Start::ON_DEMAND);
+    let switches = [Guid::new(0x0200_0000_0000_0100), Guid::new(0x0200_0000_0000_0200)];
+    let bytes = encode(name("h"), switches, 3, &[lhca]).unwrap();
+    let mut expected = b"Portico\0\x03\0\x01\0\x03\0\0\0h".to_vec();
     expected.resize(80, 0);
     expected.extend([2, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 2, 0, b'l']);
     expected.resize(96 + 64, 0);
-    expected.extend([2, 0, 0, 0, 0, 0, 3, 0, 3, 1, 0, 0, 2, 1, 0, 0, b'e', b'c', b'h', b'o']);
-    expected.resize(96 + 112, 0);
+    expected.extend([2, 0, 0, 0, 0, 0, 3, 0, 3, 1, 1, 1, 2, 1, 0, 0, 0xd0, 7, 0, 0, 4, 0, 0, 0]);
+    expected.extend(b"echo");
+    expected.resize(96 + 120, 0);
+    expected.extend(b"a=1");
+    expected.resize(96 + RECORD, 0);
     assert_eq!(bytes, expected);
-    let lhca = Table::parse(&bytes).unwrap().lhcas()[0];
-    assert_eq!(lhca.uplinks.iter().collect::<Vec<_>>(), [0, 1]);
-    assert_eq!(lhca.partition(), Some((&ImageName::new("echo").unwrap(), 0x102 << 20)));
+    let table = Table::parse(&bytes).unwrap();
+    assert_eq!(table.spare_ports(), 3);
+    assert_eq!(table.lhcas()[0].uplinks.iter().collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(table.lhcas()[0].partition(), Some(program));
+    assert_eq!(program.bytes(), 0x102 << 20);
+    assert_eq!(Lhca::parse(&bytes[HEADER..]), Ok(lhca), "a row alone");
+    assert_eq!(Lhca::parse(&bytes[HEADER + 1..]), Err(TableError::Length { bytes: RECORD - 1 }));
 }
 
 #[test]
 fn a_table_that_was_damaged_is_refused_by_name() {
-    let good = encode(name("h"), switches(), &lhcas(2, Uplinks::FIRST)).unwrap();
+    let good = encode(name("h"), switches(), 0, &lhcas(2, Uplinks::FIRST)).unwrap();
     let length = |bytes| TableError::Length { bytes };
-    let table: [(usize, u8, TableError); 11] = [
+    let choice = |what, value| TableError::Choice { name: name("lhca-0"), what, value };
+    let table: [(usize, u8, TableError); 15] = [
         (0, b'p', TableError::Magic),
         (8, 1, TableError::Version(1)),
         (10, 3, length(HEADER + 2 * RECORD)),
-        (12, 1, TableError::Reserved),
+        (12, 252, TableError::TooMany { uplink: 0, ports: 254 }),
+        (13, 1, TableError::Reserved),
         (16, 0, TableError::Name(NameError::Empty)),
         (HEADER + 1, 0xff, TableError::Name(NameError::NotText)),
-        (HEADER + 72, 4, TableError::Uplinks { lhca: 0, bits: 4 }),
-        (HEADER + 73, 3, TableError::Qp0(name("lhca-0"), 3)),
-        (HEADER + 75, 1, TableError::Reserved),
-        (HEADER + 80, b'a', TableError::Memory(name("lhca-0"))),
-        (HEADER + RECORD - 1, b'a', TableError::Image(ImageNameError)),
+        (HEADER + 72, 4, TableError::Uplinks(name("lhca-0"), 4)),
+        (HEADER + 73, 3, choice("the policy of queue pair 0", 3)),
+        (HEADER + 74, 2, choice("what becomes of refused packets", 2)),
+        (HEADER + 75, 9, choice("when the partition begins", 9)),
+        (HEADER + 88, b'a', TableError::Memory(name("lhca-0"))),
+        (HEADER + 119, b'a', TableError::Image(ImageNameError)),
+        (HEADER + 120, 0xff, TableError::Arguments(name("lhca-0"))),
+        (HEADER + RECORD - 1, b'a', TableError::Arguments(name("lhca-0"))),
     ];
     for (offset, value, error) in table {
         let mut bad = good.clone();
@@ -85,7 +99,7 @@ fn a_table_that_was_damaged_is_refused_by_name() {
 
 #[test]
 fn a_table_that_makes_no_sense_is_not_packed() {
-    let refused = |switches, lhcas: &[Lhca]| encode(name("h"), switches, lhcas).unwrap_err();
+    let refused = |switches, lhcas: &[Lhca]| encode(name("h"), switches, 0, lhcas).unwrap_err();
     let [first, second] = switches();
     let pair = lhcas(2, Uplinks::BOTH);
     let near = Guid::new(pair[0].node_guid.get() + 2);
@@ -98,11 +112,16 @@ fn a_table_that_makes_no_sense_is_not_packed() {
     let nobody = Lhca::new(name("nobody"), Guid::default(), Uplinks::FIRST);
     assert_eq!(refused(switches(), &[nobody]), TableError::Guid(Guid::default()));
     let crowd = lhcas(254, Uplinks::SECOND);
-    assert_eq!(refused(switches(), &crowd), TableError::TooMany { uplink: 1, lhcas: MAX_LHCAS + 1 });
+    assert_eq!(refused(switches(), &crowd), TableError::TooMany { uplink: 1, ports: MAX_LHCAS + 1 });
     // One switch full, the other too, is no crowd.
     let mut both = lhcas(253, Uplinks::FIRST);
     both.extend((0..253).map(|i| Lhca::new(name(&format!("b{i}")), stable_guid("a", 1000 + i), Uplinks::SECOND)));
-    assert!(encode(name("h"), switches(), &both).is_ok());
+    assert!(encode(name("h"), switches(), 0, &both).is_ok());
+    assert_eq!(
+        encode(name("h"), switches(), 1, &both),
+        Err(TableError::TooMany { uplink: 0, ports: MAX_LHCAS + 1 }),
+        "no port is left to spare"
+    );
 }
 
 #[test]
@@ -114,6 +133,15 @@ fn names_are_text_that_can_be_shown() {
         assert_eq!(Name::new(bad), Err(NameError::NotText));
     }
     assert_eq!(name("Zürich 1").to_string(), "Zürich 1");
+}
+
+#[test]
+fn arguments_are_cut_to_what_there_is_room_for() {
+    let image = ImageName::new("echo").unwrap();
+    let long = "\u{e4}".repeat(MAX_ARGUMENTS);
+    let program = Program { image: &image, memory: 2, arguments: &long };
+    let lhca = lhcas(1, Uplinks::FIRST)[0].with_partition(&program);
+    assert_eq!(lhca.partition().unwrap().arguments, "\u{e4}".repeat(MAX_ARGUMENTS / 2));
 }
 
 #[test]
@@ -142,7 +170,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), count in 0..4_u8) {
         let _ = Table::parse(&bytes);
-        let good = encode(name("h"), switches(), &lhcas(3, Uplinks::FIRST)).unwrap();
+        let good = encode(name("h"), switches(), 0, &lhcas(3, Uplinks::FIRST)).unwrap();
         let head = bytes.len().min(12);
         bytes[..head].copy_from_slice(&good[..head]);
         if let Some(lhcas) = bytes.get_mut(10) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail};
 use iba::Guid;
-use partition_table::{ImageName, Lhca, MAX_UPLINKS, Name, Uplinks, encode, stable_guid};
+use partition_table::{ImageName, Lhca, MAX_UPLINKS, Name, Program, Uplinks, encode, stable_guid};
 
 use crate::topology::{Kind, Node, Topology};
 
@@ -59,10 +59,13 @@ fn of(node: &Node, lhcas: u8, image: Option<&ImageName>) -> Result<Table> {
         let guid = stable_guid(id, number);
         guids.push(guid);
         let row = Lhca::new(name, guid, uplinks);
-        rows.push(image.map_or(row, |image| row.with_partition(*image, PARTITION_MEMORY)));
+        rows.push(
+            image.map_or(row, |image| row.with_partition(&Program { image, memory: PARTITION_MEMORY, arguments: "" })),
+        );
     }
     let name = Name::new(&node.description).with_context(|| format!("cannot name the logical switch of {id}"))?;
-    let packed = encode(name, switches, &rows).with_context(|| format!("cannot make the partition table of {id}"))?;
+    let packed =
+        encode(name, switches, 0, &rows).with_context(|| format!("cannot make the partition table of {id}"))?;
     Ok(Table { packed, guids })
 }
 
