@@ -37,6 +37,11 @@ impl<P: Platform> Lhca<P> {
         Ok(Self { platform })
     }
 
+    /// The machine.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
     /// The LHCA and its limits.
     ///
     /// # Errors
