@@ -150,6 +150,15 @@ impl Machine {
     /// It fails, or prints what cannot be read.
     #[must_use]
     pub fn active_lhcas(&self) -> BTreeMap<String, u16> {
+        self.active_ports().into_iter().collect()
+    }
+
+    /// The logical ports that iblinkinfo finds Active: the LHCA's name and the port's LID.
+    ///
+    /// # Panics
+    /// It fails, or prints what cannot be read.
+    #[must_use]
+    pub fn active_ports(&self) -> Vec<(String, u16)> {
         let links = self.tool("iblinkinfo", &["--line", "--switches-only"]).run();
         // GUID "name" LID port[ ] ==( 4X 25.78125 Gbps Active/ LinkUp)==> GUID LID port[ ] "name" ( )
         let active =
