@@ -32,6 +32,7 @@ pub mod notice;
 pub mod packet;
 pub mod pma;
 pub mod rmpp;
+pub mod sa;
 pub mod smp;
 
 pub use number::{
