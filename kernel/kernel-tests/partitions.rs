@@ -19,7 +19,7 @@ const COUNT: u64 = 0x8008;
 
 fn partition(image: fn(u64) -> Image<'static>, number: u64) -> Arc<Partition> {
     let name = format!("p{number}");
-    let config = Config { name: &name, memory: MEMORY, arguments: "", starts: 1, lhca: None };
+    let config = Config { name: &name, memory: MEMORY, arguments: "", starts: 1, lhca: None, hca: None };
     let partition = Partition::new(&config, &image(MEMORY)).expect("memory for a partition");
     partition.memory().write(NUMBER, &number.to_le_bytes()).expect("it has the page");
     partition
@@ -176,7 +176,7 @@ kernel_test!(many_partitions_come_and_go, machine: "-smp 2 -m 512M");
 fn partition_of_a_megabyte(number: u64) -> Arc<Partition> {
     let size = guests::ADDRESS + memory::PAGE;
     let name = format!("p{number}");
-    let config = Config { name: &name, memory: size, arguments: "", starts: 1, lhca: None };
+    let config = Config { name: &name, memory: size, arguments: "", starts: 1, lhca: None, hca: None };
     Partition::new(&config, &guests::exits(size)).expect("memory for a partition")
 }
 

@@ -32,6 +32,15 @@ fn functions_are_found() {
 }
 kernel_test!(functions_are_found, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=");
 
+fn a_device_that_was_taken_is_nobody_elses() {
+    let mut bus = Bus::open().expect("configuration space");
+    assert_eq!(bus.take(9).err(), Some(PciError::NoDevice(9)));
+    assert_eq!(bus.take(8).expect("the adapter").id, E1000E);
+    assert!(bus.find(E1000E).is_none());
+    assert_eq!(bus.take(8).err(), Some(PciError::NoDevice(8)));
+}
+kernel_test!(a_device_that_was_taken_is_nobody_elses, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=,addr=8");
+
 fn msix_interrupts_come_without_firmware() {
     msix_interrupts_come_to_their_vectors();
 }

@@ -2,15 +2,19 @@
 //! rings the HCA, and whose MSI-X interrupts are the HCA's (QEMU's `docs/specs/ivshmem-spec.rst`).
 #![allow(unsafe_code)] // the doorbell register, and BAR2 as memory
 
+use alloc::sync::{Arc, Weak};
 use core::ptr::{NonNull, with_exposed_provenance_mut};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use hca_contract::{BAR2_SIZE, VECTORS};
 use hca_driver::{Bar2, Doorbell};
+use spin::Mutex;
 
 use crate::cpu::Cpu;
 use crate::cpu::interrupts::Vector;
-use crate::memory::Caching;
-use crate::pci::{Bus, PciError};
+use crate::memory::{Caching, PAGE};
+use crate::partition::Partition;
+use crate::pci::{Bus, Function, PciError};
 
 /// Vendor and device id.
 const IVSHMEM: (u16, u16) = (0x1af4, 0x1110);
@@ -43,6 +47,9 @@ pub enum CarrierError {
     /// Its shared memory has another size than the contract says.
     #[error("the HCA's BAR2 has {0:#x} bytes, not {BAR2_SIZE:#x}: its memory is another program's")]
     Size(u64),
+    /// Its registers may share a page with another function's.
+    #[error("the HCA's registers at {0:#x} do not begin a page, so that no partition can be given them alone")]
+    Shared(u64),
 }
 
 impl Carrier {
@@ -57,17 +64,79 @@ impl Carrier {
         if size != BAR2_SIZE as u64 {
             return Err(CarrierError::Size(size));
         }
-        let mut msix = function.msix(bus)?;
-        let mut vectors = [Vector::SPURIOUS; VECTORS as usize];
-        for (number, vector) in (0..VECTORS).zip(&mut vectors) {
-            *vector = msix.route(number, cpu)?;
-        }
+        let vectors = route(&mut function, bus, cpu)?;
         let base = NonNull::new(with_exposed_provenance_mut(memory as usize)).ok_or(PciError::NoBar(SHARED_MEMORY))?;
         // SAFETY: BAR2 is mapped, of this size, and page-aligned; a function's BAR can be mapped only once, so nobody
         // else has it.
         let bar2 = unsafe { Bar2::new(base) };
         Ok(Self { bar2, doorbell: Bell { register: registers + DOORBELL }, vectors })
     }
+}
+
+/// An HCA that a partition drives itself. It does no DMA, so that the partition needs no IOMMU to be kept in.
+#[derive(Debug)]
+pub struct Lent {
+    /// The page that its registers are in, alone.
+    pub registers: u64,
+    /// Its memory.
+    pub memory: u64,
+    vectors: [Vector; VECTORS as usize],
+    /// How many of its interrupts were handed on.
+    seen: AtomicU32,
+    /// To whom they are handed on, and how.
+    driver: Mutex<(Weak<Partition>, u8)>,
+}
+
+impl Lent {
+    /// Where in the registers the doorbell is.
+    pub const DOORBELL: u64 = DOORBELL;
+
+    /// Takes the HCA that is PCI device `device` from the bus; its interrupts come to `cpu`.
+    ///
+    /// # Errors
+    /// If it is not there or not as it must be.
+    pub fn take(bus: &mut Bus, device: u8, cpu: &Cpu) -> Result<Self, CarrierError> {
+        let mut function = bus.take(device)?;
+        if function.id != IVSHMEM {
+            return Err(CarrierError::Missing);
+        }
+        let (registers, _) = function.bar(bus, REGISTERS)?;
+        let (memory, size) = function.bar(bus, SHARED_MEMORY)?;
+        if size != BAR2_SIZE as u64 {
+            return Err(CarrierError::Size(size));
+        }
+        if !registers.is_multiple_of(PAGE) {
+            return Err(CarrierError::Shared(registers));
+        }
+        let vectors = route(&mut function, bus, cpu)?;
+        Ok(Self { registers, memory, vectors, seen: AtomicU32::new(0), driver: Mutex::new((Weak::new(), 0)) })
+    }
+
+    /// Lets its interrupts come to `partition` from now on, with this vector.
+    pub(crate) fn interrupt(&self, partition: &Arc<Partition>, vector: u8) {
+        *self.driver.lock() = (Arc::downgrade(partition), vector);
+    }
+
+    /// Hands on what interrupts it raised; to be called after each.
+    pub fn tend(&self) {
+        let raised = self.vectors.iter().fold(0, |sum: u32, vector| sum.wrapping_add(vector.count()));
+        if self.seen.swap(raised, Ordering::Relaxed) != raised {
+            let (driver, vector) = &*self.driver.lock();
+            if let Some(partition) = driver.upgrade() {
+                partition.interrupt(*vector);
+            }
+        }
+    }
+}
+
+/// Lets all interrupts of an HCA come to `cpu`.
+fn route(function: &mut Function, bus: &Bus, cpu: &Cpu) -> Result<[Vector; VECTORS as usize], PciError> {
+    let mut msix = function.msix(bus)?;
+    let mut vectors = [Vector::SPURIOUS; VECTORS as usize];
+    for (number, vector) in (0..VECTORS).zip(&mut vectors) {
+        *vector = msix.route(number, cpu)?;
+    }
+    Ok(vectors)
 }
 
 /// The doorbell register.

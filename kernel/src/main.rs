@@ -10,6 +10,8 @@
 //!     -serial chardev:control                                           COM2: the control channel
 //!     -chardev socket,id=hca,path=hca
 //!     -device ivshmem-doorbell,chardev=hca,vectors=5                    the HCA
+//!     -chardev socket,id=lent,path=lent
+//!     -device ivshmem-doorbell,chardev=lent,vectors=5,addr=0x10         one that the table gives to a partition
 //!     -device isa-debug-exit,iobase=0xf4,iosize=4                       says how it ended
 //!     -fw_cfg name=opt/org.portico/table,file=table                     the partition table
 //!     -fw_cfg name=opt/org.portico/image/echo,file=echo                 an image that partitions run
@@ -41,7 +43,7 @@ mod bare {
     use portico_kernel::fabric::{Fabric, Next};
     use portico_kernel::partition::scheduler;
     use portico_kernel::pci::Bus;
-    use portico_kernel::tenants::{SharedFabric, Tenants};
+    use portico_kernel::tenants::{SharedFabric, Tenants, take_hcas};
     use spin::Mutex;
     use subnet::Time;
 
@@ -54,20 +56,22 @@ mod bare {
     }
 
     fn begin(boot: &mut Boot) -> Result<(SharedFabric, Tenants), Box<dyn Error>> {
-        let carrier = Carrier::find(&Bus::open()?, local::cpu())?;
         let fw_cfg = boot.fw_cfg.as_mut().ok_or("no fw_cfg device: QEMU's q35 has one")?;
         let table = fw_cfg.read_file(partition_table::FW_CFG_FILE)?;
         let table = Table::parse(&table)?;
+        let mut bus = Bus::open()?;
+        let hcas = take_hcas(&table, &mut bus);
+        let carrier = Carrier::find(&bus, local::cpu())?;
         let hca = Hca::new(carrier.bar2, carrier.doorbell);
         let fabric = Arc::new(Mutex::new(Fabric::new(&table, hca, Time(clock::now()))?));
-        let tenants = Tenants::start(&table, &fabric, fw_cfg);
+        let tenants = Tenants::start(&table, &fabric, fw_cfg, hcas);
         Ok((fabric, tenants))
     }
 
     /// Looks after the fabric on this processor, and runs partitions on the others.
     fn run(fabric: &SharedFabric, tenants: &Tenants, mut control: Option<Control>) -> ! {
         scheduler::run(|| {
-            tenants.clear();
+            tenants.tend();
             let mut fabric = fabric.lock();
             if let Some(control) = &mut control {
                 while let Some(line) = control.line() {

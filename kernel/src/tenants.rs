@@ -14,13 +14,14 @@ use partition_table::{ImageName, Lhca, Program, Table};
 use spin::Mutex;
 use subnet::{LhcaId, Time};
 
-use crate::carrier::Bell;
+use crate::carrier::{Bell, Lent};
 use crate::clock;
 use crate::cpu::{apic, local};
 use crate::fabric::Fabric;
 use crate::fw_cfg::FwCfg;
 use crate::partition::image::Image;
 use crate::partition::{Config, Hypercalls, Partition, Shared, scheduler};
+use crate::pci::Bus;
 
 /// The fabric, whose loop runs on the boot processor, and which every partition calls.
 pub type SharedFabric = Arc<Mutex<Fabric<Bell, Shared>>>;
@@ -29,6 +30,20 @@ pub type SharedFabric = Arc<Mutex<Fabric<Bell, Shared>>>;
 #[derive(Debug)]
 pub struct Tenants {
     tenants: Vec<Arc<Tenant>>,
+    hcas: Hcas,
+}
+
+/// HCAs that partitions drive themselves, by the number of the partition's row in the table.
+pub type Hcas = Vec<Option<Arc<Lent>>>;
+
+/// Takes from the bus the HCAs that `table` gives to partitions. One that cannot be had is told of.
+#[must_use]
+pub fn take_hcas(table: &Table<'_>, bus: &mut Bus) -> Hcas {
+    let mut take = |lhca: &Lhca| {
+        let taken = Lent::take(bus, lhca.hca, local::cpu());
+        taken.inspect_err(|error| log::error!("partition {} has no HCA: {error}", lhca.name)).ok().map(Arc::new)
+    };
+    table.lhcas().iter().map(|lhca| if lhca.hca == 0 { None } else { take(lhca) }).collect()
 }
 
 /// A partition's LHCA, as the partition reaches it.
@@ -40,22 +55,23 @@ struct Tenant {
 
 impl Tenants {
     /// Starts each partition of `table`, whose LHCAs `fabric` has. One that cannot start is told of, and left.
-    pub fn start(table: &Table<'_>, fabric: &SharedFabric, fw_cfg: &mut FwCfg) -> Self {
+    pub fn start(table: &Table<'_>, fabric: &SharedFabric, fw_cfg: &mut FwCfg, hcas: Hcas) -> Self {
         let mut images = Images { fw_cfg, files: Vec::new() };
         let mut tenants = Vec::new();
-        for (id, lhca) in (0..).map(LhcaId).zip(table.lhcas()) {
+        for ((id, lhca), hca) in (0..).map(LhcaId).zip(table.lhcas()).zip(&hcas) {
             let Some(program) = lhca.partition() else { continue };
             let tenant = Arc::new(Tenant { fabric: fabric.clone(), id, ended: AtomicBool::new(false) });
-            match images.get(program.image).and_then(|file| begin(lhca, &tenant, file, &program)) {
+            match images.get(program.image).and_then(|file| begin(lhca, &tenant, file, &program, hca.as_ref())) {
                 Ok(()) => tenants.push(tenant),
                 Err(error) => log::error!("partition {} cannot start: {error}", lhca.name),
             }
         }
-        Self { tenants }
+        Self { tenants, hcas }
     }
 
-    /// Takes the LHCAs of those that ended.
-    pub fn clear(&self) {
+    /// Hands on interrupts of HCAs that partitions drive, and takes the LHCAs of those that ended.
+    pub fn tend(&self) {
+        self.hcas.iter().flatten().for_each(|hca| hca.tend());
         for tenant in &self.tenants {
             if tenant.ended.load(Ordering::Relaxed) && tenant.ended.swap(false, Ordering::Acquire) {
                 // Its memory is wiped after the fabric is free again.
@@ -66,12 +82,18 @@ impl Tenants {
     }
 }
 
-fn begin(lhca: &Lhca, tenant: &Arc<Tenant>, file: &[u8], program: &Program<'_>) -> Result<(), Box<dyn Error>> {
+fn begin(
+    lhca: &Lhca,
+    tenant: &Arc<Tenant>,
+    file: &[u8],
+    program: &Program<'_>,
+    hca: Option<&Arc<Lent>>,
+) -> Result<(), Box<dyn Error>> {
     let memory = program.bytes();
     let image = Image::elf(file, memory)?;
     let name = lhca.name.text();
     let partition = Partition::new(
-        &Config { name, memory, arguments: program.arguments, starts: 1, lhca: Some(tenant.clone()) },
+        &Config { name, memory, arguments: program.arguments, starts: 1, lhca: Some(tenant.clone()), hca },
         &image,
     )?;
     let policy = Policy { qp0: qp0(lhca.qp0), ..Policy::default() };

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use lhca_contract::{Call, InformationPage, Status, VERSION};
+use lhca_contract::{Call, InformationPage, OwnHca, Status, VERSION};
 use lhca_engine::Guest;
 use spin::Mutex;
 use zerocopy::IntoBytes;
@@ -15,15 +15,23 @@ use super::interrupts::Pending;
 use super::memory::{BadAddress, Memory};
 use super::own::Own;
 use super::scheduler;
+use crate::carrier::Lent;
 use crate::clock;
 use crate::cpu::{apic, local};
-use crate::memory::PAGE;
+use crate::memory::paging::MapError;
+use crate::memory::{Caching, PAGE};
 use crate::svm::VirtualCpu;
 
 /// Where a partition finds its information page, and its first page tables: two pages, of which the second maps the first
 /// 4 GiB at their own addresses with 1 GiB pages.
 const INFORMATION: u64 = 0x1000;
 const TABLES: [u64; 2] = [0x2000, 0x3000];
+
+/// Where a partition finds an HCA of its own, and how that interrupts it. The addresses are above all memory that such a
+/// partition may have, and as round as the HCA's memory is large, so that it takes large pages.
+const HCA_REGISTERS: u64 = 0xc000_0000;
+const HCA_MEMORY: u64 = 0xc080_0000;
+const HCA_VECTOR: u8 = 33;
 
 /// What a partition is made from.
 #[derive(Clone, Debug)]
@@ -38,6 +46,8 @@ pub struct Config<'a> {
     pub starts: u32,
     /// Its LHCA; none, and it has no hypercalls but those that need nothing but itself.
     pub lhca: Option<Arc<dyn Hypercalls>>,
+    /// An HCA that it drives itself.
+    pub hca: Option<&'a Arc<Lent>>,
 }
 
 /// The hypercalls of a partition's LHCA.
@@ -64,6 +74,9 @@ pub enum StartError {
     /// It has too little memory for its image.
     #[error("the partition's memory is too small for its image")]
     TooSmall(#[from] BadAddress),
+    /// Its HCA cannot be mapped.
+    #[error("the partition's HCA cannot be mapped, if it is not for memory of more than 3 GiB: {0}")]
+    Hca(#[from] MapError),
 }
 
 /// How a partition ended.
@@ -118,6 +131,7 @@ pub struct Partition {
     name: String,
     own: Own,
     lhca: Option<Arc<dyn Hypercalls>>,
+    hca: Option<Arc<Lent>>,
     pending: Pending,
     /// When its timer is due, or was; [`super::timers`] has those that are to come.
     pub(super) timer: AtomicU64,
@@ -140,7 +154,7 @@ impl Partition {
     /// # Errors
     /// A [`StartError`].
     pub fn new(config: &Config<'_>, image: &Image<'_>) -> Result<Arc<Self>, StartError> {
-        let own = Own::new(config.memory).ok_or(StartError::NoMemory(config.memory))?;
+        let mut own = Own::new(config.memory).ok_or(StartError::NoMemory(config.memory))?;
         for segment in &image.segments {
             own.memory.write(segment.address, segment.bytes)?;
         }
@@ -155,7 +169,14 @@ impl Partition {
             tsc_hz: clock::ticks_per_second(),
             name: [0; 64],
             arguments: [0; 256],
+            hca: OwnHca::default(),
         };
+        if let Some(hca) = config.hca {
+            own.map_device(HCA_REGISTERS, hca.registers, PAGE, Caching::Uncached)?;
+            own.map_device(HCA_MEMORY, hca.memory, hca_contract::BAR2_SIZE as u64, Caching::Cached)?;
+            let doorbell = HCA_REGISTERS + Lent::DOORBELL;
+            page.hca = OwnHca { memory: HCA_MEMORY, doorbell, vector: HCA_VECTOR, reserved: [0; 7] };
+        }
         fill(&mut page.name, config.name);
         fill(&mut page.arguments, config.arguments);
         own.memory.write(INFORMATION, page.as_bytes())?;
@@ -166,6 +187,7 @@ impl Partition {
             name: config.name.into(),
             own,
             lhca: config.lhca.clone(),
+            hca: config.hca.cloned(),
             pending: Pending::default(),
             timer: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -238,6 +260,9 @@ impl Partition {
 
     /// Begins: from made, and never run, to waiting for a processor.
     pub(super) fn begin(self: &Arc<Self>) {
+        if let Some(hca) = &self.hca {
+            hca.interrupt(self, HCA_VECTOR);
+        }
         self.nudge();
     }
 

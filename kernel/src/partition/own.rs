@@ -5,8 +5,8 @@ use core::ptr::{NonNull, with_exposed_provenance_mut};
 
 use super::memory::Memory;
 use crate::memory::map::Range;
-use crate::memory::paging::{PageTables, Rights};
-use crate::memory::{KernelTables, PAGE, allocate, free, wipe};
+use crate::memory::paging::{MapError, PageTables, Rights};
+use crate::memory::{Caching, KernelTables, PAGE, allocate, free, wipe};
 
 /// What a nested page may be used for: everything, by the guest, whose accesses all count as ring 3's.
 const OPEN: Rights = Rights::READ.union(Rights::WRITE).union(Rights::USER);
@@ -34,6 +34,16 @@ impl Own {
         let mut own = Self { frames, nested: PageTables::new(&mut KernelTables), memory };
         let mapped = own.nested.as_mut()?.map(&mut KernelTables, 0, frames.start, frames.len(), OPEN);
         mapped.is_ok().then_some(own)
+    }
+
+    /// Lets the partition see `size` bytes of a device at `to` from its address `from` on.
+    pub(super) fn map_device(&mut self, from: u64, to: u64, size: u64, caching: Caching) -> Result<(), MapError> {
+        let rights = match caching {
+            Caching::Cached => OPEN,
+            Caching::Uncached => OPEN | Rights::UNCACHED,
+        };
+        let nested = self.nested.as_mut().ok_or(MapError::NoMemory)?;
+        nested.map(&mut KernelTables, from, to, size, rights | Rights::NO_EXECUTE)
     }
 
     /// The address of the nested page tables.

@@ -2,6 +2,8 @@
 
 use pci_types::{Bar, ConfigRegionAccess, EndpointHeader, MAX_BARS};
 
+use crate::memory::PAGE;
+
 /// Where 32-bit BARs go on q35: above configuration space, below the interrupt controllers.
 const LOW: core::ops::Range<u64> = 0xc000_0000..0xfe00_0000;
 /// Where 64-bit BARs go: above any memory that the machine may have.
@@ -48,16 +50,17 @@ pub(super) fn memory_bars(header: &EndpointHeader, access: impl ConfigRegionAcce
     })
 }
 
-/// Places all memory BARs of a function. Returns whether there was room.
+/// Places all memory BARs of a function, no two of which share a page: whoever is lent the one does not get the other.
+/// Returns whether there was room.
 pub(super) fn place(header: &mut EndpointHeader, windows: &mut Windows, access: impl ConfigRegionAccess) -> bool {
     let mut bars: heapless::Vec<MemoryBar, MAX_BARS> = memory_bars(header, &access).collect();
     for bar in &mut bars {
         let window = if bar.wide { &mut windows.high } else { &mut windows.low };
-        let address = window.start.next_multiple_of(bar.size);
+        let address = window.start.next_multiple_of(bar.size.max(PAGE));
         if address + bar.size > window.end {
             return false;
         }
-        window.start = address + bar.size;
+        window.start = address + bar.size.max(PAGE);
         #[allow(unsafe_code)] // `pci_types` marks it so
         // SAFETY: the address is a multiple of the BAR's size, and below 4 GiB where the BAR is a short one.
         let written = unsafe { header.write_bar(bar.slot, &access, address as usize) };
@@ -76,13 +79,14 @@ mod tests {
 
     use super::*;
 
-    /// Configuration space of one function, with BARs of the given kinds and sizes: those of ivshmem-doorbell.
+    /// Configuration space of one function, with BARs of the given kinds and sizes: those of ivshmem-doorbell, and one more.
     struct Fake {
         bars: RefCell<[u32; 6]>,
     }
 
     /// Type bits and size mask of each slot.
-    const SLOTS: [(u32, u32); 6] = [(0x0, !0xff), (0x0, !0xfff), (0xc, !0x7f_ffff), (0x0, !0), (0x1, !0x1f), (0x0, 0)];
+    const SLOTS: [(u32, u32); 6] =
+        [(0x0, !0xff), (0x0, !0xfff), (0xc, !0x7f_ffff), (0x0, !0), (0x1, !0x1f), (0x0, !0xff)];
 
     #[allow(unsafe_code)] // the trait's functions are
     impl ConfigRegionAccess for Fake {
@@ -112,17 +116,17 @@ mod tests {
     fn bars_are_found_with_their_sizes() {
         let (fake, header) = fake();
         let found: Vec<_> = memory_bars(&header, &fake).map(|bar| (bar.slot, bar.address, bar.size)).collect();
-        assert_eq!(found, [(0, 0, 0x100), (1, 0, 0x1000), (2, 0, 0x80_0000)]);
+        assert_eq!(found, [(0, 0, 0x100), (1, 0, 0x1000), (2, 0, 0x80_0000), (5, 0, 0x100)]);
     }
 
     #[test]
-    fn bars_are_placed_apart_and_aligned() {
+    fn bars_are_placed_apart_and_aligned_and_share_no_page() {
         let (fake, mut header) = fake();
         let mut windows = Windows::Q35;
         assert!(place(&mut header, &mut windows, &fake));
         assert!(place(&mut header, &mut windows, &fake), "another function of the same kind");
         let found: Vec<_> = memory_bars(&header, &fake).map(|bar| (bar.slot, bar.address)).collect();
-        assert_eq!(found, [(0, 0xc000_2000), (1, 0xc000_3000), (2, 0x40_0080_0000)]);
+        assert_eq!(found, [(0, 0xc000_3000), (1, 0xc000_4000), (2, 0x40_0080_0000), (5, 0xc000_5000)]);
     }
 
     #[test]

@@ -27,6 +27,9 @@ const MAX_CAPABILITIES: usize = 48;
 /// Why a function could not be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PciError {
+    /// There is no such device.
+    #[error("there is no PCI device {0} that nobody has")]
+    NoDevice(u8),
     /// It has no such BAR.
     #[error("the function has no memory BAR {0}")]
     NoBar(u8),
@@ -45,11 +48,14 @@ pub enum PciError {
 #[derive(Debug)]
 pub struct Bus {
     ecam: Ecam,
+    /// The devices that were taken from it, a bit for each.
+    taken: u32,
 }
 
 /// A function with a plain (type 0) header.
 pub struct Function {
     header: EndpointHeader,
+    address: PciAddress,
     /// Vendor and device id.
     pub id: (u16, u16),
 }
@@ -62,7 +68,7 @@ impl Bus {
     pub fn open() -> Result<Self, MapError> {
         let ecam = pciexbar();
         map_device(ecam.base(), Ecam::SIZE, Caching::Uncached)?;
-        let bus = Self { ecam };
+        let bus = Self { ecam, taken: 0 };
         let unplaced = |function: &Function| bars::memory_bars(&function.header, &bus).all(|bar| bar.address == 0);
         if bus.functions().all(|function| unplaced(&function)) {
             let mut windows = Windows::Q35;
@@ -75,17 +81,31 @@ impl Bus {
         Ok(bus)
     }
 
-    /// The functions that there are.
+    /// Takes function 0 of a device from the bus, with its only user being the caller from here on.
+    ///
+    /// # Errors
+    /// There is no such device, or it was taken already.
+    pub fn take(&mut self, device: u8) -> Result<Function, PciError> {
+        let function = self.functions().find(|function| function.address == PciAddress::new(0, 0, device, 0));
+        let function = function.ok_or(PciError::NoDevice(device))?;
+        self.taken |= 1 << device;
+        Ok(function)
+    }
+
+    /// The functions that there are, but for those of devices that were taken.
     pub fn functions(&self) -> impl Iterator<Item = Function> {
-        (0..32).flat_map(|device| (0..8).map(move |function| (device, function))).filter_map(
+        let here = move |device: &u8| self.taken & 1 << device == 0;
+        (0..32).filter(here).flat_map(|device| (0..8).map(move |function| (device, function))).filter_map(
             move |(device, function)| {
-                let header = PciHeader::new(PciAddress::new(0, 0, device, function));
+                let address = PciAddress::new(0, 0, device, function);
+                let header = PciHeader::new(address);
                 let id = header.id(self);
                 let endpoint = id.0 != 0xffff && header.header_type(self) == HeaderType::Endpoint;
-                endpoint
-                    .then(|| EndpointHeader::from_header(header, self))
-                    .flatten()
-                    .map(|header| Function { header, id })
+                endpoint.then(|| EndpointHeader::from_header(header, self)).flatten().map(|header| Function {
+                    header,
+                    address,
+                    id,
+                })
             },
         )
     }
@@ -128,16 +148,25 @@ impl ConfigRegionAccess for Bus {
 }
 
 impl Function {
-    /// Maps memory BAR `slot`, lets the function answer there, and gives its address and size in bytes.
+    /// Lets the function answer at its memory BARs, and gives the address and size in bytes of BAR `slot`.
+    ///
+    /// # Errors
+    /// If there is no such BAR.
+    pub fn bar(&mut self, bus: &Bus, slot: u8) -> Result<(u64, u64), PciError> {
+        let found = bars::memory_bars(&self.header, bus).find(|bar| bar.slot == slot);
+        let bar = found.ok_or(PciError::NoBar(slot))?;
+        self.header.update_command(bus, |command| command | CommandRegister::MEMORY_ENABLE);
+        Ok((bar.address, bar.size))
+    }
+
+    /// Like [`Self::bar`], and maps it.
     ///
     /// # Errors
     /// If there is no such BAR, or it is mapped already.
     pub fn map_bar(&mut self, bus: &Bus, slot: u8, caching: Caching) -> Result<(u64, u64), PciError> {
-        let found = bars::memory_bars(&self.header, bus).find(|bar| bar.slot == slot);
-        let bar = found.ok_or(PciError::NoBar(slot))?;
-        map_device(bar.address, bar.size, caching)?;
-        self.header.update_command(bus, |command| command | CommandRegister::MEMORY_ENABLE);
-        Ok((bar.address, bar.size))
+        let (address, size) = self.bar(bus, slot)?;
+        map_device(address, size, caching)?;
+        Ok((address, size))
     }
 
     /// The function's MSI-X table, with all interrupts masked, and the right to raise them.

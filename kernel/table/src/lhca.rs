@@ -83,6 +83,9 @@ choices! {
 /// A partition has at least this memory, in bytes: its image begins at 1 MiB.
 pub const MIN_MEMORY: u64 = 2 << 20;
 
+/// The highest device number on a PCI bus.
+pub(crate) const LAST_DEVICE: u8 = 31;
+
 /// Bytes of a partition's arguments, at most.
 pub const MAX_ARGUMENTS: usize = 256;
 
@@ -109,6 +112,9 @@ pub struct Lhca {
     pub traps_per_second: U32,
     image: ImageName,
     arguments: [u8; MAX_ARGUMENTS],
+    /// Device number, on PCI bus 0, of an HCA that the partition drives itself; 0 for none.
+    pub hca: u8,
+    reserved: [u8; 7],
 }
 
 /// What a partition runs, and what it has.
@@ -146,6 +152,8 @@ impl Lhca {
             traps_per_second: U32::new(4),
             image: ImageName([0; ImageName::BYTES]),
             arguments: [0; MAX_ARGUMENTS],
+            hca: 0,
+            reserved: [0; 7],
         }
     }
 
@@ -188,6 +196,12 @@ impl Lhca {
             if program.bytes() < MIN_MEMORY {
                 return Err(TableError::Memory(name));
             }
+        }
+        if self.reserved != [0; 7] {
+            return Err(TableError::Reserved);
+        }
+        if self.hca > LAST_DEVICE || self.hca != 0 && self.partition().is_none() {
+            return Err(TableError::Hca(name, self.hca));
         }
         let end = self.arguments().len();
         if self.arguments[end..].iter().any(|&byte| byte != 0) {

@@ -12,7 +12,7 @@
 //! | 13 | 3 | 0 |
 //! | 16 | 64 | the hypervisor's [`Name`] |
 //! | 80 | 2 x 8 | node GUIDs of the logical switches behind uplinks 1 and 2, big-endian; 0 = no LHCA is there |
-//! | 96 | 376 each | the LHCAs, each a row |
+//! | 96 | 384 each | the LHCAs, each a row |
 //!
 //! A row is packed so, numbers little-endian:
 //!
@@ -29,6 +29,8 @@
 //! | 84 | 4 | traps that it may send in a second |
 //! | 88 | 32 | [`ImageName`]; all 0 = no partition |
 //! | 120 | 256 | what its image may read as its arguments: text, zeros behind |
+//! | 376 | 1 | PCI device number of an HCA that the partition drives itself; 0 = none |
+//! | 377 | 7 | 0 |
 //!
 //! GUIDs follow one rule: port `p` of a node (1-based) has the node's GUID plus `p`. So nodes whose GUIDs are less than
 //! three apart would share one, and are refused.
@@ -44,6 +46,7 @@ mod name;
 
 use alloc::vec::Vec;
 
+use crate::lhca::LAST_DEVICE;
 use iba::Guid;
 use thiserror::Error;
 use zerocopy::little_endian::U16;
@@ -61,7 +64,7 @@ pub const FW_CFG_FILE: &str = "opt/org.portico/table";
 pub const MAGIC: [u8; 8] = *b"Portico\0";
 
 /// Version of the packed form; another one is refused.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// LHCAs that one logical switch takes: a switch has at most 254 ports besides port 0, and one of them is the uplink.
 pub const MAX_LHCAS: usize = 253;
@@ -81,7 +84,7 @@ struct Header {
     switches: [Guid; MAX_UPLINKS],
 }
 
-const _: () = assert!(size_of::<Header>() == 96 && size_of::<Lhca>() == 376);
+const _: () = assert!(size_of::<Header>() == 96 && size_of::<Lhca>() == 384);
 
 /// A table that was checked whole.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +149,9 @@ impl<'a> Table<'a> {
             lhca.check()?;
             if self.lhcas[..i].iter().any(|other| other.name == lhca.name) {
                 return Err(TableError::SameName(lhca.name));
+            }
+            if lhca.hca != 0 && self.lhcas[..i].iter().any(|other| other.hca == lhca.hca) {
+                return Err(TableError::Hca(lhca.name, lhca.hca));
             }
         }
         for uplink in 0..MAX_UPLINKS {
@@ -241,6 +247,9 @@ pub enum TableError {
     /// Two LHCAs of one name.
     #[error("two LHCAs are named {0}: give each a name of its own")]
     SameName(Name),
+    /// An HCA for an LHCA without a partition, with a device number that there is not, or that is another partition's.
+    #[error("{0} cannot have PCI device {1} as its own HCA: give one of 1 to {LAST_DEVICE} to one partition")]
+    Hca(Name, u8),
     /// An LHCA without a port, or on a physical port that no HCA has.
     #[error("{0} asks for the uplinks {1:#b}, and 0b1, 0b10 and 0b11 are possible")]
     Uplinks(Name, u8),

@@ -48,7 +48,7 @@ pub use entry::{
     WorkFlags,
 };
 pub use object::{
-    Access, Handle, HcaAttributes, InformationPage, MemoryRegion, MulticastGroup, PortAttributes, PortChange,
+    Access, Handle, HcaAttributes, InformationPage, MemoryRegion, MulticastGroup, OwnHca, PortAttributes, PortChange,
     QueueConfig, QueuePairAttributes, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind, QueuePairState,
 };
 

@@ -35,6 +35,23 @@ pub struct InformationPage {
     pub name: [u8; 64],
     /// What the partition table has for the image to read: UTF-8, zeros behind.
     pub arguments: [u8; 256],
+    /// An HCA that the partition drives itself.
+    pub hca: OwnHca,
+}
+
+/// A physical HCA, as `hca_contract` has it, that a partition drives itself: all zeros if it has none. It outlives the
+/// partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct OwnHca {
+    /// Address of the HCA's memory, BAR2.
+    pub memory: u64,
+    /// Address of the 32-bit register that rings the HCA: its target in the upper half, the vector in the lower half.
+    pub doorbell: u64,
+    /// The interrupt that it raises, whatever it has to tell.
+    pub vector: u8,
+    /// 0.
+    pub reserved: [u8; 7],
 }
 
 impl InformationPage {
@@ -273,7 +290,7 @@ pub struct MemoryRegion {
 }
 
 const _: () = {
-    assert!(size_of::<InformationPage>() == 368);
+    assert!(size_of::<InformationPage>() == 392 && size_of::<OwnHca>() == 24);
     assert!(size_of::<HcaAttributes>() == 40 && size_of::<PortAttributes>() == 40);
     assert!(size_of::<QueueConfig>() == 16 && size_of::<QueuePairConfig>() == 32);
     assert!(size_of::<QueuePairChange>() == 8 && size_of::<QueuePairAttributes>() == 48);
