@@ -25,7 +25,7 @@ pub use port_values::{
     CapabilityMask, CapabilityMask2, LinkSpeed, LinkSpeedExt, LinkWidth, Mtu, PortPhysicalState, PortState, VlCap,
 };
 pub use sl_to_vl::SlToVlMapping;
-pub use sm_info::{SmInfo, SmState};
+pub use sm_info::{SmControl, SmInfo, SmState};
 pub use switch_info::SwitchInfo;
 pub use vendor_diag::VendorDiag;
 pub use vl_arbitration::{VlArbitration, VlArbitrationEntry};

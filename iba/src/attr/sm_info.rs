@@ -40,4 +40,19 @@ values! {
     MASTER = 3 "Master";
 }
 
+values! {
+    /// What a Set(SMInfo) asks of a subnet manager: its attribute modifier (14.4.1).
+    SmControl: u32, 4;
+    /// Become master: the sender, who is master, steps down.
+    HANDOVER = 1 "HANDOVER";
+    /// The handover is accepted.
+    ACKNOWLEDGE = 2 "ACKNOWLEDGE";
+    /// Switch yourself off.
+    DISABLE = 3 "DISABLE";
+    /// Wait for the master to fail.
+    STANDBY = 4 "STANDBY";
+    /// Look for other managers.
+    DISCOVER = 5 "DISCOVER";
+}
+
 bit_field! { SmState }

@@ -1,0 +1,61 @@
+//! What a manager wants from the world.
+
+use iba::attr::SmState;
+use iba::notice::TrapNumber;
+use iba::{Lid, Qpn, Sl};
+
+/// The other end of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// Its LID; the permissive one for a directed route, which the SMP itself holds.
+    pub lid: Lid,
+    /// Its queue pair: 0 for subnet management, which leaves by our own queue pair 0; any other by our queue pair 1.
+    pub qp: Qpn,
+    /// Service level.
+    pub sl: Sl,
+}
+
+impl Address {
+    /// Queue pair 0 of the port with this LID.
+    #[must_use]
+    pub fn smi(lid: Lid) -> Self {
+        Self { lid, qp: Qpn::SMI, sl: Sl::default() }
+    }
+}
+
+/// Where a manager's datagrams and news go.
+pub trait Outlet {
+    /// Sends `mad` to `to`. One that cannot be sent may be dropped, as the subnet may drop it.
+    fn send(&mut self, to: &Address, mad: &[u8; 256]);
+
+    /// Tells what happened, for people to read.
+    fn tell(&mut self, event: Event) {
+        let _ = event;
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The manager is in this state now.
+    State(SmState),
+    /// A sweep has come to its end.
+    Swept(SweepReport),
+    /// A trap came from the port with this LID.
+    Trap(TrapNumber, Lid),
+}
+
+/// What a sweep found and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Nodes found.
+    pub nodes: usize,
+    /// Ports with a LID.
+    pub lids: usize,
+    /// Requests that changed something.
+    pub sets: usize,
+    /// Requests that were refused, or not answered by nodes that had answered before: there will be another sweep.
+    pub failures: usize,
+    /// Links that are up, with nobody at the other end who answers.
+    pub silent: usize,
+}

@@ -1,0 +1,92 @@
+//! Switches' forwarding tables as they were set, so that only what differs is set again.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use iba::attr::{LinearForwardingBlock, SwitchInfo};
+use iba::mad::{Attribute, Method};
+use iba::smp::Smp;
+use iba::{Guid, Lid, PortNum};
+
+use crate::discover::{Question, Requests};
+use crate::ports::LIFE_TIME;
+use crate::topology::{End, Node, Topology};
+
+/// What switches' tables hold, by the switches' GUIDs.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    of: BTreeMap<Guid, Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    top: Lid,
+    blocks: Vec<Option<LinearForwardingBlock>>,
+}
+
+impl Tables {
+    /// Forgets all: another manager may have set what it liked.
+    pub(crate) fn clear(&mut self) {
+        self.of.clear();
+    }
+
+    /// Asks all switches for what their tables are to hold, as far as they do not. Gives the number of requests.
+    pub(crate) fn ask(&mut self, topology: &Topology, requests: &mut Requests) -> usize {
+        let mut asked = 0;
+        for (number, node) in topology.nodes.iter().enumerate() {
+            let (Some(info), false) = (node.switch, node.table.is_empty()) else { continue };
+            let Some(port) = topology.port(End { node: number, port: PortNum::MANAGEMENT }) else { continue };
+            let mut ask = |question, smp| {
+                asked += 1;
+                requests.ask(question, Lid::PERMISSIVE, smp);
+            };
+            let known = self.of.entry(node.info.node_guid).or_default();
+            if known.top != info.linear_fdb_top {
+                // The switch was restarted, or somebody else was there.
+                *known = Table { top: info.linear_fdb_top, blocks: Vec::new() };
+            }
+            if let Some(wanted) = wanted(node, &info) {
+                let mut smp = port.route.request(Method::SET, SwitchInfo::ID, 0);
+                smp.set_attribute(&wanted);
+                ask(Question::SetSwitch(number), smp);
+            }
+            for (block, ports) in node.table.as_chunks::<{ LinearForwardingBlock::LIDS }>().0.iter().enumerate() {
+                let wanted = LinearForwardingBlock { ports: *ports };
+                if known.blocks.get(block).copied().flatten() == Some(wanted) {
+                    continue;
+                }
+                let modifier = u32::try_from(block).unwrap_or(u32::MAX); // there are 768 at most
+                let mut smp = port.route.request(Method::SET, LinearForwardingBlock::ID, modifier);
+                smp.set_attribute(&wanted);
+                ask(Question::SetLinear(number, block), smp);
+            }
+        }
+        asked
+    }
+
+    /// Notes that a switch has set a block, or, with `None`, that it is not known whether it has.
+    pub(crate) fn note_block(&mut self, switch: Guid, block: usize, answer: Option<&Smp>) {
+        let blocks = &mut self.of.entry(switch).or_default().blocks;
+        if blocks.len() <= block {
+            blocks.resize(block + 1, None);
+        }
+        blocks[block] = answer.map(|smp| *smp.attribute());
+    }
+
+    /// Notes the last LID that a switch forwards.
+    pub(crate) fn note_top(&mut self, switch: Guid, top: Lid) {
+        self.of.entry(switch).or_default().top = top;
+    }
+}
+
+/// SwitchInfo as it is to be, where it is not.
+fn wanted(node: &Node, info: &SwitchInfo) -> Option<SwitchInfo> {
+    let top = node.table.iter().rposition(|&port| port != PortNum::DISCARD).unwrap_or(0);
+    let mut wanted = *info;
+    wanted.linear_fdb_top = Lid::new(u16::try_from(top).unwrap_or(0));
+    wanted.set_life_time_value(LIFE_TIME);
+    wanted.set_port_state_change(false);
+    let mut now = *info;
+    now.set_port_state_change(false);
+    (wanted != now).then_some(wanted)
+}

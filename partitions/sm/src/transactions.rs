@@ -1,0 +1,106 @@
+//! Requests to subnet management agents: a window of them on the way, each repeated until it is answered or given up.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::time::Duration;
+
+use iba::smp::Smp;
+use iba::{Lid, TransactionId};
+
+use crate::config::Config;
+use crate::outlet::{Address, Outlet};
+
+/// Requests; `Q` says what each was for.
+#[derive(Debug)]
+pub(crate) struct Transactions<Q> {
+    window: usize,
+    timeout: Duration,
+    retries: u32,
+    /// The last transaction's id.
+    last: u32,
+    waiting: VecDeque<Request<Q>>,
+    sent: BTreeMap<u32, Sent<Q>>,
+}
+
+#[derive(Debug)]
+struct Request<Q> {
+    question: Q,
+    dlid: Lid,
+    smp: Smp,
+}
+
+#[derive(Debug)]
+struct Sent<Q> {
+    request: Request<Q>,
+    deadline: Duration,
+    repeats: u32,
+}
+
+impl<Q> Transactions<Q> {
+    /// None yet. Ids begin behind `first`, so that answers to a predecessor's requests are not taken for ours.
+    pub(crate) fn new(config: &Config, first: u32) -> Self {
+        let Config { window, timeout, retries, .. } = *config;
+        Self { window, timeout, retries, last: first, waiting: VecDeque::new(), sent: BTreeMap::new() }
+    }
+
+    /// Puts a request to the end of the queue: `smp` to `dlid`.
+    pub(crate) fn ask(&mut self, question: Q, dlid: Lid, smp: Smp) {
+        self.waiting.push_back(Request { question, dlid, smp });
+    }
+
+    /// Forgets all requests; answers to them mean nothing any more.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+        self.sent.clear();
+    }
+
+    /// Whether nothing waits to be sent or answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.sent.is_empty()
+    }
+
+    /// Sends what the window has room for.
+    pub(crate) fn send(&mut self, now: Duration, out: &mut impl Outlet) {
+        while self.sent.len() < self.window
+            && let Some(mut request) = self.waiting.pop_front()
+        {
+            self.last = self.last.wrapping_add(1);
+            // The upper half is left alone: programs that share a port tell their answers apart by it.
+            request.smp.header.transaction_id = TransactionId::new(self.last.into());
+            transmit(&request, out);
+            self.sent.insert(self.last, Sent { request, deadline: now + self.timeout, repeats: 0 });
+        }
+    }
+
+    /// What the request was for that `smp` answers; `None` where it answers none.
+    pub(crate) fn answer(&mut self, smp: &Smp) -> Option<Q> {
+        let id = u32::try_from(smp.header.transaction_id.get() & 0xffff_ffff).ok()?;
+        let asked = &self.sent.get(&id)?.request.smp.header;
+        let what = |header: &iba::mad::MadHeader| (header.class, header.attribute_id, header.attribute_modifier);
+        if what(asked) != what(&smp.header) {
+            return None;
+        }
+        self.sent.remove(&id).map(|sent| sent.request.question)
+    }
+
+    /// Repeats requests that are not answered in time; gives one that was repeated often enough.
+    pub(crate) fn expire(&mut self, now: Duration, out: &mut impl Outlet) -> Option<Q> {
+        while let Some((&id, sent)) = self.sent.iter_mut().find(|(_, sent)| sent.deadline <= now) {
+            if sent.repeats == self.retries {
+                return self.sent.remove(&id).map(|sent| sent.request.question);
+            }
+            sent.repeats += 1;
+            sent.deadline = now + self.timeout;
+            transmit(&sent.request, out);
+        }
+        None
+    }
+
+    /// When [`Transactions::expire`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.sent.values().map(|sent| sent.deadline).min()
+    }
+}
+
+fn transmit<Q>(request: &Request<Q>, out: &mut impl Outlet) {
+    out.send(&Address::smi(request.dlid), zerocopy::transmute_ref!(&request.smp));
+}
