@@ -1,0 +1,51 @@
+//! What the bridge and the host's end of its cable say to each other.
+//!
+//! The host's end has no node, and what it tells programs of the port it learns from the port's own answers: so the
+//! bridge asks when something may have changed ([`questions`]), and hands the answers on like any other. And that a
+//! subnet manager is among the programs the host's end tells by trap 144, as a port does, to the permissive LID
+//! ([`announcement`]).
+
+use iba::attr::{CapabilityMask, NodeInfo, PKeyTable, PortInfo};
+use iba::mad::{Attribute, AttributeId, Class, MadHeader, Method};
+use iba::notice::{LocalChange, Notice, TrapNumber};
+use iba::packet::SmpPacket;
+use iba::smp::Smp;
+use iba::{Lid, PortNum};
+
+/// Transaction id of the questions: bits 48 to 63 are those of no program at the host.
+const TRANSACTION: u64 = 0xffff << 48;
+
+/// How many [`questions`] there are.
+pub const QUESTIONS: usize = 3;
+
+/// What the host's end needs to know of the LHCA's port `port`, asked of the port by a directed route without hops.
+#[must_use]
+pub fn questions(port: PortNum) -> [Smp; QUESTIONS] {
+    let asked = [(NodeInfo::ID, 0), (PortInfo::ID, port.get()), (PKeyTable::ID, 0)];
+    asked.map(|(attribute, modifier)| {
+        let mut smp = Smp::default();
+        smp.header.base_version = MadHeader::BASE_VERSION;
+        (smp.header.class, smp.header.class_version) = (Class::SUBN_DIRECTED_ROUTE, Smp::CLASS_VERSION);
+        smp.header.method = Method::GET;
+        smp.header.transaction_id = TRANSACTION.into();
+        (smp.header.attribute_id, smp.header.attribute_modifier) = (attribute, u32::from(modifier).into());
+        (smp.dr_slid, smp.dr_dlid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
+        smp
+    })
+}
+
+/// Whether there is a subnet manager at the host's end, if `packet` says so: it is then made the answer, a repress.
+#[must_use]
+pub fn announcement(packet: &mut [u8]) -> Option<bool> {
+    let packet = SmpPacket::parse_mut(packet)?;
+    let SmpPacket { header, smp } = packet;
+    let is_trap = (smp.header.class, smp.header.method) == (Class::SUBN_LID_ROUTED, Method::TRAP);
+    let notice: &Notice = smp.attribute();
+    let is_change = smp.header.attribute_id == AttributeId::NOTICE && notice.trap_number == TrapNumber::LOCAL_CHANGE;
+    if header.lrh.dlid != Lid::PERMISSIVE || !is_trap || !is_change {
+        return None;
+    }
+    let is_sm = notice.details::<LocalChange>().capability_mask().contains(CapabilityMask::SM);
+    smp.header.method = Method::TRAP_REPRESS;
+    Some(is_sm)
+}
