@@ -15,6 +15,7 @@ pub mod control;
 pub mod exit;
 pub mod fabric;
 pub mod fw_cfg;
+pub mod life;
 pub mod memory;
 pub mod partition;
 pub mod pci;

@@ -41,45 +41,50 @@ mod bare {
     use portico_kernel::control::Control;
     use portico_kernel::cpu::local;
     use portico_kernel::fabric::{Fabric, Next};
+    use portico_kernel::life::{self, Life};
     use portico_kernel::partition::scheduler;
     use portico_kernel::pci::Bus;
-    use portico_kernel::tenants::{SharedFabric, Tenants, take_hcas};
+    use portico_kernel::tenants::{Hcas, SharedFabric, Tenants, take_hcas};
     use spin::Mutex;
     use subnet::Time;
 
     portico_kernel::entry!(main);
 
-    fn main(mut boot: Boot) -> ! {
+    fn main(boot: Boot) -> ! {
         log::info!("portico {}", env!("CARGO_PKG_VERSION"));
-        let (fabric, tenants) = begin(&mut boot).unwrap_or_else(|error| panic!("{error}"));
-        run(&fabric, &tenants, Control::open(local::cpu()))
+        let (fabric, life, hcas) = begin(boot).unwrap_or_else(|error| panic!("{error}"));
+        run(&fabric, life, &hcas, Control::open(local::cpu()))
     }
 
-    fn begin(boot: &mut Boot) -> Result<(SharedFabric, Tenants), Box<dyn Error>> {
-        let fw_cfg = boot.fw_cfg.as_mut().ok_or("no fw_cfg device: QEMU's q35 has one")?;
+    fn begin(boot: Boot) -> Result<(SharedFabric, Life<Tenants>, Hcas), Box<dyn Error>> {
+        let mut fw_cfg = boot.fw_cfg.ok_or("no fw_cfg device: QEMU's q35 has one")?;
         let table = fw_cfg.read_file(partition_table::FW_CFG_FILE)?;
         let table = Table::parse(&table)?;
         let mut bus = Bus::open()?;
         let hcas = take_hcas(&table, &mut bus);
         let carrier = Carrier::find(&bus, local::cpu())?;
         let hca = Hca::new(carrier.bar2, carrier.doorbell);
-        let fabric = Arc::new(Mutex::new(Fabric::new(&table, hca, Time(clock::now()))?));
-        let tenants = Tenants::start(&table, &fabric, fw_cfg, hcas);
-        Ok((fabric, tenants))
+        let now = Time(clock::now());
+        let fabric = Arc::new(Mutex::new(Fabric::new(&table, hca, now)?));
+        let life = Life::new(now, &table, Tenants::new(fabric.clone(), fw_cfg, hcas.clone()), &fabric);
+        Ok((fabric, life, hcas))
     }
 
     /// Looks after the fabric on this processor, and runs partitions on the others.
-    fn run(fabric: &SharedFabric, tenants: &Tenants, mut control: Option<Control>) -> ! {
+    fn run(fabric: &SharedFabric, mut life: Life<Tenants>, hcas: &Hcas, mut control: Option<Control>) -> ! {
         scheduler::run(|| {
-            tenants.tend();
-            let mut fabric = fabric.lock();
+            hcas.iter().for_each(|(_, hca)| hca.tend());
+            let outcome = life.tend(Time(clock::now()), fabric);
             if let Some(control) = &mut control {
-                while let Some(line) = control.line() {
-                    // A host that does not read its answer goes without.
-                    let _ = fabric.command(Time(clock::now()), &line, control);
+                // A host that does not read its answers goes without.
+                let _ = outcome.map(|outcome| life::tell(&outcome, control));
+                while !life.is_waiting()
+                    && let Some(line) = control.line()
+                {
+                    let _ = life.command(Time(clock::now()), &line, fabric, control);
                 }
             }
-            match fabric.turn(Time(clock::now())) {
+            match fabric.lock().turn(Time(clock::now())) {
                 Next::AtOnce => Some(0),
                 Next::At(deadline) => Some(deadline.0),
             }

@@ -1,116 +1,135 @@
-//! Partitions and the fabric, joined: each partition of the table begins with its LHCA, and gives it back when it ends.
+//! Partitions that run on this machine's processors, each with its LHCA.
 
-use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::error::Error;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use lhca_contract::{Call, Status};
-use lhca_engine::{Policy, Qp0};
-use partition_table::{ImageName, Lhca, Program, Table};
-use spin::Mutex;
+use partition_table::{ImageName, Lhca, Name, Table};
+use spin::{Mutex, Once};
 use subnet::{LhcaId, Time};
 
 use crate::carrier::{Bell, Lent};
-use crate::clock;
 use crate::cpu::{apic, local};
 use crate::fabric::Fabric;
 use crate::fw_cfg::FwCfg;
+use crate::life::{Run, Runner};
 use crate::partition::image::Image;
-use crate::partition::{Config, Hypercalls, Partition, Shared, scheduler};
+use crate::partition::{Config, End, Hypercalls, Partition, Shared, scheduler};
 use crate::pci::Bus;
+use crate::{clock, memory};
 
 /// The fabric, whose loop runs on the boot processor, and which every partition calls.
+///
+/// Who holds its lock may interrupt partitions, and no more; nobody waits for it who holds another lock than that of the
+/// partition that it runs.
 pub type SharedFabric = Arc<Mutex<Fabric<Bell, Shared>>>;
 
-/// The partitions.
-#[derive(Debug)]
+/// Makes partitions of images that fw_cfg has.
 pub struct Tenants {
-    tenants: Vec<Arc<Tenant>>,
+    fabric: SharedFabric,
+    images: Images,
     hcas: Hcas,
+    over: Arc<AtomicU32>,
 }
 
-/// HCAs that partitions drive themselves, by the number of the partition's row in the table.
-pub type Hcas = Vec<Option<Arc<Lent>>>;
+/// HCAs that partitions drive themselves, by the names of their rows in the table.
+pub type Hcas = Vec<(Name, Arc<Lent>)>;
 
 /// Takes from the bus the HCAs that `table` gives to partitions. One that cannot be had is told of.
 #[must_use]
 pub fn take_hcas(table: &Table<'_>, bus: &mut Bus) -> Hcas {
-    let mut take = |lhca: &Lhca| {
-        let taken = Lent::take(bus, lhca.hca, local::cpu());
-        taken.inspect_err(|error| log::error!("partition {} has no HCA: {error}", lhca.name)).ok().map(Arc::new)
+    let take = |row: &Lhca| {
+        let taken = Lent::take(bus, row.hca, local::cpu());
+        let taken = taken.inspect_err(|error| log::error!("partition {} has no HCA: {error}", row.name));
+        Some((row.name, Arc::new(taken.ok()?)))
     };
-    table.lhcas().iter().map(|lhca| if lhca.hca == 0 { None } else { take(lhca) }).collect()
+    table.lhcas().iter().filter(|row| row.hca != 0).filter_map(take).collect()
 }
 
-/// A partition's LHCA, as the partition reaches it.
-struct Tenant {
+/// A partition that the scheduler runs.
+#[derive(Debug)]
+pub struct Scheduled {
+    partition: Weak<Partition>,
+    lease: Arc<Lease>,
+}
+
+/// A partition's LHCA, as the partition reaches it, as long as it runs.
+struct Lease {
     fabric: SharedFabric,
     id: LhcaId,
-    ended: AtomicBool,
+    end: Once<End>,
+    is_over: AtomicBool,
+    over: Arc<AtomicU32>,
 }
 
 impl Tenants {
-    /// Starts each partition of `table`, whose LHCAs `fabric` has. One that cannot start is told of, and left.
-    pub fn start(table: &Table<'_>, fabric: &SharedFabric, fw_cfg: &mut FwCfg, hcas: Hcas) -> Self {
-        let mut images = Images { fw_cfg, files: Vec::new() };
-        let mut tenants = Vec::new();
-        for ((id, lhca), hca) in (0..).map(LhcaId).zip(table.lhcas()).zip(&hcas) {
-            let Some(program) = lhca.partition() else { continue };
-            let tenant = Arc::new(Tenant { fabric: fabric.clone(), id, ended: AtomicBool::new(false) });
-            match images.get(program.image).and_then(|file| begin(lhca, &tenant, file, &program, hca.as_ref())) {
-                Ok(()) => tenants.push(tenant),
-                Err(error) => log::error!("partition {} cannot start: {error}", lhca.name),
-            }
+    /// Makes partitions, whose LHCAs `fabric` has, and to which `hcas` are lent.
+    #[must_use]
+    pub fn new(fabric: SharedFabric, fw_cfg: FwCfg, hcas: Hcas) -> Self {
+        Self { fabric, hcas, images: Images { fw_cfg, files: Vec::new() }, over: Arc::default() }
+    }
+}
+
+impl Runner for Tenants {
+    type Guest = Shared;
+    type Run = Scheduled;
+
+    fn make(&mut self, row: &Lhca, id: LhcaId, starts: u32) -> Result<(Shared, Scheduled), String> {
+        let program = row.partition().ok_or("it has no image")?;
+        let image = Image::elf(self.images.get(program.image)?, program.bytes()).map_err(|error| error.to_string())?;
+        let hca = self.hcas.iter().find(|(name, _)| *name == row.name).map(|(_, hca)| hca);
+        if row.hca != 0 && hca.is_none() {
+            return Err(format!("PCI device {} was not an HCA for it at boot", row.hca));
         }
-        Self { tenants, hcas }
+        let (fabric, over) = (self.fabric.clone(), self.over.clone());
+        let lease = Arc::new(Lease { fabric, id, end: Once::new(), is_over: AtomicBool::new(false), over });
+        let config = Config {
+            name: row.name.text(),
+            memory: program.bytes(),
+            arguments: program.arguments,
+            starts,
+            lhca: Some(lease.clone()),
+            hca: hca.filter(|_| row.hca != 0),
+        };
+        let partition = Partition::new(&config, &image).map_err(|error| error.to_string())?;
+        Ok((Shared(partition.clone()), Scheduled { partition: Arc::downgrade(&partition), lease }))
     }
 
-    /// Hands on interrupts of HCAs that partitions drive, and takes the LHCAs of those that ended.
-    pub fn tend(&self) {
-        self.hcas.iter().flatten().for_each(|hca| hca.tend());
-        for tenant in &self.tenants {
-            if tenant.ended.load(Ordering::Relaxed) && tenant.ended.swap(false, Ordering::Acquire) {
-                // Its memory is wiped after the fabric is free again.
-                let gone = tenant.fabric.lock().detach(Time(clock::now()), tenant.id);
-                drop(gone);
-            }
+    fn over(&self) -> u32 {
+        self.over.load(Ordering::Acquire)
+    }
+
+    fn free_memory(&self) -> u64 {
+        memory::available()
+    }
+}
+
+impl Run for Scheduled {
+    fn begin(&self) {
+        if let Some(partition) = self.partition.upgrade() {
+            scheduler::start(&partition);
         }
     }
-}
 
-fn begin(
-    lhca: &Lhca,
-    tenant: &Arc<Tenant>,
-    file: &[u8],
-    program: &Program<'_>,
-    hca: Option<&Arc<Lent>>,
-) -> Result<(), Box<dyn Error>> {
-    let memory = program.bytes();
-    let image = Image::elf(file, memory)?;
-    let name = lhca.name.text();
-    let partition = Partition::new(
-        &Config { name, memory, arguments: program.arguments, starts: 1, lhca: Some(tenant.clone()), hca },
-        &image,
-    )?;
-    let policy = Policy { qp0: qp0(lhca.qp0), ..Policy::default() };
-    tenant.fabric.lock().attach(Time(clock::now()), tenant.id, Shared(partition.clone()), policy);
-    scheduler::start(&partition);
-    Ok(())
-}
+    fn stop(&self) {
+        if let Some(partition) = self.partition.upgrade() {
+            partition.stop();
+        }
+    }
 
-fn qp0(qp0: partition_table::Qp0) -> Qp0 {
-    match qp0 {
-        partition_table::Qp0::QUERY => Qp0::Query,
-        partition_table::Qp0::MANAGER => Qp0::Manager,
-        _ => Qp0::None,
+    fn end(&self) -> Option<String> {
+        self.lease
+            .is_over
+            .load(Ordering::Acquire)
+            .then(|| self.lease.end.get().map_or_else(String::new, End::to_string))
     }
 }
 
-impl Hypercalls for Tenant {
+impl Hypercalls for Lease {
     fn call(&self, call: Call, arguments: [u64; 3]) -> Result<u64, Status> {
         let (result, loop_wanted) = self.fabric.lock().call(Time(clock::now()), self.id, call, arguments);
         if loop_wanted {
@@ -119,15 +138,24 @@ impl Hypercalls for Tenant {
         result
     }
 
-    fn ended(&self) {
-        self.ended.store(true, Ordering::Release);
+    fn ended(&self, end: End) {
+        self.end.call_once(|| end);
+        let gone = self.fabric.lock().detach(Time(clock::now()), self.id);
+        // Here, and not under the lock: if nobody else has the partition, its memory is wiped now.
+        drop(gone);
+        wake_loop();
+    }
+
+    fn gone(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.over.fetch_add(1, Ordering::Release);
         wake_loop();
     }
 }
 
-impl fmt::Debug for Tenant {
+impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenant").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Lease").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -137,17 +165,18 @@ fn wake_loop() {
 }
 
 /// Image files, each read once.
-struct Images<'a> {
-    fw_cfg: &'a mut FwCfg,
+struct Images {
+    fw_cfg: FwCfg,
     files: Vec<(ImageName, Vec<u8>)>,
 }
 
-impl Images<'_> {
-    fn get(&mut self, name: &ImageName) -> Result<&[u8], Box<dyn Error>> {
+impl Images {
+    fn get(&mut self, name: &ImageName) -> Result<&[u8], String> {
         let place = match self.files.iter().position(|(other, _)| other == name) {
             Some(place) => place,
             None => {
-                let file = self.fw_cfg.read_file(&(String::from(ImageName::FW_CFG_FOLDER) + name.text()))?;
+                let path = String::from(ImageName::FW_CFG_FOLDER) + name.text();
+                let file = self.fw_cfg.read_file(&path).map_err(|error| format!("image {name}: {error}"))?;
                 self.files.push((*name, file));
                 self.files.len() - 1
             }

@@ -34,6 +34,36 @@ pub struct Counts {
     pub bad_key: u64,
 }
 
+/// What partitions created and did not destroy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// LHCAs that have a partition.
+    pub lhcas: usize,
+    /// Queue pairs, those for management included.
+    pub queue_pairs: usize,
+    /// Completion queues.
+    pub completion_queues: usize,
+    /// Event queues.
+    pub event_queues: usize,
+    /// Memory regions.
+    pub memory_regions: usize,
+    /// Attachments of queue pairs to multicast groups.
+    pub attachments: usize,
+}
+
+impl Held {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            lhcas: self.lhcas + other.lhcas,
+            queue_pairs: self.queue_pairs + other.queue_pairs,
+            completion_queues: self.completion_queues + other.completion_queues,
+            event_queues: self.event_queues + other.event_queues,
+            memory_regions: self.memory_regions + other.memory_regions,
+            attachments: self.attachments + other.attachments,
+        }
+    }
+}
+
 /// An LHCA.
 #[derive(Debug)]
 pub(crate) struct Lhca<G> {
@@ -62,6 +92,17 @@ impl<G: Guest> Lhca<G> {
             aliases: Default::default(),
             counts: Counts::default(),
             busy: false,
+        }
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            lhcas: 1,
+            queue_pairs: self.pairs.values().count(),
+            completion_queues: self.completion_queues.values().count(),
+            event_queues: self.event_queues.values().count(),
+            memory_regions: self.regions.values().count(),
+            attachments: self.pairs.values().map(|pair| pair.groups.len()).sum(),
         }
     }
 

@@ -27,7 +27,7 @@ mod send;
 mod slots;
 
 pub use guest::{BadAddress, Guest};
-pub use lhca::Counts;
+pub use lhca::{Counts, Held};
 pub use logical::Logical;
 pub use outlet::{Joined, Wire};
 pub use policy::{Policy, Qp0};

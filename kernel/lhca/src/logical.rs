@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use iba::Lid;
 use iba::lrh::Lrh;
 use lhca_contract::{Call, PortChange, Status};
-use subnet::{Hsma, LhcaId, Time};
+use subnet::{AdapterConfig, AddError, Hsma, LhcaId, LogicalPort, Time};
 use zerocopy::FromBytes;
 
 use crate::calls;
 use crate::guest::Guest;
-use crate::lhca::{Counts, Lhca};
+use crate::lhca::{Counts, Held, Lhca};
 use crate::outlet::{Joined, Wire};
 use crate::policy::{Policy, Qp0};
 use crate::send::{MAX_PACKET, Taken};
@@ -59,6 +59,30 @@ impl<G: Guest> Logical<G> {
     #[must_use]
     pub fn counts(&self, id: LhcaId) -> Option<Counts> {
         self.lhcas.get(usize::from(id.0))?.as_ref().map(|lhca| lhca.counts)
+    }
+
+    /// Adds an LHCA at `places`, without a partition and not plugged in.
+    ///
+    /// # Errors
+    /// As [`Hsma::add`].
+    pub fn add(&mut self, config: &AdapterConfig, places: &[LogicalPort]) -> Result<LhcaId, AddError> {
+        let id = self.hsma.add(config, places)?;
+        let count = self.lhcas.len().max(usize::from(id.0) + 1);
+        self.lhcas.resize_with(count, || None);
+        Ok(id)
+    }
+
+    /// Takes an LHCA away. Its number may be another's later.
+    pub fn remove(&mut self, now: Time, id: LhcaId, wire: &mut impl Wire) {
+        self.detach(now, id, wire);
+        let (hsma, mut out) = self.split(now, wire);
+        hsma.remove(now, id, &mut out);
+    }
+
+    /// What partitions hold.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.lhcas.iter().flatten().map(Lhca::held).fold(Held::default(), Held::plus)
     }
 
     /// Gives an LHCA to a partition that begins, and plugs it in.

@@ -15,7 +15,8 @@
 //! | `remove NAME` | the partition ends, and its LHCA leaves the logical switches |
 //!
 //! What is answered with `ok` has been done: after `stop` the memory is free again. A partition that is added uses an
-//! image that the machine was given at boot.
+//! image that the machine was given at boot. Nobody can start what runs, or stop what does not; `restart` and `remove` take
+//! both.
 //!
 //! `list` answers with these lines for each LHCA, in the table's order:
 //!
@@ -27,7 +28,18 @@
 //! A partition is `running`, `stopped` (at boot, or by the host), `ended` (by itself, or by what it did), or `none`, and then
 //! without the words from `starts` to the image's name. Memory is in MiB. A line `because TEXT` follows it where the
 //! partition does not run and there is a reason to tell. The ports follow, by the LHCA's own numbers; `at` are uplink and
-//! port of the logical switch.
+//! port of the logical switch. A line `because TEXT` follows a port that is not Active.
+//!
+//! `status` answers with lines of a name and pairs of a word and a value, among them what partitions hold and what memory
+//! is free, in bytes, so that whoever compares before and after sees a leak:
+//!
+//! ```text
+//! hca generation 1 ports 1
+//! uplink 1 link up Active switch 0x026fb8f2d5000000 lid 0x0003
+//! drops slots 0 undelivered 0 unsent 0
+//! held lhcas 4 queue-pairs 4 completion-queues 4 event-queues 0 memory-regions 0 attachments 0
+//! free memory 218103808
+//! ```
 
 mod line;
 #[cfg(target_os = "none")]

@@ -1,62 +1,66 @@
-//! The control channel: lines of text in, lines of text out. The last line of an answer is `ok`, or `error: ` and why.
+//! What the control channel shows of the fabric, and does to it.
 
+use alloc::format;
+use alloc::string::String;
 use core::fmt::{self, Write};
 
 use hca_driver::{Doorbell, LinkRequest};
 use iba::PortNum;
-use lhca_engine::Guest;
+use iba::attr::{PortInfo, PortPhysicalState, PortState};
+use lhca_engine::{Guest, Held};
 use subnet::{LhcaId, LogicalPort, Time, UPLINK};
 
 use super::physical::Physical;
 use super::{Fabric, uplink_id};
 
-/// What can be asked for.
-const HELP: &str =
-    "say `list`, `status`, or `port [UPLINK/]PORT down|up` (ports of the logical switch; 1 is the uplink)";
-
 impl<D: Doorbell, G: Guest> Fabric<D, G> {
-    /// Does what `line` asks for, and answers on `answer`.
+    /// One line for each port of an LHCA, and one more where it is not Active and there is a reason.
     ///
     /// # Errors
     /// `answer` took no more.
-    pub fn command(&mut self, now: Time, line: &str, answer: &mut impl Write) -> fmt::Result {
-        let mut words = line.split_ascii_whitespace();
-        let (verb, object, action) = (words.next(), words.next(), words.next());
-        match (verb, object, action, words.next()) {
-            (Some("list"), None, None, None) => self.list(answer),
-            (Some("status"), None, None, None) => self.status(answer),
-            (Some("port"), Some(port), Some(action @ ("down" | "up")), None) => {
-                self.set_port(now, port, action == "up", answer)
-            }
-            _ => writeln!(answer, "error: unknown command: {HELP}"),
-        }
-    }
-
-    /// One line for each port of each LHCA.
-    fn list(&self, answer: &mut impl Write) -> fmt::Result {
+    pub(crate) fn list(&self, id: LhcaId, answer: &mut impl Write) -> fmt::Result {
         let hsma = self.logical.hsma();
-        for id in hsma.lhcas() {
-            let Some(lhca) = hsma.lhca(id) else { continue };
-            for (place, number) in hsma.places(id).zip(1..) {
-                let number = PortNum::new(number);
-                let Some(info) = lhca.port_info(number) else { continue };
-                writeln!(
-                    answer,
-                    "{} port {number} guid {} at {}/{} lid {} {}",
-                    lhca.description(),
-                    lhca.port_guid(number).unwrap_or_default(),
-                    place.uplink.0 + 1,
-                    place.port,
-                    info.lid,
-                    info.port_state(),
-                )?;
+        let Some(lhca) = hsma.lhca(id) else { return Ok(()) };
+        let cable = if hsma.is_plugged(id) { "in" } else { "out" };
+        for (place, number) in hsma.places(id).zip((1..).map(PortNum::new)) {
+            let Some(info) = lhca.port_info(number) else { continue };
+            let guid = lhca.port_guid(number).unwrap_or_default();
+            let (uplink, lid, state) = (place.uplink.0 + 1, info.lid.get(), info.port_state());
+            writeln!(
+                answer,
+                "port {number} at {uplink}/{} guid {guid} lid {lid} state {state} cable {cable}",
+                place.port
+            )?;
+            if let Some(why) = self.why_inactive(id, place, info) {
+                writeln!(answer, "because {why}")?;
             }
         }
-        writeln!(answer, "ok")
+        Ok(())
     }
 
-    /// The HCA, the logical switches, and what came to nothing.
-    fn status(&self, answer: &mut impl Write) -> fmt::Result {
+    /// Why a port of an LHCA is not Active.
+    fn why_inactive(&self, id: LhcaId, place: LogicalPort, info: &PortInfo) -> Option<&'static str> {
+        let hsma = self.logical.hsma();
+        let opposite = hsma.switch(place.uplink).and_then(|switch| switch.port_info(place.port));
+        let is_disabled = |info: &PortInfo| info.physical_state() == PortPhysicalState::DISABLED;
+        let is_linked = self.uplinks.get(usize::from(place.uplink.0)).is_some_and(|uplink| uplink.up);
+        match info.port_state() {
+            PortState::ACTIVE => None,
+            _ if !hsma.is_plugged(id) => Some("its cable is out"),
+            _ if is_disabled(info) => Some("a subnet manager has disabled it"),
+            _ if opposite.is_some_and(is_disabled) => Some("a subnet manager has disabled the port that it is at"),
+            PortState::ARMED => Some("no subnet manager has activated it"),
+            _ if info.lid.is_unicast() => Some("no subnet manager has armed it"),
+            _ if !is_linked => Some("the uplink is down, and no subnet manager here has given it a LID"),
+            _ => Some("no subnet manager has given it a LID"),
+        }
+    }
+
+    /// The HCA, the logical switches, what came to nothing, and what partitions hold.
+    ///
+    /// # Errors
+    /// `answer` took no more.
+    pub(crate) fn status(&self, answer: &mut impl Write) -> fmt::Result {
         match self.hca.identity() {
             Some(hca) => writeln!(answer, "hca generation {} ports {}", hca.generation, hca.ports)?,
             None => writeln!(answer, "hca absent")?,
@@ -64,7 +68,7 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         for (index, uplink) in self.uplinks.iter().enumerate() {
             let Some(switch) = self.logical.hsma().switch(uplink_id(index)) else { continue };
             let lid = switch.port_info(PortNum::MANAGEMENT).map(|info| info.lid).unwrap_or_default();
-            let state = switch.port_info(UPLINK).map(iba::attr::PortInfo::port_state).unwrap_or_default();
+            let state = switch.port_info(UPLINK).map(PortInfo::port_state).unwrap_or_default();
             let link = if uplink.up { "up" } else { "down" };
             writeln!(
                 answer,
@@ -75,33 +79,47 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         }
         let drops = self.drops();
         writeln!(answer, "drops slots {} undelivered {} unsent {}", drops.slots, drops.undelivered, drops.unsent)?;
-        writeln!(answer, "ok")
+        let Held { lhcas, queue_pairs, completion_queues, event_queues, memory_regions, attachments } =
+            self.logical.held();
+        writeln!(
+            answer,
+            "held lhcas {lhcas} queue-pairs {queue_pairs} completion-queues {completion_queues} event-queues \
+             {event_queues} memory-regions {memory_regions} attachments {attachments}"
+        )
     }
 
-    /// Pulls or plugs what is at a port of a logical switch: the LHCA, or at the uplink the link itself.
-    fn set_port(&mut self, now: Time, name: &str, up: bool, answer: &mut impl Write) -> fmt::Result {
+    /// Pulls or plugs what is at the port `name` of a logical switch, `[UPLINK/]PORT`: the LHCA, or at the uplink the link
+    /// itself.
+    ///
+    /// # Errors
+    /// Why there is no such port, for people.
+    pub(crate) fn set_port(&mut self, now: Time, name: &str, up: bool) -> Result<(), String> {
         let (uplink, port) = name.split_once('/').unwrap_or(("1", name));
         let (Ok(uplink), Ok(port)) = (uplink.parse::<usize>(), port.parse::<u8>()) else {
-            return writeln!(answer, "error: {name:?} names no port: {HELP}");
+            return Err(format!("{name:?} names no port: say PORT, or UPLINK/PORT"));
         };
-        let Some((index, physical)) = self.uplinks.get(uplink.wrapping_sub(1)).map(|found| (uplink - 1, found.port))
-        else {
-            return writeln!(answer, "error: there is no uplink {uplink}");
-        };
+        let index = uplink.wrapping_sub(1);
+        let physical = self.uplinks.get(index).map(|found| found.port);
+        let physical = physical.ok_or_else(|| format!("there is no uplink {uplink}"))?;
         let place = LogicalPort { uplink: uplink_id(index), port: PortNum::new(port) };
         if place.port == UPLINK {
             self.hca.request_link(physical, if up { LinkRequest::Enable } else { LinkRequest::Disable });
-            return writeln!(answer, "ok");
+        } else {
+            let lhca = self.lhca_at(place).ok_or_else(|| format!("nothing is at port {name}"))?;
+            self.set_plugged(now, lhca, up);
         }
-        let Some(lhca) = self.lhca_at(place) else { return writeln!(answer, "error: nothing is at port {name}") };
+        Ok(())
+    }
+
+    /// Pulls or plugs an LHCA.
+    pub(crate) fn set_plugged(&mut self, now: Time, lhca: LhcaId, plugged: bool) {
         let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
         let (hsma, mut out) = self.logical.split(now, &mut wire);
-        if up {
+        if plugged {
             hsma.plug(now, lhca, &mut out);
         } else {
             hsma.unplug(now, lhca, &mut out);
         }
-        writeln!(answer, "ok")
     }
 
     fn lhca_at(&self, place: LogicalPort) -> Option<LhcaId> {

@@ -10,7 +10,7 @@ mod link;
 mod physical;
 mod setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -197,6 +197,12 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
     pub fn detach(&mut self, now: Time, id: LhcaId) -> Option<G> {
         let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
         self.logical.detach(now, id, &mut wire)
+    }
+
+    /// Takes the LHCA `id` out of the fabric.
+    pub fn remove(&mut self, now: Time, id: LhcaId) {
+        let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
+        self.logical.remove(now, id, &mut wire);
     }
 
     /// Does what a partition's hypercall asks for; its value, or what the partition is told. And whether the loop is to be

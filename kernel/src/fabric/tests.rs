@@ -1,8 +1,6 @@
 //! The loop on a fake HCA, with a subnet manager that does one thing at a time.
 #![allow(unsafe_code)] // the driver takes its BAR by pointer
 
-use core::sync::atomic::AtomicU32;
-
 use hca_contract::{LinkState, Ring, device, port, port_offset, slot, slot_offset};
 use hca_driver::{Bar2, Doorbell, Hca};
 use hca_fake::FakeHca;
@@ -11,49 +9,45 @@ use iba::mad::{AttributeId, Class, Mad, MadHeader, Method, Status};
 use iba::packet::{MadPacket, SmpPacket};
 use iba::smp::Smp;
 use iba::{Guid, Lid, PortNum, Sl, TransactionId};
-use lhca_engine::{BadAddress, Guest};
 use partition_table::{Lhca, Name, Table, Uplinks, encode, stable_guid};
 use proptest::prelude::*;
+use spin::Mutex;
 use subnet::Time;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{BATCH, Drops, Fabric, Next};
+use crate::life::Life;
+use crate::life::tests::{NoMemory, Stage};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// There are no partitions here.
-enum Nobody {}
-
-impl Guest for Nobody {
-    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), BadAddress> {
-        match *self {}
-    }
-    fn write(&self, _: u64, _: &[u8]) -> Result<(), BadAddress> {
-        match *self {}
-    }
-    fn word(&self, _: u64) -> Result<&AtomicU32, BadAddress> {
-        match *self {}
-    }
-    fn interrupt(&self, _: u8) {
-        match *self {}
-    }
+pub(crate) struct Rig<D> {
+    pub(crate) fabric: Mutex<Fabric<D, NoMemory>>,
+    pub(crate) life: Life<Stage>,
+    fake: FakeHca,
+    pub(crate) now: Time,
+    transactions: u64,
 }
 
-struct Rig<D> {
-    fabric: Fabric<D, Nobody>,
-    fake: FakeHca,
-    now: Time,
-    transactions: u64,
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// The row of an LHCA without a partition, the `nth` of its hypervisor.
+pub(crate) fn row(nth: u16) -> Lhca {
+    Lhca::new(name(&format!("lhca-{nth}")), stable_guid("portico-0", 1 + nth), Uplinks::FIRST)
 }
 
 /// A hypervisor with `lhcas` LHCAs at uplink 1, and a peer on its cable.
 fn rig(lhcas: u16) -> Rig<impl Doorbell> {
-    let name = |text: &str| Name::new(text).unwrap();
-    let rows = (0..lhcas)
-        .map(|i| Lhca::new(name(&format!("lhca-{}", i + 1)), stable_guid("portico-0", 2 + i), Uplinks::FIRST))
-        .collect::<Vec<_>>();
+    rig_of(&(1..=lhcas).map(row).collect::<Vec<_>>(), 0, Stage::default())
+}
+
+/// A hypervisor with the LHCAs of `rows`, and a peer on its cable.
+pub(crate) fn rig_of(rows: &[Lhca], spare_ports: u8, stage: Stage) -> Rig<impl Doorbell + use<>> {
     let switches = [stable_guid("portico-0", 0), Guid::default()];
-    let table = encode(name("portico-0"), switches, 0, &rows).unwrap();
+    let table = encode(name("portico-0"), switches, spare_ports, rows).unwrap();
+    let table = Table::parse(&table).unwrap();
     let mut fake = FakeHca::new(1);
     fake.start();
     fake.plug(0, true);
@@ -61,8 +55,9 @@ fn rig(lhcas: u16) -> Rig<impl Doorbell> {
     let bar = unsafe { Bar2::new(fake.bar()) };
     let hca = Hca::new(bar, fake.bell());
     let now = Time(SECOND);
-    let fabric = Fabric::new(&Table::parse(&table).unwrap(), hca, now).unwrap();
-    let mut rig = Rig { fabric, fake, now, transactions: 0 };
+    let fabric = Mutex::new(Fabric::new(&table, hca, now).unwrap());
+    let life = Life::new(now, &table, stage, &fabric);
+    let mut rig = Rig { fabric, life, fake, now, transactions: 0 };
     rig.settle();
     assert!(rig.fake.taken_up());
     rig
@@ -79,9 +74,9 @@ fn header(class: Class, method: Method, attribute: AttributeId, transaction: u64
 
 impl<D: Doorbell> Rig<D> {
     /// Lets loop and device run until neither has anything to do.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..100 {
-            let next = self.fabric.turn(self.now);
+            let next = self.fabric.get_mut().turn(self.now);
             self.fake.attend();
             let bells = self.fake.bells().len();
             let interrupts = self.fake.interrupts().len();
@@ -93,7 +88,7 @@ impl<D: Doorbell> Rig<D> {
     }
 
     /// A request along the directed route whose ports, after the manager's own, are `route`.
-    fn smp(&mut self, method: Method, attribute: AttributeId, modifier: u32, route: &[u8]) -> Smp {
+    pub(crate) fn smp(&mut self, method: Method, attribute: AttributeId, modifier: u32, route: &[u8]) -> Smp {
         self.transactions += 1;
         let mut smp = Smp::default();
         smp.header = header(Class::SUBN_DIRECTED_ROUTE, method, attribute, self.transactions);
@@ -110,7 +105,7 @@ impl<D: Doorbell> Rig<D> {
     }
 
     /// Sends an SMP in, and gives what comes out: all of it.
-    fn exchange(&mut self, smp: Smp) -> Vec<Smp> {
+    pub(crate) fn exchange(&mut self, smp: Smp) -> Vec<Smp> {
         let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), smp);
         assert!(self.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
         self.settle();
@@ -119,7 +114,7 @@ impl<D: Doorbell> Rig<D> {
             .collect()
     }
 
-    fn get(&mut self, attribute: AttributeId, modifier: u32, route: &[u8]) -> Smp {
+    pub(crate) fn get(&mut self, attribute: AttributeId, modifier: u32, route: &[u8]) -> Smp {
         let smp = self.smp(Method::GET, attribute, modifier, route);
         let answers = self.exchange(smp);
         let [answer] = answers[..] else { panic!("{} answers", answers.len()) };
@@ -128,7 +123,7 @@ impl<D: Doorbell> Rig<D> {
     }
 
     /// Sets PortInfo of a port, changed from what it is.
-    fn set_port(&mut self, port: u32, route: &[u8], change: impl FnOnce(&mut PortInfo)) {
+    pub(crate) fn set_port(&mut self, port: u32, route: &[u8], change: impl FnOnce(&mut PortInfo)) {
         let mut info = *self.get(AttributeId::PORT_INFO, port, route).attribute::<PortInfo>();
         info.set_port_state(PortState::NO_CHANGE);
         info.set_physical_state(PortPhysicalState::NO_CHANGE);
@@ -141,13 +136,13 @@ impl<D: Doorbell> Rig<D> {
         assert!(answers.iter().any(done), "{answers:?}");
     }
 
-    fn state(&mut self, port: u32, route: &[u8]) -> PortState {
+    pub(crate) fn state(&mut self, port: u32, route: &[u8]) -> PortState {
         self.get(AttributeId::PORT_INFO, port, route).attribute::<PortInfo>().port_state()
     }
 
-    fn say(&mut self, line: &str) -> String {
+    pub(crate) fn say(&mut self, line: &str) -> String {
         let mut answer = String::new();
-        self.fabric.command(self.now, line, &mut answer).unwrap();
+        self.life.command(self.now, line, &self.fabric, &mut answer).unwrap();
         self.settle();
         answer
     }
@@ -186,7 +181,7 @@ fn a_manager_finds_the_switch_and_every_lhca() {
         assert_eq!(rig.state(1, &route), PortState::INIT);
     }
     assert_eq!(rig.state(1, &[]), PortState::INIT, "the uplink");
-    assert_eq!(rig.fabric.drops(), Drops::default());
+    assert_eq!(rig.fabric.get_mut().drops(), Drops::default());
 }
 
 #[test]
@@ -197,7 +192,7 @@ fn the_device_dies_and_returns_and_nothing_else_is_lost() {
     assert_eq!(rig.state(1, &[]), PortState::ACTIVE);
     // The heart stands still. The device answers a driver that gives it up by a new life.
     rig.now = Time(rig.now.0 + 4 * SECOND);
-    rig.fabric.turn(rig.now);
+    rig.fabric.get_mut().turn(rig.now);
     assert!(rig.say("status").contains("hca absent"));
     assert!(rig.say("status").starts_with("hca generation 2 ports 1\n"));
     assert_eq!(rig.state(1, &[]), PortState::INIT, "the uplink was down meanwhile");
@@ -208,11 +203,14 @@ fn the_device_dies_and_returns_and_nothing_else_is_lost() {
 #[test]
 fn the_control_channel_lists_and_pulls_and_plugs() {
     let mut rig = rig(2);
-    let lhca = stable_guid("portico-0", 2).get() + 1;
-    let first = format!("lhca-1 port 1 guid {lhca:#018x} at 1/2 lid 0x0000 Init\n");
+    let guid = stable_guid("portico-0", 2).get() + 1;
+    let first = format!(
+        "partition none qp0 none name lhca-1\nport 1 at 1/2 guid {guid:#018x} lid 0 state Init cable in\n\
+         because no subnet manager has given it a LID\npartition none"
+    );
     let list = rig.say("list");
     assert!(list.starts_with(&first), "{list}");
-    assert_eq!(list.lines().count(), 3);
+    assert_eq!(list.lines().count(), 7);
     assert_eq!(rig.say("port 2 down"), "ok\n");
     assert_eq!(rig.state(2, &[]), PortState::DOWN);
     let switch = rig.get(AttributeId::SWITCH_INFO, 0, &[]);
@@ -242,7 +240,7 @@ fn a_manager_retrains_the_uplink_and_has_its_answer_first() {
     down.set_attribute(&info);
     let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), down);
     assert!(rig.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
-    assert_eq!(rig.fabric.turn(rig.now), Next::AtOnce, "the driver is still to be told of the wish");
+    assert_eq!(rig.fabric.get_mut().turn(rig.now), Next::AtOnce, "the driver is still to be told of the wish");
     assert!(rig.fake.take(0, Ring::Qp0Send).is_some(), "the answer is in the ring by then");
     rig.settle();
     assert!(downs(&rig) > before, "the link was down for a moment");
@@ -282,7 +280,7 @@ fn requests_wait_until_there_is_room_for_their_answers() {
             let header = MadPacket::read_from_bytes(&answer).unwrap().mad.header;
             assert_eq!((header.method, header.transaction_id), (Method::GET_RESP, TransactionId::new(transaction)));
         }
-        assert_eq!(rig.fabric.drops(), Drops::default());
+        assert_eq!(rig.fabric.get_mut().drops(), Drops::default());
     }
 }
 
@@ -293,6 +291,7 @@ fn what_the_device_counts_is_what_the_switch_tells() {
     rig.settle();
     let count = |rig: &Rig<_>| {
         rig.fabric
+            .lock()
             .logical
             .hsma()
             .switch(subnet::UplinkId(0))
@@ -315,20 +314,20 @@ fn a_flood_of_garbage_is_counted_and_takes_its_turn() {
         assert!(rig.fake.deliver(0, Ring::PacketReceive, &[0; 8]));
         rig.fake.poke(slot_offset(0, Ring::PacketReceive, i) + slot::LENGTH, 0);
     }
-    assert_eq!(rig.fabric.turn(rig.now), Next::AtOnce, "one turn takes one batch");
-    assert_eq!(rig.fabric.drops().slots, BATCH as u64);
+    assert_eq!(rig.fabric.get_mut().turn(rig.now), Next::AtOnce, "one turn takes one batch");
+    assert_eq!(rig.fabric.get_mut().drops().slots, BATCH as u64);
     rig.settle();
-    assert_eq!(rig.fabric.drops().slots, 256);
+    assert_eq!(rig.fabric.get_mut().drops().slots, 256);
 }
 
 #[test]
 fn the_loop_sleeps_until_there_is_something_to_do() {
     let mut rig = rig(1);
-    let Next::At(time) = rig.fabric.turn(rig.now) else { panic!("busy without work") };
+    let Next::At(time) = rig.fabric.get_mut().turn(rig.now) else { panic!("busy without work") };
     assert!(time > rig.now && time <= Time(rig.now.0 + SECOND), "the heart is to be watched");
     rig.fake.poke(device::GENERATION, 0);
-    rig.fabric.turn(rig.now);
-    assert!(matches!(rig.fabric.turn(rig.now), Next::At(_)), "a device that is gone is no work");
+    rig.fabric.get_mut().turn(rig.now);
+    assert!(matches!(rig.fabric.get_mut().turn(rig.now), Next::At(_)), "a device that is gone is no work");
 }
 
 proptest! {
@@ -337,7 +336,7 @@ proptest! {
     fn no_packet_and_no_command_makes_the_loop_panic(
         bytes in proptest::collection::vec(any::<u8>(), 8..484),
         smp in proptest::collection::vec(any::<u8>(), 256),
-        line in "(port|list|status|[a-z]{0,5})( [0-9/]{0,6}| up| down){0,3}",
+        line in "(port|list|status|start|stop|restart|remove|add|[a-z]{0,5})( [0-9/]{0,6}| up| down| lhca-[0-9]){0,3}",
     ) {
         let mut rig = rig(3);
         let mut packet = bytes;

@@ -14,7 +14,7 @@ use super::image::{Image, ImageError};
 use super::interrupts::Pending;
 use super::memory::{BadAddress, Memory};
 use super::own::Own;
-use super::scheduler;
+use super::{scheduler, timers};
 use crate::carrier::Lent;
 use crate::clock;
 use crate::cpu::{apic, local};
@@ -58,8 +58,11 @@ pub trait Hypercalls: Send + Sync + fmt::Debug {
     /// What the partition is told.
     fn call(&self, call: Call, arguments: [u64; 3]) -> Result<u64, Status>;
 
-    /// The partition ended.
-    fn ended(&self);
+    /// The partition ended, and touches its LHCA no more.
+    fn ended(&self, end: End);
+
+    /// Nothing of the partition is left: its memory is wiped, and free.
+    fn gone(&self);
 }
 
 /// Why a partition could not be made.
@@ -130,7 +133,6 @@ enum Activity {
 pub struct Partition {
     name: String,
     own: Own,
-    lhca: Option<Arc<dyn Hypercalls>>,
     hca: Option<Arc<Lent>>,
     pending: Pending,
     /// When its timer is due, or was; [`super::timers`] has those that are to come.
@@ -139,6 +141,20 @@ pub struct Partition {
     refusals: AtomicU32,
     activity: Mutex<Activity>,
     pub(super) body: Mutex<Body>,
+    /// The last to be dropped.
+    lhca: Leaving,
+}
+
+/// An LHCA, which is told when the partition is gone.
+#[derive(Debug)]
+struct Leaving(Option<Arc<dyn Hypercalls>>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(lhca) = &self.0 {
+            lhca.gone();
+        }
+    }
 }
 
 /// What only the processor that runs it touches.
@@ -186,7 +202,6 @@ impl Partition {
         Ok(Arc::new(Self {
             name: config.name.into(),
             own,
-            lhca: config.lhca.clone(),
             hca: config.hca.cloned(),
             pending: Pending::default(),
             timer: AtomicU64::new(0),
@@ -194,6 +209,7 @@ impl Partition {
             refusals: AtomicU32::new(0),
             activity: Mutex::new(Activity::Waiting),
             body: Mutex::new(Body { cpu, console: String::new() }),
+            lhca: Leaving(config.lhca.clone()),
         }))
     }
 
@@ -287,17 +303,19 @@ impl Partition {
     }
 
     /// Marks it as over.
-    pub(super) fn finish(&self, end: End) {
+    pub(super) fn finish(self: &Arc<Self>, end: End) {
         *self.activity.lock() = Activity::Ended(end);
         log::info!("partition {} {end}", self.name);
-        if let Some(lhca) = &self.lhca {
-            lhca.ended();
+        // Who has a timer is kept by it.
+        timers::set(self, 0, 0);
+        if let Some(lhca) = &self.lhca.0 {
+            lhca.ended(end);
         }
     }
 
     /// Does what a hypercall asks of its LHCA.
     pub(super) fn call(&self, call: Call, arguments: [u64; 3]) -> Result<u64, Status> {
-        self.lhca.as_ref().ok_or(Status::UNKNOWN_CALL)?.call(call, arguments)
+        self.lhca.0.as_ref().ok_or(Status::UNKNOWN_CALL)?.call(call, arguments)
     }
 
     pub(super) fn stopping(&self) -> bool {

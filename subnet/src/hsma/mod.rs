@@ -323,6 +323,23 @@ impl Hsma {
         (0..).map(LhcaId).zip(&self.members[self.switches..]).filter(|(_, lhca)| lhca.is_some()).map(|(id, _)| id)
     }
 
+    /// Whether an LHCA is plugged in.
+    #[must_use]
+    pub fn is_plugged(&self, lhca: LhcaId) -> bool {
+        let member = self.number(lhca).and_then(|number| self.members[usize::from(number)].as_ref());
+        member.is_some_and(|member| member.plugged)
+    }
+
+    /// The lowest logical port of the switch behind `uplink` that nothing is at.
+    #[must_use]
+    pub fn free_port(&self, uplink: UplinkId) -> Option<LogicalPort> {
+        let ports = (UPLINK.get() + 1..=u8::MAX).map(|port| LogicalPort { uplink, port: PortNum::new(port) });
+        ports
+            .map_while(|place| Some((place, self.wire_at(place)?)))
+            .find(|(_, wire)| *wire == Wire::Nowhere)
+            .map(|(place, _)| place)
+    }
+
     /// Where the ports of an LHCA are, port 1 first.
     pub fn places(&self, lhca: LhcaId) -> impl Iterator<Item = LogicalPort> + '_ {
         let member = self.number(lhca).and_then(|number| self.members[usize::from(number)].as_ref());

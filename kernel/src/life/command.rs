@@ -1,0 +1,150 @@
+//! What the control channel asks for; [`crate::control`] says in which words.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt::{self, Write};
+
+use hca_driver::Doorbell;
+use partition_table::{Lhca, Qp0};
+use spin::Mutex;
+use subnet::Time;
+
+use super::{Done, Life, Runner, State, Tenant, Then};
+use crate::fabric::Fabric;
+
+/// What can be asked for.
+const HELP: &str = "say `list`, `status`, `start NAME`, `stop NAME`, `restart NAME`, `add ROW`, `remove NAME`, or \
+                    `port [UPLINK/]PORT down|up`";
+
+impl<R: Runner> Life<R> {
+    /// Does what `line` asks for, and answers on `answer`; or, if [`Life::is_waiting`] afterwards, later.
+    ///
+    /// # Errors
+    /// `answer` took no more.
+    pub fn command<D: Doorbell>(
+        &mut self,
+        now: Time,
+        line: &str,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+        answer: &mut impl Write,
+    ) -> fmt::Result {
+        let (verb, object) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        let done = match (verb, object.trim_start()) {
+            ("list", "") => {
+                self.list(fabric, answer)?;
+                Ok(Done::Now)
+            }
+            ("status", "") => {
+                fabric.lock().status(answer)?;
+                writeln!(answer, "free memory {}", self.runner.free_memory())?;
+                Ok(Done::Now)
+            }
+            ("port", words) => set_port(now, words, fabric).map(|()| Done::Now),
+            ("start", name) => self.start(now, name, fabric).map(|()| Done::Now),
+            ("stop", name) => self.end_one(now, name, Then::Stay, fabric),
+            ("restart", name) => self.end_one(now, name, Then::BeginAgain, fabric),
+            ("remove", name) => self.end_one(now, name, Then::Leave, fabric),
+            ("add", digits) => row(digits).and_then(|row| self.add(now, row, fabric)).map(|()| Done::Now),
+            _ => Err(format!("unknown command: {HELP}")),
+        };
+        match done {
+            Ok(Done::Now) => tell(&Ok(()), answer),
+            Ok(Done::Later) => Ok(()),
+            Err(why) => tell(&Err(why), answer),
+        }
+    }
+
+    /// The LHCAs, their partitions, and their ports.
+    fn list<D: Doorbell>(&self, fabric: &Mutex<Fabric<D, R::Guest>>, answer: &mut impl Write) -> fmt::Result {
+        for tenant in &self.tenants {
+            tenant.show(answer)?;
+            fabric.lock().list(tenant.id, answer)?;
+        }
+        Ok(())
+    }
+
+    fn start<D: Doorbell>(&mut self, now: Time, name: &str, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<(), String> {
+        let nth = self.named(name)?;
+        self.tenants[nth].begin(now, &mut self.runner, fabric)
+    }
+
+    fn end_one<D: Doorbell>(
+        &mut self,
+        now: Time,
+        name: &str,
+        then: Then,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+    ) -> Result<Done, String> {
+        let nth = self.named(name)?;
+        if then == Then::Stay && matches!(self.tenants[nth].state, State::Stopped(_) | State::Ended(_)) {
+            return Err(format!("{name} does not run"));
+        }
+        self.end(now, nth, then, fabric)
+    }
+
+    fn named(&self, name: &str) -> Result<usize, String> {
+        self.find(name).ok_or_else(|| format!("there is no {name:?}: `list` names those that there are"))
+    }
+}
+
+impl<P> Tenant<P> {
+    fn show(&self, answer: &mut impl Write) -> fmt::Result {
+        let Self { row, starts, state, .. } = self;
+        let (state, because) = match state {
+            State::None => ("none", None),
+            State::Stopped(why) => ("stopped", why.as_ref()),
+            State::Running(_) => ("running", None),
+            State::Ended(end) => ("ended", Some(end)),
+        };
+        write!(answer, "partition {state}")?;
+        if let Some(program) = row.partition() {
+            write!(answer, " starts {starts} memory {} image {}", program.memory, program.image)?;
+        }
+        let qp0 = match row.qp0 {
+            Qp0::QUERY => "query",
+            Qp0::MANAGER => "manager",
+            _ => "none",
+        };
+        writeln!(answer, " qp0 {qp0} name {}", row.name)?;
+        because.map_or(Ok(()), |because| writeln!(answer, "because {because}"))
+    }
+}
+
+/// The last line of an answer.
+///
+/// # Errors
+/// `answer` took no more.
+pub fn tell(outcome: &Result<(), String>, answer: &mut impl Write) -> fmt::Result {
+    match outcome {
+        Ok(()) => writeln!(answer, "ok"),
+        Err(why) => writeln!(answer, "error: {why}"),
+    }
+}
+
+fn set_port<D: Doorbell, G: lhca_engine::Guest>(
+    now: Time,
+    words: &str,
+    fabric: &Mutex<Fabric<D, G>>,
+) -> Result<(), String> {
+    match words.split_once(' ') {
+        Some((port, "up")) => fabric.lock().set_port(now, port, true),
+        Some((port, "down")) => fabric.lock().set_port(now, port, false),
+        _ => Err("say `port [UPLINK/]PORT down`, or `up`; 1 is the uplink".to_string()),
+    }
+}
+
+/// The row of the table that hexadecimal digits spell.
+fn row(digits: &str) -> Result<Lhca, String> {
+    let mut bytes = [0; size_of::<Lhca>()];
+    let pairs = digits.as_bytes().chunks(2);
+    if digits.len() != 2 * bytes.len() {
+        return Err(format!("a row has {} hexadecimal digits, and these are {}", 2 * bytes.len(), digits.len()));
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        let pair = core::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        *byte = pair
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            .ok_or("a row is hexadecimal digits, and these are not")?;
+    }
+    Lhca::parse(&bytes).map_err(|error| error.to_string())
+}

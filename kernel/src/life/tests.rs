@@ -1,0 +1,251 @@
+//! Partitions that only seem to run, on a fabric with a subnet manager that does one thing at a time.
+
+use core::cell::{Cell, RefCell};
+use core::fmt::Write;
+use core::sync::atomic::AtomicU32;
+use std::rc::Rc;
+
+use iba::Lid;
+use iba::attr::{PortInfo, PortState, SwitchInfo};
+use iba::mad::AttributeId;
+use lhca_engine::{BadAddress, Guest};
+use partition_table::{ImageName, Lhca, Program, Start};
+use subnet::LhcaId;
+use zerocopy::IntoBytes;
+
+use super::{Run, Runner, tell};
+use crate::fabric::tests::{Rig, rig_of, row};
+
+/// A partition whose memory nobody reaches.
+pub(crate) struct NoMemory;
+
+impl Guest for NoMemory {
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), BadAddress> {
+        Err(BadAddress)
+    }
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), BadAddress> {
+        Err(BadAddress)
+    }
+    fn word(&self, _: u64) -> Result<&AtomicU32, BadAddress> {
+        Err(BadAddress)
+    }
+    fn interrupt(&self, _: u8) {}
+}
+
+/// Where partitions seem to run. A test ends them.
+#[derive(Clone, Default)]
+pub(crate) struct Stage(Rc<Backstage>);
+
+#[derive(Default)]
+struct Backstage {
+    over: Cell<u32>,
+    /// In the order in which they were made.
+    players: RefCell<Vec<Player>>,
+}
+
+/// A partition that seems to run.
+#[derive(Clone)]
+pub(crate) struct Player(Rc<PlayerState>);
+
+struct PlayerState {
+    id: LhcaId,
+    starts: u32,
+    begun: Cell<bool>,
+    stopping: Cell<bool>,
+    end: RefCell<Option<String>>,
+}
+
+impl Runner for Stage {
+    type Guest = NoMemory;
+    type Run = Player;
+
+    fn make(&mut self, row: &Lhca, id: LhcaId, starts: u32) -> Result<(NoMemory, Player), String> {
+        let program = row.partition().unwrap();
+        if program.image.text() == "bad" {
+            return Err("no such image".into());
+        }
+        let (begun, stopping, end) = Default::default();
+        let player = Player(Rc::new(PlayerState { id, starts, begun, stopping, end }));
+        self.0.players.borrow_mut().push(player.clone());
+        Ok((NoMemory, player))
+    }
+
+    fn over(&self) -> u32 {
+        self.0.over.get()
+    }
+
+    fn free_memory(&self) -> u64 {
+        4096
+    }
+}
+
+impl Run for Player {
+    fn begin(&self) {
+        self.0.begun.set(true);
+    }
+    fn stop(&self) {
+        self.0.stopping.set(true);
+    }
+    fn end(&self) -> Option<String> {
+        self.0.end.borrow().clone()
+    }
+}
+
+impl Stage {
+    fn last(&self) -> Player {
+        self.0.players.borrow().last().unwrap().clone()
+    }
+
+    /// The last partition that was made ends, as the scheduler does it; what the control line says of that.
+    fn end_last<D: hca_driver::Doorbell>(&self, rig: &mut Rig<D>, why: &str) -> Option<String> {
+        let Player(state) = self.last();
+        rig.fabric.lock().detach(rig.now, state.id);
+        *state.end.borrow_mut() = Some(why.into());
+        self.0.over.set(self.0.over.get() + 1);
+        let outcome = rig.life.tend(rig.now, &rig.fabric);
+        rig.settle();
+        outcome.map(|outcome| {
+            let mut answer = String::new();
+            tell(&outcome, &mut answer).unwrap();
+            answer
+        })
+    }
+}
+
+/// A row with a partition.
+fn partition(nth: u16, image: &str) -> Lhca {
+    let image = ImageName::new(image).unwrap();
+    row(nth).with_partition(&Program { image: &image, memory: 2, arguments: "" })
+}
+
+fn digits(row: &Lhca) -> String {
+    row.as_bytes().iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").unwrap();
+        digits
+    })
+}
+
+/// The port of the logical switch, from its side.
+fn state<D: hca_driver::Doorbell>(rig: &mut Rig<D>, port: u32) -> PortState {
+    rig.state(port, &[])
+}
+
+#[test]
+fn a_partition_begins_at_boot_or_when_asked() {
+    let stage = Stage::default();
+    let mut later = partition(2, "echo");
+    later.start = Start::ON_DEMAND;
+    let mut rig = rig_of(&[partition(1, "echo"), later, row(3)], 0, stage.clone());
+    assert_eq!([2, 3, 4].map(|port| state(&mut rig, port)), [PortState::INIT, PortState::DOWN, PortState::INIT]);
+    let list = rig.say("list");
+    assert!(
+        list.starts_with("partition running starts 1 memory 2 image echo qp0 none name lhca-1\nport 1 at 1/2 guid")
+    );
+    assert!(list.contains("\npartition stopped starts 0 memory 2 image echo qp0 none name lhca-2\nport 1 at 1/3 guid"));
+    assert!(list.contains("lid 0 state Down cable out\nbecause its cable is out\n"), "{list}");
+    assert_eq!(rig.say("start lhca-1"), "error: lhca-1 runs already\n");
+    assert_eq!(rig.say("stop lhca-2"), "error: lhca-2 does not run\n");
+    assert_eq!(rig.say("start lhca-2"), "ok\n");
+    assert_eq!((stage.last().0.starts, stage.last().0.begun.get()), (1, true));
+    assert_eq!(state(&mut rig, 3), PortState::INIT);
+    let status = rig.say("status");
+    assert!(
+        status.contains("\nheld lhcas 2 queue-pairs 0 ") && status.ends_with("\nfree memory 4096\nok\n"),
+        "{status}"
+    );
+}
+
+#[test]
+fn who_cannot_begin_is_told_of_and_begins_when_it_can() {
+    let mut rig = rig_of(&[partition(1, "bad"), partition(2, "echo")], 1, Stage::default());
+    let list = rig.say("list");
+    assert!(
+        list.starts_with("partition stopped starts 0 memory 2 image bad qp0 none name lhca-1\nbecause no such image\n")
+    );
+    assert!(list.contains("partition running starts 1"), "the others run: {list}");
+    assert_eq!(rig.say("start lhca-1"), "error: no such image\n");
+    assert_eq!(state(&mut rig, 2), PortState::DOWN);
+    let add = format!("add {}", digits(&partition(3, "bad")));
+    assert_eq!(rig.say(&add), "error: no such image\n");
+    assert_eq!(rig.say("remove lhca-3"), "error: there is no \"lhca-3\": `list` names those that there are\n");
+}
+
+#[test]
+fn an_answer_waits_until_the_partition_is_over() {
+    let stage = Stage::default();
+    let mut rig = rig_of(&[partition(1, "echo")], 0, stage.clone());
+    rig.get(AttributeId::SWITCH_INFO, 0, &[]);
+    assert_eq!(rig.say("stop lhca-1"), "");
+    assert!(rig.life.is_waiting() && stage.last().0.stopping.get());
+    assert!(rig.life.tend(rig.now, &rig.fabric).is_none(), "it is not over yet");
+    assert_eq!(stage.end_last(&mut rig, "was stopped").as_deref(), Some("ok\n"));
+    assert!(!rig.life.is_waiting());
+    assert!(rig.say("list").starts_with("partition stopped starts 1 "));
+    assert_eq!(state(&mut rig, 2), PortState::DOWN);
+    assert!(rig.get(AttributeId::SWITCH_INFO, 0, &[]).attribute::<SwitchInfo>().port_state_change());
+    assert!(rig.say("status").contains("\nheld lhcas 0 "));
+
+    // It comes back with its GUIDs, and so with its LID.
+    rig.say("start lhca-1");
+    rig.set_port(1, &[2], |info| info.lid = Lid::new(9));
+    assert_eq!(rig.say("restart lhca-1"), "");
+    assert_eq!(stage.end_last(&mut rig, "was stopped").as_deref(), Some("ok\n"));
+    assert_eq!(stage.last().0.starts, 3);
+    assert_eq!(state(&mut rig, 2), PortState::INIT);
+    let guid = row(1).node_guid.get() + 1;
+    assert!(
+        rig.say("list")
+            .contains(&format!("starts 3 memory 2 image echo qp0 none name lhca-1\nport 1 at 1/2 guid {guid:#018x}"))
+    );
+}
+
+#[test]
+fn a_partition_that_ends_by_itself_says_how() {
+    let stage = Stage::default();
+    let mut rig = rig_of(&[partition(1, "echo"), partition(2, "echo")], 0, stage.clone());
+    assert_eq!(stage.end_last(&mut rig, "crashed: triple fault"), None, "nobody asked");
+    let list = rig.say("list");
+    assert!(list.contains(
+        "partition ended starts 1 memory 2 image echo qp0 none name lhca-2\nbecause crashed: triple fault\n"
+    ));
+    assert!(list.starts_with("partition running"), "{list}");
+    assert_eq!(rig.say("restart lhca-2"), "ok\n", "there is nothing to wait for");
+    assert_eq!(stage.last().0.starts, 2);
+}
+
+#[test]
+fn lhcas_come_and_go() {
+    let stage = Stage::default();
+    let mut rig = rig_of(&[partition(1, "echo")], 1, stage.clone());
+    assert_eq!(state(&mut rig, 3), PortState::DOWN);
+    let add = |nth| format!("add {}", digits(&partition(nth, "echo")));
+    assert_eq!(rig.say(&add(1)), "error: there is a lhca-1 already: choose another name, or remove it first\n");
+    assert_eq!(rig.say(&add(7)), "ok\n");
+    assert_eq!(state(&mut rig, 3), PortState::INIT);
+    assert_eq!(rig.get(AttributeId::PORT_INFO, 1, &[3]).attribute::<PortInfo>().port_state(), PortState::INIT);
+    assert!(rig.say(&add(8)).starts_with("error: no port of the logical switch behind uplink 1 is free"));
+    // In its place comes another.
+    assert_eq!(rig.say("remove lhca-7"), "");
+    assert_eq!(stage.end_last(&mut rig, "was stopped").as_deref(), Some("ok\n"));
+    assert_eq!(state(&mut rig, 3), PortState::DOWN);
+    assert_eq!(rig.say(&format!("add {}", digits(&row(9)))), "ok\n");
+    assert_eq!(state(&mut rig, 3), PortState::INIT);
+    assert!(rig.say("list").contains("\npartition none qp0 none name lhca-9\nport 1 at 1/3 "));
+    assert_eq!(rig.say("stop lhca-9"), "ok\n");
+    assert_eq!(state(&mut rig, 3), PortState::DOWN);
+    assert_eq!(rig.say("remove lhca-9"), "ok\n");
+    assert_eq!(rig.say("list").matches("partition").count(), 1);
+}
+
+#[test]
+fn what_is_no_row_is_not_added() {
+    let mut rig = rig_of(&[], 1, Stage::default());
+    let good = digits(&row(1));
+    let long = format!("{good}00");
+    let sign = format!("+{}", &good[1..]);
+    let no_guid = good.replace(&format!("{:016x}", row(1).node_guid.get()), &"0".repeat(16));
+    for bad in ["", "00", &long, &sign, &"00".repeat(good.len() / 2), &no_guid] {
+        assert!(rig.say(&format!("add {bad}")).starts_with("error: "), "{bad}");
+    }
+    assert_eq!(rig.say("list"), "ok\n");
+}
