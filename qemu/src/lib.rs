@@ -2,6 +2,8 @@
 
 pub mod cable;
 pub mod command;
+mod config;
+mod control;
 pub mod fabric;
 pub mod hca;
 pub mod ivshmem;

@@ -22,7 +22,7 @@
 //!
 //! ```text
 //! partition running starts 1 memory 2 image echo qp0 none name portico-0-lhca1
-//! port 1 at 1/2 guid 0x026fb8f2d5000101 lid 4 state Active cable in
+//! port 1 at 1/2 guid 0x026fb8f2d5000101 lid 0x0004 state Active cable in
 //! ```
 //!
 //! A partition is `running`, `stopped` (at boot, or by the host), `ended` (by itself, or by what it did), or `none`, and then

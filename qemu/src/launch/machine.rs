@@ -14,10 +14,11 @@ use super::folder::Folder;
 use super::leash::{self, Child};
 use super::opensm::OpenSm;
 use super::{qemu, table};
+use crate::config::Config;
 use crate::fabric::{self, Fabric};
 use crate::topology::{Kind, Node, Topology};
 use crate::umad::Endpoint;
-use crate::{cable, ivshmem};
+use crate::{cable, control, ivshmem};
 
 /// A model that dies sooner than this after its start died young.
 const YOUNG: Duration = Duration::from_secs(10);
@@ -29,7 +30,8 @@ const MAX_YOUNG_DEATHS: u32 = 5;
 pub(crate) struct Plan {
     /// The physical fabric, its hypervisors marked.
     pub(crate) topology: Topology,
-    pub(crate) lhcas: u8,
+    /// What the hypervisors lend.
+    pub(crate) config: Config,
     pub(crate) cpus: u8,
     /// As QEMU takes it.
     pub(crate) memory: String,
@@ -38,8 +40,8 @@ pub(crate) struct Plan {
     pub(crate) capture: Option<PathBuf>,
     pub(crate) logs: PathBuf,
     pub(crate) kernel: PathBuf,
-    /// What runs in each partition, and the file that it is in; without it there are no partitions.
-    pub(crate) image: Option<(ImageName, PathBuf)>,
+    /// The images that the hypervisors are given.
+    pub(crate) images: Vec<(ImageName, PathBuf)>,
 }
 
 /// What happens to a machine.
@@ -79,6 +81,7 @@ struct Hypervisor {
     qemu: Option<Child>,
     model: Option<Child>,
     memory: ivshmem::Server,
+    control: control::Server,
     started: Instant,
     young_deaths: u32,
 }
@@ -92,7 +95,7 @@ impl Machine {
     /// A part cannot be started.
     pub(crate) fn start(plan: Plan, events: Sender<Event>) -> Result<Self> {
         fs::create_dir_all(&plan.logs).with_context(|| format!("cannot make the folder {}", plan.logs.display()))?;
-        let tables = table::of_hypervisors(&plan.topology, plan.lhcas, plan.image.as_ref().map(|(name, _)| name))?;
+        let tables = table::of_hypervisors(&plan.topology, &plan.config)?;
         let folder = Folder::new()?;
         let config = fabric::Config {
             topology: plan.topology.clone(),
@@ -107,6 +110,8 @@ impl Machine {
         for (node, table) in nodes.zip(&tables) {
             let path = folder.path().join(format!("hca-{}", hypervisors.len()));
             let memory = ivshmem::Server::start(&path).context("cannot serve the memory of an HCA")?;
+            let place = control::Place { socket: plan.socket.clone(), hypervisor: node.id.clone() };
+            let control = control::Server::start(folder.path().join(format!("control-{}", hypervisors.len())), &place)?;
             let log = plan.logs.join(format!("{}.model.log", node.id));
             fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
             hypervisors.push(Hypervisor {
@@ -115,6 +120,7 @@ impl Machine {
                 qemu: None,
                 model: None,
                 memory,
+                control,
                 started: Instant::now(),
                 young_deaths: 0,
             });
@@ -155,9 +161,9 @@ impl Machine {
             cpus: self.plan.cpus,
             memory: &self.plan.memory,
             table: &file,
-            image: self.plan.image.as_ref().map(|(name, path)| (name, path.as_path())),
+            images: &self.plan.images,
             hca: self.hypervisors[index].memory.path(),
-            control: &format!("{}:control:{id}", self.plan.socket),
+            control: self.hypervisors[index].control.path(),
             console: &self.console(index),
             log: &self.plan.logs.join(format!("{id}.qemu.log")),
         };

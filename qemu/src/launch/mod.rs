@@ -1,11 +1,12 @@
 //! Builds the kernel, and starts, supervises and ends the processes of a run.
 
 pub(crate) mod folder;
+pub(crate) mod images;
 pub(crate) mod leash;
 pub(crate) mod machine;
 pub(crate) mod opensm;
 mod qemu;
-mod table;
+pub(crate) mod table;
 pub(crate) mod workspace;
 
 use std::env;

@@ -1,6 +1,6 @@
 //! QEMU: one for each hypervisor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
@@ -17,12 +17,12 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory: &'a str,
     /// The packed partition table, a file.
     pub(crate) table: &'a Path,
-    /// What partitions run, and the file that it is in.
-    pub(crate) image: Option<(&'a ImageName, &'a Path)>,
+    /// What partitions run, and the files.
+    pub(crate) images: &'a [(ImageName, PathBuf)],
     /// Where the HCA's shared memory is served.
     pub(crate) hca: &'a Path,
-    /// The abstract socket at which the kernel's control line is to be served.
-    pub(crate) control: &'a str,
+    /// The socket to which the kernel's control line is to be connected.
+    pub(crate) control: &'a Path,
     /// What the kernel's console says, a file.
     pub(crate) console: &'a Path,
     /// What QEMU itself says, a file.
@@ -44,7 +44,7 @@ impl Machine<'_> {
             .arg("-kernel")
             .arg(self.kernel)
             .args(["-serial", &format!("file:{}", self.console.display())])
-            .args(["-chardev", &format!("socket,id=control,server=on,wait=off,abstract=on,path={}", self.control)])
+            .args(["-chardev", &format!("socket,id=control,path={}", self.control.display())])
             .args(["-serial", "chardev:control"])
             .args(["-chardev", &format!("socket,id=hca,path={}", self.hca.display())])
             .args(["-device", &format!("ivshmem-doorbell,chardev=hca,vectors={}", hca_contract::VECTORS)])
@@ -53,8 +53,10 @@ impl Machine<'_> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        if let Some((name, path)) = self.image {
-            let file = format!("name={}{name},file={}", ImageName::FW_CFG_FOLDER, path.display());
+        for (name, path) in self.images {
+            // A comma in an option's value is said twice.
+            let path = path.display().to_string().replace(',', ",,");
+            let file = format!("name={}{name},file={path}", ImageName::FW_CFG_FOLDER);
             command.args(["-fw_cfg", &file]);
         }
         Ok(command)

@@ -2,32 +2,42 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use iba::Guid;
-use partition_table::{ImageName, Lhca, MAX_UPLINKS, Name, Program, Uplinks, encode, stable_guid};
+use partition_table::{Lhca, MAX_UPLINKS, Name, Program, Qp0, Refused, Start, Uplinks, encode, stable_guid};
 
+use crate::config::{self, Config, Partition};
 use crate::topology::{Kind, Node, Topology};
-
-/// Memory of each partition in MiB.
-const PARTITION_MEMORY: u32 = 2;
 
 /// What one hypervisor lends.
 #[derive(Debug)]
 pub(crate) struct Table {
     /// As the hypervisor reads it.
     pub(crate) packed: Vec<u8>,
-    /// The node GUIDs that a subnet manager is to find: logical switches and LHCAs.
+    /// The node GUIDs that a subnet manager is to find: logical switches, and LHCAs that are plugged in at boot.
     pub(crate) guids: Vec<Guid>,
 }
 
-/// The table of each hypervisor of `topology`, in order, with `lhcas` LHCAs on each. Where there is an
-/// `image`, each LHCA has a partition that runs it.
+/// The table of each hypervisor of `topology`, in order, with the LHCAs that `config` gives each.
 ///
 /// # Errors
-/// A name is too long, or two nodes of the whole subnet would share a GUID.
-pub(crate) fn of_hypervisors(topology: &Topology, lhcas: u8, image: Option<&ImageName>) -> Result<Vec<Table>> {
-    let hypervisors = topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
-    let tables = hypervisors.map(|node| of(node, lhcas, image)).collect::<Result<Vec<_>>>()?;
+/// What of the configuration cannot be had on this topology.
+pub(crate) fn of_hypervisors(topology: &Topology, config: &Config) -> Result<Vec<Table>> {
+    let hypervisors: Vec<_> = topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor).collect();
+    let first = hypervisors.first().context("no node of the topology is a hypervisor")?;
+    let owner = |partition: &Partition| partition.hypervisor.as_ref().unwrap_or(&first.id).clone();
+    for partition in &config.partitions {
+        let (owner, names) = (owner(partition), hypervisors.iter().map(|node| node.id.as_str()));
+        if !names.clone().any(|name| name == owner) {
+            let names: Vec<_> = names.collect();
+            bail!("{} is to be on the hypervisor {owner}, and there are: {}", partition.name, names.join(", "));
+        }
+    }
+    let table = |node: &&Node| {
+        let partitions = config.partitions.iter().filter(|partition| owner(partition) == node.id);
+        of(node, partitions, config.spare_ports)
+    };
+    let tables = hypervisors.iter().map(table).collect::<Result<Vec<_>>>()?;
     let mut owners: HashMap<Guid, &str> = HashMap::new();
     let fabric = topology.nodes.iter().map(|node| (node.guid, node.id.as_str()));
     let logical = tables.iter().flat_map(|table| &table.guids).map(|&guid| (guid, "a logical node"));
@@ -39,51 +49,120 @@ pub(crate) fn of_hypervisors(topology: &Topology, lhcas: u8, image: Option<&Imag
     Ok(tables)
 }
 
-fn of(node: &Node, lhcas: u8, image: Option<&ImageName>) -> Result<Table> {
+fn of<'a>(node: &Node, partitions: impl Iterator<Item = &'a Partition>, spare_ports: u8) -> Result<Table> {
     let id = node.id.as_str();
     if let Some(port) = node.ports.iter().position(|port| port.peer.is_none()) {
         bail!("port {} of the hypervisor {id} has no cable: give it one, or give {id} fewer ports", port + 1);
     }
     let uplinks = if node.ports.len() > 1 { Uplinks::BOTH } else { Uplinks::FIRST };
-    let mut guids = Vec::new();
     let mut switches = [Guid::new(0); MAX_UPLINKS];
     for uplink in uplinks.iter() {
         // Numbers from the top for the logical switches, so that an LHCA has its own number.
         switches[uplink] = stable_guid(id, u16::MAX - u16::from(uplink == 1));
-        guids.push(switches[uplink]);
     }
-    let mut rows = Vec::new();
-    for number in 1..=u16::from(lhcas) {
-        let name =
-            Name::new(&format!("{id}-lhca{number}")).with_context(|| format!("cannot name the LHCAs of {id}"))?;
-        let guid = stable_guid(id, number);
-        guids.push(guid);
-        let row = Lhca::new(name, guid, uplinks);
-        rows.push(
-            image.map_or(row, |image| row.with_partition(&Program { image, memory: PARTITION_MEMORY, arguments: "" })),
-        );
-    }
+    let rows = partitions.map(|partition| row(id, uplinks, partition)).collect::<Result<Vec<_>>>()?;
     let name = Name::new(&node.description).with_context(|| format!("cannot name the logical switch of {id}"))?;
-    let packed =
-        encode(name, switches, 0, &rows).with_context(|| format!("cannot make the partition table of {id}"))?;
+    let packed = encode(name, switches, spare_ports, &rows)
+        .with_context(|| format!("cannot make the partition table of {id}"))?;
+    let plugged = rows.iter().filter(|row| row.start == Start::AT_BOOT).map(|row| row.node_guid);
+    let guids = uplinks.iter().map(|uplink| switches[uplink]).chain(plugged).collect();
     Ok(Table { packed, guids })
+}
+
+/// The row of `partition` in the table of `hypervisor`, which has `uplinks`.
+///
+/// # Errors
+/// The partition asks for a port that the hypervisor has not.
+pub(crate) fn row(hypervisor: &str, uplinks: Uplinks, partition: &Partition) -> Result<Lhca> {
+    let name = partition.name;
+    let uplinks = match partition.ports {
+        None => uplinks,
+        Some(1) => Uplinks::FIRST,
+        Some(ports) => {
+            ensure!(uplinks == Uplinks::BOTH, "{name} is to have {ports} ports, and the HCA of {hypervisor} has 1");
+            Uplinks::BOTH
+        }
+    };
+    // By names, so that it is the same wherever the partition stands in the configuration, and whenever it is added.
+    let guid = partition.guid.unwrap_or_else(|| stable_guid(&format!("{hypervisor}/{name}"), 1));
+    let mut row = Lhca::new(name, guid, uplinks);
+    if let Some(image) = &partition.image {
+        let (memory, arguments) = (partition.memory, partition.arguments.as_str());
+        row = row.with_partition(&Program { image: &image.name, memory, arguments });
+    }
+    row.smps_per_second = partition.smps_per_second.into();
+    row.traps_per_second = partition.traps_per_second.into();
+    row.qp0 = match partition.qp0 {
+        config::Qp0::None => Qp0::NONE,
+        config::Qp0::Query => Qp0::QUERY,
+        config::Qp0::Manager => Qp0::MANAGER,
+    };
+    row.refused = match partition.refused {
+        config::Refused::Drop => Refused::DROP,
+        config::Refused::Answer => Refused::ANSWER,
+    };
+    row.start = if partition.autostart { Start::AT_BOOT } else { Start::ON_DEMAND };
+    Ok(row)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR};
 
-    #[test]
-    fn guids_are_the_same_each_time_and_nobodys_twice() {
+    fn topology() -> Topology {
         let mut topology = Topology::parse(DEFAULT).unwrap();
         topology.set_hypervisor(DEFAULT_HYPERVISOR).unwrap();
-        let first = of_hypervisors(&topology, 253, None).unwrap();
+        topology
+    }
+
+    #[test]
+    fn guids_are_the_same_each_time_and_nobodys_twice() {
+        let mut topology = topology();
+        let config = Config::uniform(&topology, 253, None).unwrap();
+        let first = of_hypervisors(&topology, &config).unwrap();
         assert_eq!(first[0].guids.len(), 254);
         assert!(first[0].guids.iter().all(|guid| guid.get() >> 56 == 2), "locally administered");
-        assert_eq!(first[0].packed, of_hypervisors(&topology, 253, None).unwrap()[0].packed);
+        assert_eq!(first[0].packed, of_hypervisors(&topology, &config).unwrap()[0].packed);
         topology.nodes[0].guid = first[0].guids[7];
-        let error = of_hypervisors(&topology, 253, None).unwrap_err().to_string();
+        let error = of_hypervisors(&topology, &config).unwrap_err().to_string();
         assert!(error.contains(&first[0].guids[7].to_string()), "{error}");
+    }
+
+    #[test]
+    fn what_is_configured_is_in_the_table() {
+        let text = "spare-ports = 3\n[[partition]]\nname = 'a'\n\n[[partition]]\nname = 'b'\nimage = 'echo'\n\
+            memory = '4M'\nqp0 = 'query'\nrefused = 'answer'\nautostart = false\narguments = 'x'\n\
+            smps-per-second = 7\ntraps-per-second = 8";
+        let config = Config::parse(Path::new("f"), text).unwrap();
+        let tables = of_hypervisors(&topology(), &config).unwrap();
+        let table = partition_table::Table::parse(&tables[0].packed).unwrap();
+        let [a, b] = table.lhcas() else { panic!("two rows") };
+        assert_eq!(table.spare_ports(), 3);
+        assert_eq!((a.partition(), a.start), (None, Start::AT_BOOT));
+        let program = b.partition().unwrap();
+        assert_eq!((program.image.text(), program.memory, program.arguments), ("echo", 4, "x"));
+        assert_eq!((b.qp0, b.refused, b.start), (Qp0::QUERY, Refused::ANSWER, Start::ON_DEMAND));
+        assert_eq!((b.smps_per_second.get(), b.traps_per_second.get()), (7, 8));
+        // People's fabrics have these GUIDs: they must not change, and `b`, not plugged in yet, is not to be found.
+        let logical_switch = table.switch_guid(0).unwrap();
+        assert_eq!(tables[0].guids, [logical_switch, a.node_guid]);
+        assert_eq!(b.node_guid, stable_guid("portico-0/b", 1));
+    }
+
+    #[test]
+    fn what_the_topology_does_not_have_is_refused() {
+        let error = |text| {
+            let config = Config::parse(Path::new("f"), text).unwrap();
+            format!("{:#}", of_hypervisors(&topology(), &config).unwrap_err())
+        };
+        let elsewhere = error("[[partition]]\nname = 'a'\nhypervisor = 'west'");
+        assert!(elsewhere.contains("on the hypervisor west, and there are: portico-0"), "{elsewhere}");
+        let wide = error("[[partition]]\nname = 'a'\nports = 2");
+        assert!(wide.contains("a is to have 2 ports, and the HCA of portico-0 has 1"), "{wide}");
+        let full = error("spare-ports = 253\n[[partition]]\nname = 'a'");
+        assert!(full.contains("254 LHCAs and spare ports"), "{full}");
     }
 }

@@ -12,13 +12,11 @@ use crate::show::progress::Step;
 /// The pinned toolchain, as in `rust-toolchain.toml`.
 pub(crate) const TOOLCHAIN: &str = "1.95.0";
 
-/// What cargo needs to be told to build the kernel, and the images that partitions run: their target, and that `core` and
-/// `alloc` are built with them.
-pub(crate) const KERNEL_TARGET: [&str; 9] = [
-    "--package",
-    "portico-kernel",
-    "--package",
-    "portico-echo",
+/// The images that partitions run: each is a folder of `partitions/`, whose package `portico-NAME` has the program `NAME`.
+pub(crate) const IMAGES: [&str; 1] = ["echo"];
+
+/// What cargo needs to be told of the target that the kernel and the images have: `core` and `alloc` are built with them.
+const KERNEL_TARGET: [&str; 5] = [
     "--target",
     "x86_64-target.json",
     "-Zjson-target-spec",
@@ -52,30 +50,30 @@ pub(crate) fn cargo(subcommand: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Cargo with `subcommand` on the kernel for its own target. Stable cargo rebuilds `core` only when it is asked in this
-/// way; the code itself uses no unstable feature.
+/// Cargo with `subcommand` on the kernel and the images for their own target. Stable cargo rebuilds `core` only when it is
+/// asked in this way; the code itself uses no unstable feature.
 ///
 /// # Errors
 /// As [`target_dir`].
 pub(crate) fn cargo_kernel(subcommand: &str) -> Result<Command> {
     let mut command = cargo(subcommand)?;
+    command.args(["--package", "portico-kernel"]);
+    command.args(IMAGES.iter().flat_map(|name| ["--package".into(), format!("portico-{name}")]));
     command.args(KERNEL_TARGET).env("RUSTC_BOOTSTRAP", "1");
     Ok(command)
 }
 
-/// Builds the kernel, and says where it is.
+/// Builds the kernel and the images, and says where the kernel is.
 ///
 /// # Errors
-/// It cannot be built.
+/// They cannot be built.
 pub(crate) fn build_kernel() -> Result<PathBuf> {
-    let step = Step::begin("build the kernel");
+    let step = Step::begin("build the kernel and the images");
     let mut command = cargo_kernel("build")?;
-    command.args(["--release", "--bin", "portico-kernel", "--bin", "echo"]);
+    command.args(["--release", "--bin", "portico-kernel"]).args(IMAGES.iter().flat_map(|name| ["--bin", name]));
     step.watch(command)?;
-    let kernel = target_dir()?.join("x86_64-target/release/portico-kernel");
-    ensure!(kernel.is_file(), "cargo built the kernel, and yet there is no {}", kernel.display());
     step.done();
-    Ok(kernel)
+    built("portico-kernel")
 }
 
 /// Where the image `name` is, once the kernel is built.
@@ -83,9 +81,18 @@ pub(crate) fn build_kernel() -> Result<PathBuf> {
 /// # Errors
 /// There is none of this name.
 pub(crate) fn image(name: &str) -> Result<PathBuf> {
-    let image = target_dir()?.join("x86_64-target/release").join(name);
-    ensure!(image.is_file(), "there is no image {name}: the folder partitions has those that there are");
-    Ok(image)
+    ensure!(
+        IMAGES.contains(&name),
+        "there is no image {name}: name one of {}, or a file by its path",
+        IMAGES.join(", ")
+    );
+    built(name)
+}
+
+fn built(name: &str) -> Result<PathBuf> {
+    let file = target_dir()?.join("x86_64-target/release").join(name);
+    ensure!(file.is_file(), "cargo built {name}, and yet there is no {}", file.display());
+    Ok(file)
 }
 
 /// Builds the preload library through which umad programs reach the fabric, and says where it is.
@@ -132,6 +139,15 @@ pub(crate) fn rustc_sysroot() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_image_is_a_folder_with_a_program_of_its_name() {
+        for name in IMAGES {
+            let package = std::fs::read_to_string(root().join("partitions").join(name).join("Cargo.toml")).unwrap();
+            assert!(package.contains(&format!("name = \"portico-{name}\"")), "{package}");
+            assert!(package.contains(&format!("[[bin]]\nname = \"{name}\"")), "{package}");
+        }
+    }
 
     #[test]
     fn the_pinned_toolchain_is_the_one_that_is_set_up() {

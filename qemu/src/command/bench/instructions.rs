@@ -6,9 +6,10 @@ use anyhow::Result;
 use portico_benches::Request;
 
 use super::Interrupt;
-use super::table::{compare, draw};
+use super::table::compare;
 use crate::launch::workspace;
 use crate::show::progress::Step;
+use crate::show::table::draw;
 
 /// Instructions that an SMP may cost at most, if all is as it should be.
 const AIM: f64 = 150.0;
@@ -45,7 +46,7 @@ impl Display for Costs {
             "Instructions an SMP, counted by callgrind in user space: `subnet` from the packet's arrival to its"
         )?;
         writeln!(f, "answer with the M_Key checked, ibsim from its socket to its socket with none.\n")?;
-        write!(f, "{}", draw(["request", "subnet", "ibsim", "beside ibsim", "aim: at most 150"], &rows))
+        write!(f, "{}", draw(["request", "subnet", "ibsim", "beside ibsim", "aim: at most 150"], 1, &rows))
     }
 }
 

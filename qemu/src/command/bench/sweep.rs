@@ -11,12 +11,14 @@ use clap::Args;
 
 use super::opensm::{self, Sweep};
 use super::site::{Maker, Site};
-use super::table::{compare, draw, median};
+use super::table::{compare, median};
 use super::{Interrupt, netlist};
+use crate::config::Config;
 use crate::launch::folder::Folder;
 use crate::launch::machine::Plan;
 use crate::launch::workspace;
 use crate::show::progress::Step;
+use crate::show::table::draw;
 use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, Topology};
 
 /// What to sweep.
@@ -97,15 +99,15 @@ impl Lab<'_> {
         let mut topology = Topology::parse(DEFAULT)?;
         topology.set_hypervisor(DEFAULT_HYPERVISOR)?;
         Ok(Plan {
+            config: Config::uniform(&topology, lhcas, None)?,
             topology,
-            lhcas,
             cpus: 2,
             memory: "256M".into(),
             socket: socket(),
             capture: None,
             logs: workspace::target_dir()?.join("portico/bench"),
             kernel: self.kernel.clone(),
-            image: None,
+            images: Vec::new(),
         })
     }
 }
@@ -135,7 +137,7 @@ impl Display for Sweeps {
         writeln!(f, "and back; its fabric alone is ibsim's peer. ibsim's adapters take more SMPs, for longer")?;
         writeln!(f, "P_Key tables and more Sets of PortInfo.\n")?;
         let header = ["subnet made by", "LHCAs", "SMPs", "sweep ms", "fastest ms", "us/SMP", "beside ibsim"];
-        write!(f, "{}", draw(header, &rows))
+        write!(f, "{}", draw(header, 1, &rows))
     }
 }
 

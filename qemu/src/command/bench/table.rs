@@ -1,23 +1,6 @@
-//! Figures as text.
+//! What figures say.
 
 use std::fmt::Display;
-
-/// A table with aligned columns: the first holds names, the others figures. A row of nothing is an empty line.
-pub(super) fn draw<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let header = header.map(str::to_owned);
-    let lines = || std::iter::once(&header).chain(rows);
-    let widths: [usize; N] =
-        std::array::from_fn(|column| lines().map(|line| line[column].chars().count()).max().unwrap_or(0));
-    let draw = |line: &[String; N]| {
-        let mut text = format!("{:<width$}", line[0], width = widths[0]);
-        for (cell, width) in line.iter().zip(widths).skip(1) {
-            text += &format!("  {cell:>width$}");
-        }
-        text.truncate(text.trim_end().len());
-        text
-    };
-    lines().map(draw).collect::<Vec<_>>().join("\n")
-}
 
 /// How `ours` compares with `theirs`, of which less is better: `2.0x slower`, `3.1x fewer`.
 pub(super) fn compare(ours: f64, theirs: f64, more: impl Display, less: impl Display) -> String {
@@ -40,16 +23,6 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_stand_left_and_figures_right() {
-        let rows = [["ibsim", "9", ""], ["Portico", "1234", "2.0x slower"]].map(|row| row.map(str::to_owned));
-        let expected = "\
-fabric   SMPs  beside ibsim
-ibsim       9
-Portico  1234   2.0x slower";
-        assert_eq!(draw(["fabric", "SMPs", "beside ibsim"], &rows), expected);
-    }
 
     #[test]
     fn a_comparison_says_who_is_better() {

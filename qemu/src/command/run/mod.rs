@@ -10,12 +10,13 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use partition_table::ImageName;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 pub(super) use self::wait::{HOST, Outcome, Run};
 use super::setup;
+use crate::config::{Config, Image};
+use crate::launch::images;
 use crate::launch::machine::{Event, Plan};
 use crate::launch::workspace;
 use crate::show::Tree;
@@ -28,10 +29,16 @@ pub(super) struct Options {
     /// Logical HCAs behind each hypervisor's port
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=253))]
     lhcas: u8,
-    /// What runs in a partition behind each logical HCA: `echo`, which answers ibping [default: there are no partitions,
-    /// and the hypervisor alone answers for its logical HCAs]
+    /// What runs in a partition behind each logical HCA: `echo`, which answers ibping, or the path of an ELF file
+    /// [default: there are no partitions, and the hypervisor alone answers for its logical HCAs]
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
+    /// Ports of each logical switch to keep free, for `cargo portico ctl add` [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=253))]
+    spare_ports: Option<u8>,
+    /// The partitions and what each may do, a portico.toml, such as qemu/examples/portico.toml
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lhcas", "image", "spare_ports"])]
+    config: Option<PathBuf>,
     /// Processors of each hypervisor
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
     cpus: u8,
@@ -135,24 +142,33 @@ impl Options {
             Some(dir) => dir.clone(),
             None => workspace::target_dir()?.join("portico").join(&self.socket),
         };
+        let config = self.config(&topology)?;
         let kernel = workspace::build_kernel()?;
-        let image = self.image.as_deref().map(|name| anyhow::Ok((ImageName::new(name)?, workspace::image(name)?)));
         Ok(Plan {
+            images: images::of(&config)?,
             topology,
-            lhcas: self.lhcas,
+            config,
             cpus: self.cpus,
             memory: self.memory.clone(),
             socket: self.socket.clone(),
             capture: self.pcap.clone(),
             logs: std::path::absolute(logs)?,
             kernel,
-            image: image.transpose()?,
         })
+    }
+
+    fn config(&self, topology: &Topology) -> Result<Config> {
+        if let Some(file) = &self.config {
+            return Config::read(file);
+        }
+        let image = self.image.as_deref().map(Image::named).transpose()?;
+        let config = Config::uniform(topology, self.lhcas, image.as_ref())?;
+        Ok(Config { spare_ports: self.spare_ports.unwrap_or(0), ..config })
     }
 
     fn describe(&self, plan: &Plan) -> String {
         let hypervisors = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
         let names: Vec<_> = hypervisors.map(|node| node.id.as_str()).collect();
-        format!("{}; LHCAs: {}, processors: {}", names.join(", "), self.lhcas, self.cpus)
+        format!("{}; LHCAs: {}, processors: {}", names.join(", "), plan.config.partitions.len(), self.cpus)
     }
 }

@@ -38,7 +38,8 @@ pub(in crate::command) struct Run {
 impl Run {
     /// Starts the machine, which tells of what happens through `sender` to `events`.
     pub(in crate::command) fn start(plan: Plan, sender: Sender<Event>, events: Receiver<Event>) -> Result<Self> {
-        let (socket, patience) = (plan.socket.clone(), PATIENCE + PATIENCE_PER_LHCA * u32::from(plan.lhcas));
+        let lhcas = u32::try_from(plan.config.partitions.len()).unwrap_or(u32::MAX);
+        let (socket, patience) = (plan.socket.clone(), PATIENCE + PATIENCE_PER_LHCA.saturating_mul(lhcas));
         Ok(Self { machine: Machine::start(plan, sender)?, events, socket, patience })
     }
 

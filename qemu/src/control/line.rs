@@ -1,0 +1,55 @@
+//! One kernel's control line.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::is_last;
+
+/// One kernel's control line. Whoever asks waits for the answer.
+#[derive(Debug)]
+pub(super) struct Line {
+    kernel: BufReader<UnixStream>,
+    /// Answers still to come to those that gave up waiting.
+    owed: u32,
+    /// The part of a line that came before somebody gave up.
+    begun: Vec<u8>,
+}
+
+impl Line {
+    pub(super) fn new(kernel: UnixStream, patience: Duration) -> io::Result<Self> {
+        kernel.set_read_timeout(Some(patience))?;
+        Ok(Self { kernel: BufReader::new(kernel), owed: 0, begun: Vec::new() })
+    }
+
+    /// Asks for `what`; the answer, its last line included.
+    ///
+    /// # Errors
+    /// The kernel does not answer in time, or has hung up.
+    pub(super) fn ask(&mut self, what: &str) -> io::Result<String> {
+        while self.owed > 0 {
+            self.answer()?;
+            self.owed -= 1;
+        }
+        writeln!(self.kernel.get_mut(), "{what}")?;
+        self.owed += 1;
+        let answer = self.answer()?;
+        self.owed -= 1;
+        Ok(answer)
+    }
+
+    fn answer(&mut self) -> io::Result<String> {
+        let mut answer = String::new();
+        loop {
+            if self.kernel.read_until(b'\n', &mut self.begun)? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            let line = std::mem::take(&mut self.begun);
+            let line = String::from_utf8_lossy(&line);
+            answer += &line;
+            if is_last(line.trim_end()) {
+                return Ok(answer);
+            }
+        }
+    }
+}
