@@ -1,6 +1,7 @@
 //! What `cargo portico` can be asked to do.
 
 mod bench;
+mod ctl;
 mod image;
 mod run;
 mod setup;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Set up what is missing, build, boot, bring the subnet up, show it, and stay until Ctrl-C
     Run(run::Options),
+    /// Begin, end, add, remove and show the partitions of a running machine
+    Ctl(ctl::Options),
     /// Run every test
     Test(test::Options),
     /// Measure, beside the peers
@@ -64,6 +67,7 @@ impl Command {
     fn run(self) -> Result<ExitCode> {
         match self {
             Self::Run(options) => run::run(&options),
+            Self::Ctl(options) => ctl::run(&options),
             Self::Test(options) => test::run(&options),
             Self::Bench(options) => bench::run(&options),
             Self::Image(options) => image::run(&options),

@@ -1,0 +1,245 @@
+//! What the kernel answers to `list` and `status` (`kernel/src/control`), as values.
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+/// What a hypervisor lends, and how that is.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct State {
+    pub(super) hypervisor: String,
+    pub(super) uplinks: Vec<Uplink>,
+    pub(super) lhcas: Vec<Lhca>,
+}
+
+/// An uplink, and the logical switch behind it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Uplink {
+    pub(super) number: u8,
+    /// Whether its physical link is up.
+    pub(super) is_up: bool,
+    pub(super) state: String,
+    /// Of the logical switch.
+    pub(super) guid: String,
+    pub(super) lid: u16,
+}
+
+/// A logical HCA, and the partition that has it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Lhca {
+    pub(super) name: String,
+    /// `running`, `stopped`, `ended`, or `none`.
+    pub(super) partition: String,
+    /// Why the partition does not run.
+    pub(super) because: Option<String>,
+    pub(super) program: Option<Program>,
+    pub(super) ports: Vec<Port>,
+}
+
+/// What a partition runs.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Program {
+    pub(super) image: String,
+    /// In MiB.
+    pub(super) memory: u32,
+    pub(super) qp0: String,
+    pub(super) starts: u32,
+}
+
+/// A logical port.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Port {
+    pub(super) number: u8,
+    /// The uplink whose logical switch it is at, and the switch's port.
+    pub(super) at: (u8, u8),
+    pub(super) guid: String,
+    pub(super) lid: u16,
+    pub(super) state: String,
+    /// Whether the partition, or the host, has it plugged in.
+    pub(super) is_plugged: bool,
+    /// Why it is not Active.
+    pub(super) because: Option<String>,
+}
+
+impl State {
+    /// The state that `list` and `status` tell of `hypervisor`.
+    pub(super) fn read(hypervisor: &str, list: &[String], status: &[String]) -> Result<Self> {
+        let uplinks = status.iter().filter(|line| line.starts_with("uplink ")).map(|line| Uplink::read(line));
+        let uplinks = uplinks.collect::<Result<Vec<_>>>()?;
+        let mut lhcas: Vec<Lhca> = Vec::new();
+        for line in list {
+            let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match (kind, lhcas.last_mut()) {
+                ("partition", _) => lhcas.push(Lhca::read(line)?),
+                ("because", Some(lhca)) => lhca.because = Some(rest.to_owned()),
+                ("port", Some(lhca)) => lhca.ports.push(Port::read(line)?),
+                _ => bail!("{line:?}"),
+            }
+        }
+        for lhca in &mut lhcas {
+            lhca.explain(&uplinks);
+        }
+        Ok(Self { hypervisor: hypervisor.to_owned(), uplinks, lhcas })
+    }
+}
+
+impl Uplink {
+    fn read(line: &str) -> Result<Self> {
+        let words = Words(line);
+        let state = line.split_whitespace().nth(4).with_context(|| format!("no state in {line:?}"))?;
+        Ok(Self {
+            number: words.number("uplink")?,
+            is_up: words.after("link")? == "up",
+            state: state.to_owned(),
+            guid: words.after("switch")?.to_owned(),
+            lid: words.lid()?,
+        })
+    }
+}
+
+impl Lhca {
+    fn read(line: &str) -> Result<Self> {
+        let (line, name) = line.split_once(" name ").with_context(|| format!("no name in {line:?}"))?;
+        let words = Words(line);
+        let partition = words.after("partition")?.to_owned();
+        let program = match partition.as_str() {
+            "none" => None,
+            _ => Some(Program {
+                image: words.after("image")?.to_owned(),
+                memory: words.number("memory")?,
+                qp0: words.after("qp0")?.to_owned(),
+                starts: words.number("starts")?,
+            }),
+        };
+        Ok(Self { name: name.to_owned(), partition, because: None, program, ports: Vec::new() })
+    }
+
+    /// Says of each port that is not Active why it is not.
+    fn explain(&mut self, uplinks: &[Uplink]) {
+        let Self { name, partition, because, ports, .. } = self;
+        for port in ports.iter_mut().filter(|port| port.state != "Active") {
+            let uplink = uplinks.iter().find(|uplink| uplink.number == port.at.0);
+            port.because = Some(match (partition.as_str(), port.state.as_str()) {
+                ("ended", _) => {
+                    let how = because.as_deref().unwrap_or("its partition ended");
+                    format!("{how}: ctl restart {name}")
+                }
+                ("stopped", _) => format!("its partition is stopped: ctl start {name}"),
+                _ if !port.is_plugged => format!("it is pulled: ctl start {name}"),
+                (_, "Down") => "its link is down: a manager may have disabled it".into(),
+                _ if uplink.is_some_and(|uplink| !uplink.is_up) => {
+                    format!("uplink {} has no link, so that no subnet manager reaches it", port.at.0)
+                }
+                (_, "Armed") => "the subnet manager has not activated it yet".into(),
+                _ if port.lid == 0 => "no subnet manager has given it a LID yet: is there one?".into(),
+                _ => "the subnet manager has not set it up again yet: is it still there?".into(),
+            });
+        }
+    }
+}
+
+impl Port {
+    fn read(line: &str) -> Result<Self> {
+        let words = Words(line);
+        let at = words.after("at")?;
+        let place = || at.split_once('/').and_then(|(uplink, port)| Some((uplink.parse().ok()?, port.parse().ok()?)));
+        Ok(Self {
+            number: words.number("port")?,
+            at: place().with_context(|| format!("no place in {line:?}"))?,
+            guid: words.after("guid")?.to_owned(),
+            lid: words.lid()?,
+            state: words.after("state")?.to_owned(),
+            is_plugged: words.after("cable")? == "in",
+            because: None,
+        })
+    }
+}
+
+/// A line of words, some of which are followed by a value.
+struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    fn after(&self, word: &str) -> Result<&'a str> {
+        let mut words = self.0.split_whitespace();
+        let value = words.find(|&this| this == word).and_then(|_| words.next());
+        value.with_context(|| format!("nothing after {word:?} in {:?}", self.0))
+    }
+
+    fn number<T: std::str::FromStr>(&self, word: &str) -> Result<T> {
+        let text = self.after(word)?;
+        text.parse().ok().with_context(|| format!("no number after {word:?} in {:?}", self.0))
+    }
+
+    /// A LID, which the kernel shows in hexadecimal digits.
+    fn lid(&self) -> Result<u16> {
+        let text = self.after("lid")?;
+        let lid = text.strip_prefix("0x").and_then(|digits| u16::from_str_radix(digits, 16).ok());
+        lid.with_context(|| format!("no LID in {:?}", self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    const STATUS: &str = "hca generation 1 ports 1
+        uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 0x0003
+        drops slots 0 undelivered 0 unsent 0";
+
+    fn ports(list: &str, status: &str) -> Vec<Port> {
+        State::read("h", &lines(list), &lines(status)).unwrap().lhcas.pop().unwrap().ports
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_understood() {
+        let list = "partition running starts 3 memory 2 image echo qp0 none name web server
+            port 1 at 1/2 guid 0x026fb8f2d5000101 lid 0x0004 state Active cable in
+            partition none name adapter
+            port 1 at 1/3 guid 0x0200000000001001 lid 0x0005 state Active cable in";
+        let state = State::read("portico-0", &lines(list), &lines(STATUS)).unwrap();
+        assert_eq!((state.hypervisor.as_str(), state.uplinks.len()), ("portico-0", 1));
+        assert!(state.uplinks[0].is_up && state.uplinks[0].state == "Active" && state.uplinks[0].lid == 3);
+        let [web, adapter] = &state.lhcas[..] else { panic!("two") };
+        assert_eq!((web.name.as_str(), web.partition.as_str()), ("web server", "running"));
+        let program = Program { image: "echo".into(), memory: 2, qp0: "none".into(), starts: 3 };
+        assert_eq!(web.program, Some(program));
+        assert_eq!((web.ports[0].at, web.ports[0].lid, web.ports[0].is_plugged), ((1, 2), 4, true));
+        assert_eq!(web.ports[0].because, None);
+        assert_eq!((adapter.name.as_str(), &adapter.program), ("adapter", &None));
+    }
+
+    #[test]
+    fn each_port_that_is_not_active_has_a_reason() {
+        let down = STATUS.replace("link up Active", "link down Down");
+        let partition = |words: &str| format!("partition {words} starts 1 memory 2 image echo qp0 none name web");
+        let port = |words: &str| format!("port 1 at 1/2 guid 0x02 lid {words}");
+        let (pulled, init) = (port("0x0000 state Down cable out"), port("0x0000 state Init cable in"));
+        let crash = "ended starts 1 memory 2 image echo qp0 none name web\nbecause crashed: triple fault";
+        let cases = [
+            (partition("stopped"), &pulled, STATUS, "its partition is stopped: ctl start web"),
+            (format!("partition {crash}"), &pulled, STATUS, "crashed: triple fault: ctl restart web"),
+            ("partition none name web".into(), &pulled, STATUS, "it is pulled: ctl start web"),
+            (partition("running"), &port("0x0004 state Down cable in"), STATUS, "a manager may have disabled it"),
+            (partition("running"), &init, &down, "uplink 1 has no link"),
+            (partition("running"), &init, STATUS, "no subnet manager has given it a LID yet"),
+            (partition("running"), &port("0x0004 state Armed cable in"), STATUS, "has not activated it yet"),
+            (partition("running"), &port("0x0004 state Init cable in"), STATUS, "has not set it up again yet"),
+        ];
+        for (partition, port, status, words) in cases {
+            let ports = ports(&format!("{partition}\n{port}"), status);
+            let because = ports[0].because.as_deref().unwrap_or_default();
+            assert!(because.contains(words), "{partition}\n{port}\n{because}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error_with_the_line() {
+        for bad in ["port 1 at 1/2 guid 0x02 lid 0x4 state Active cable in", "partition running", "what 1"] {
+            let error = State::read("h", &lines(bad), &lines(STATUS)).unwrap_err();
+            assert!(format!("{error:#}").contains(bad), "{error:#}");
+        }
+    }
+}
