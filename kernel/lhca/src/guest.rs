@@ -1,6 +1,6 @@
 //! What the engine needs of a partition.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use lhca_contract::Status;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -30,8 +30,43 @@ pub trait Guest {
     /// [`BadAddress`].
     fn word(&self, address: u64) -> Result<&AtomicU32, BadAddress>;
 
+    /// `count` times 64 bits of its memory from `address` on, a multiple of 8.
+    ///
+    /// # Errors
+    /// [`BadAddress`].
+    fn words(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress>;
+
+    /// Copies `length` bytes of its memory at `address` to `other`'s at `to`.
+    ///
+    /// # Errors
+    /// [`BadAddress`]; nothing was copied then.
+    fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress>;
+
     /// Interrupts it with `vector`, now or as soon as it takes interrupts.
     fn interrupt(&self, vector: u8);
+}
+
+/// Copies a value of whole words from memory at `address`, a multiple of 8. Each word is read once.
+#[inline(always)]
+pub(crate) fn load<T: FromBytes + IntoBytes>(guest: &impl Guest, address: u64) -> Result<T, BadAddress> {
+    let mut value = T::new_zeroed();
+    let words = guest.words(address, size_of::<T>() / 8)?;
+    for (bytes, word) in value.as_mut_bytes().chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    }
+    Ok(value)
+}
+
+/// Copies a value of whole words to memory at `address`, a multiple of 8.
+#[inline(always)]
+pub(crate) fn store<T: IntoBytes + Immutable>(guest: &impl Guest, address: u64, value: &T) -> Result<(), BadAddress> {
+    let words = guest.words(address, size_of::<T>() / 8)?;
+    for (bytes, word) in value.as_bytes().chunks_exact(8).zip(words) {
+        let mut value = [0; 8];
+        value.copy_from_slice(bytes);
+        word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// Addresses that a hypercall is given are multiples of this.

@@ -13,6 +13,7 @@
 extern crate alloc;
 
 mod calls;
+mod direct;
 mod events;
 mod guest;
 mod lhca;

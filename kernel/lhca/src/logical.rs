@@ -9,12 +9,12 @@ use lhca_contract::{Call, PortChange, Status};
 use subnet::{AdapterConfig, AddError, Hsma, LhcaId, LogicalPort, Time};
 use zerocopy::FromBytes;
 
-use crate::calls;
 use crate::guest::Guest;
 use crate::lhca::{Counts, Held, Lhca};
 use crate::outlet::{Joined, Wire};
 use crate::policy::{Policy, Qp0};
 use crate::send::{MAX_PACKET, Taken};
+use crate::{calls, direct};
 
 /// Send requests that one queue pair may have served at once: whoever posts many must not keep the others waiting.
 const BATCH: usize = 64;
@@ -178,6 +178,9 @@ impl<G: Guest> Logical<G> {
     /// Serves what is posted to a queue pair.
     fn serve_pair(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) {
         for _ in 0..BATCH {
+            if direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name).is_some() {
+                continue;
+            }
             let Some(Some(lhca)) = self.lhcas.get_mut(usize::from(id.0)) else { return };
             let Some(adapter) = self.hsma.lhca(id) else { return };
             match lhca.take_send(now, name, adapter, &mut self.buffer) {

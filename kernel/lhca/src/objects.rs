@@ -8,6 +8,7 @@ use lhca_contract::{
     QueuePairState, ReceiveEntry, SendEntry, Status,
 };
 
+use crate::direct::Flows;
 use crate::guest::Guest;
 use crate::ring::Ring;
 
@@ -58,6 +59,8 @@ pub(crate) struct QueuePair {
     pub(crate) psn: Psn,
     /// The groups that it is attached to.
     pub(crate) groups: Vec<MulticastGroup>,
+    /// Where its datagrams go, as far as that is remembered.
+    pub(crate) flows: Flows,
 }
 
 /// P_Keys that a port's table has.
@@ -77,6 +80,7 @@ impl QueuePair {
             q_key: if config.kind == QueuePairKind::GSI { QKey::GSI } else { QKey::new(0) },
             psn: Psn::new(0),
             groups: Vec::new(),
+            flows: Flows::default(),
             config,
         })
     }
@@ -137,6 +141,7 @@ impl QueuePair {
 
     /// Consumes all that is posted, without completions.
     fn forget(&mut self, guest: &impl Guest) {
+        self.flows = Flows::default();
         let counts = [self.send.waiting(guest), self.receive.waiting(guest)].map(|count| count.unwrap_or(0));
         if self.send.consume(guest, counts[0]) | self.receive.consume(guest, counts[1]) {
             interrupt(guest, self.config.vector);
@@ -148,6 +153,12 @@ impl QueuePair {
         if self.send.consume(guest, 1) {
             interrupt(guest, self.config.vector);
         }
+    }
+
+    /// A packet was sent.
+    #[inline]
+    pub(crate) fn count_packet(&mut self) {
+        self.psn = Psn::new(self.psn.get().wrapping_add(1));
     }
 
     /// Consumes a receive entry.

@@ -16,7 +16,7 @@ use crate::segments::Pieces;
 use crate::send::IMMEDIATE;
 
 /// Room before each payload, for a global route header.
-const GRH: usize = 40;
+pub(crate) const GRH: usize = 40;
 
 /// A datagram that arrived: its headers, and what of its payload is no padding.
 struct Datagram<'a> {
@@ -112,12 +112,14 @@ impl<G: Guest> Lhca<G> {
         let posted = pair.receive.waiting(&self.guest).is_ok_and(|waiting| waiting > 0) && self.has_room(queue);
         let entry = if posted { pair.receive.peek(&self.guest).ok() } else { None };
         let Some(entry) = entry else { return count(&mut self.counts.no_room) };
+        let own_index = (pair.config.kind == QueuePairKind::UD).then_some(pair.p_key_index);
         let filled = self.scatter(&entry, datagram);
         if let Some(pair) = self.pairs.get_mut(name) {
             pair.consume_receive(&self.guest);
         }
         let mut completion = datagram.completion();
         (completion.id, completion.queue_pair) = (entry.id, Handle(name));
+        completion.p_key_index = own_index.unwrap_or(completion.p_key_index);
         completion.status = filled.err().unwrap_or(CompletionStatus::SUCCESS);
         self.complete(queue, &completion);
     }

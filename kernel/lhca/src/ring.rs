@@ -11,7 +11,7 @@ use lhca_contract::ring::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::guest::{BadAddress, Guest};
+use crate::guest::{BadAddress, Guest, load, store};
 
 /// A ring of entries `E`.
 #[derive(Debug)]
@@ -41,12 +41,12 @@ impl<E: FromBytes + IntoBytes + Immutable> Ring<E> {
         Ok(Self { base, log_entries, own: 0, entries: PhantomData })
     }
 
-    fn load(&self, guest: &impl Guest, offset: usize) -> u32 {
+    fn index(&self, guest: &impl Guest, offset: usize) -> u32 {
         // The ring was found to be inside, and memory does not shrink; if it did, the ring would stand still.
         guest.word(self.base + offset as u64).map_or(self.own, |word| word.load(Ordering::Acquire))
     }
 
-    fn store(&self, guest: &impl Guest, offset: usize, value: u32) {
+    fn publish(&self, guest: &impl Guest, offset: usize, value: u32) {
         if let Ok(word) = guest.word(self.base + offset as u64) {
             word.store(value, Ordering::Release);
         }
@@ -63,21 +63,19 @@ impl<E: FromBytes + IntoBytes + Immutable> Ring<E> {
 
     /// Entries that wait to be consumed.
     pub(crate) fn waiting(&self, guest: &impl Guest) -> Result<u32, Jumped> {
-        self.distance(self.own, self.load(guest, PRODUCED))
+        self.distance(self.own, self.index(guest, PRODUCED))
     }
 
     /// Asks to be rung for the next entry; says whether one is there already.
     pub(crate) fn arm_data(&self, guest: &impl Guest) -> bool {
-        self.store(guest, DATA_EVENT, self.own);
+        self.publish(guest, DATA_EVENT, self.own);
         fence(Ordering::SeqCst);
         self.waiting(guest).is_ok_and(|waiting| waiting > 0)
     }
 
     /// A copy of the next entry.
     pub(crate) fn peek(&self, guest: &impl Guest) -> Result<E, BadAddress> {
-        let mut entry = E::new_zeroed();
-        guest.read(self.place(), entry.as_mut_bytes())?;
-        Ok(entry)
+        load(guest, self.place())
     }
 
     /// A copy of the next entry, if there is one; if not, the partition rings when it adds one.
@@ -90,33 +88,33 @@ impl<E: FromBytes + IntoBytes + Immutable> Ring<E> {
     pub(crate) fn consume(&mut self, guest: &impl Guest, count: u32) -> bool {
         let before = self.own;
         self.own = before.wrapping_add(count);
-        self.store(guest, CONSUMED, self.own);
+        self.publish(guest, CONSUMED, self.own);
         fence(Ordering::SeqCst);
-        notify(self.load(guest, SPACE_EVENT), self.own, before)
+        notify(self.index(guest, SPACE_EVENT), self.own, before)
     }
 
     /// Entries that there is room for; none where the partition's index is impossible.
     pub(crate) fn room(&self, guest: &impl Guest) -> u32 {
-        let held = self.distance(self.load(guest, CONSUMED), self.own);
+        let held = self.distance(self.index(guest, CONSUMED), self.own);
         held.map_or(0, |held| (1 << self.log_entries) - held)
     }
 
     /// Asks to be rung when the partition makes room; says whether there is some already.
     pub(crate) fn arm_space(&self, guest: &impl Guest) -> bool {
-        self.store(guest, SPACE_EVENT, self.load(guest, CONSUMED));
+        self.publish(guest, SPACE_EVENT, self.index(guest, CONSUMED));
         fence(Ordering::SeqCst);
         self.room(guest) > 0
     }
 
     /// Adds an entry, which there is room for; says whether the partition wants to be told.
     pub(crate) fn produce(&mut self, guest: &impl Guest, entry: &E) -> bool {
-        if guest.write(self.place(), entry.as_bytes()).is_err() {
+        if store(guest, self.place(), entry).is_err() {
             return false;
         }
         let before = self.own;
         self.own = before.wrapping_add(1);
-        self.store(guest, PRODUCED, self.own);
+        self.publish(guest, PRODUCED, self.own);
         fence(Ordering::SeqCst);
-        notify(self.load(guest, DATA_EVENT), self.own, before)
+        notify(self.index(guest, DATA_EVENT), self.own, before)
     }
 }

@@ -6,7 +6,7 @@ use iba::grh::Grh;
 use iba::lrh::NextHeader;
 use iba::mad::{Mad, MadHeader};
 use iba::packet::UdHeader;
-use iba::{Gid, Lid, PKey, PortNum, Psn, Qpn, Vl};
+use iba::{Gid, Lid, PKey, PortNum, Qpn, Vl};
 use lhca_contract::{
     Completion, CompletionKind, CompletionStatus, Event, EventKind, Handle, QueuePairKind, QueuePairState, SendEntry,
     WorkFlags,
@@ -68,7 +68,7 @@ impl<G: Guest> Lhca<G> {
         let Some(pair) = self.pairs.get_mut(name) else { return Taken::Nothing };
         pair.consume_send(&self.guest);
         if made.is_ok() {
-            pair.psn = Psn::new(pair.psn.get().wrapping_add(1));
+            pair.count_packet();
         }
         let status = made.err().unwrap_or(CompletionStatus::SUCCESS);
         let (id, queue_pair, kind) = (entry.id, Handle(name), CompletionKind::SEND);

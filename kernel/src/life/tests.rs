@@ -2,7 +2,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::fmt::Write;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 use std::rc::Rc;
 
 use iba::Lid;
@@ -27,6 +27,12 @@ impl Guest for NoMemory {
         Err(BadAddress)
     }
     fn word(&self, _: u64) -> Result<&AtomicU32, BadAddress> {
+        Err(BadAddress)
+    }
+    fn words(&self, _: u64, _: usize) -> Result<&[AtomicU64], BadAddress> {
+        Err(BadAddress)
+    }
+    fn copy(&self, _: u64, _: &Self, _: u64, _: usize) -> Result<(), BadAddress> {
         Err(BadAddress)
     }
     fn interrupt(&self, _: u8) {}

@@ -344,6 +344,14 @@ impl Guest for Shared {
         self.0.memory().u32(address)
     }
 
+    fn words(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress> {
+        self.0.memory().u64s(address, count)
+    }
+
+    fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
+        self.0.memory().copy(address, other.0.memory(), to, length)
+    }
+
     fn interrupt(&self, vector: u8) {
         self.0.interrupt(vector);
     }

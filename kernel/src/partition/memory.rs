@@ -2,6 +2,7 @@
 //! what is read is read once.
 #![allow(unsafe_code)] // memory by address
 
+use core::arch::asm;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -39,7 +40,33 @@ impl Memory {
         self.size
     }
 
+    /// Copies `length` bytes at `address` to `other`'s memory at `to`. Each byte is read once.
+    ///
+    /// # Errors
+    /// [`BadAddress`]; nothing was copied then.
+    #[inline]
+    pub fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
+        let (from, to) = (self.place(address, length, 1)?, other.place(to, length, 1)?);
+        let (words, rest) = (length / WORD, length % WORD);
+        // SAFETY: both places are as long as what is copied. It is copied by instructions, not by Rust, for which memory
+        // that partitions change meanwhile has no value; memory that overlaps is a partition's own affair.
+        unsafe {
+            asm!(
+                "rep movsq",
+                "mov ecx, {rest:e}",
+                "rep movsb",
+                rest = in(reg) rest,
+                inout("rcx") words => _,
+                inout("rsi") from.as_ptr() => _,
+                inout("rdi") to.as_ptr() => _,
+                options(nostack, preserves_flags),
+            );
+        }
+        Ok(())
+    }
+
     /// The place of `length` bytes at `address`, a multiple of `align`.
+    #[inline]
     fn place(&self, address: u64, length: usize, align: u64) -> Result<NonNull<u8>, BadAddress> {
         let end = address.checked_add(length as u64).filter(|end| *end <= self.size);
         if end.is_none() || !address.is_multiple_of(align) {
@@ -53,12 +80,18 @@ impl Memory {
     ///
     /// # Errors
     /// [`BadAddress`].
+    #[inline]
     pub fn u32(&self, address: u64) -> Result<&AtomicU32, BadAddress> {
         // SAFETY: the place is in the memory, aligned, and shared through atomics only.
         self.place(address, 4, 4).map(|place| unsafe { place.cast().as_ref() })
     }
 
-    fn u64s(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress> {
+    /// `count` times 64 bits at `address`, a multiple of 8.
+    ///
+    /// # Errors
+    /// [`BadAddress`].
+    #[inline]
+    pub fn u64s(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress> {
         if count == 0 {
             return Ok(&[]);
         }
@@ -155,6 +188,22 @@ mod tests {
             if fits {
                 let expected: Vec<u8> = (address as u8..).take(length).collect();
                 prop_assert_eq!(bytes, expected);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_piece_is_copied_to_another(from in 0_u64..70, to in 0_u64..70, length in 0_usize..70) {
+            let (one, other) = (memory(), memory());
+            let fits = |address: u64| address as usize + length <= 64;
+            let copied = one.copy(from, &other, to, length).is_ok();
+            prop_assert_eq!(copied, fits(from) && fits(to));
+            let mut all = [0; 64];
+            other.read(0, &mut all).unwrap();
+            for (nth, byte) in (0..).zip(all) {
+                let inside = copied && (to..to + length as u64).contains(&nth);
+                prop_assert_eq!(u64::from(byte), if inside { from + nth - to } else { nth });
             }
         }
     }

@@ -8,6 +8,7 @@
 //! from a consumer, has gone out by an uplink, or to its consumers, or nowhere, when the call returns.
 
 mod member;
+mod path;
 mod walk;
 
 use alloc::vec::Vec;
@@ -16,6 +17,8 @@ use iba::attr::NodeDescription;
 use iba::{Guid, PortNum};
 
 use self::member::{At, Member, Wire};
+use self::path::may_change_paths;
+pub use self::path::{Layout, Path};
 use self::walk::Due;
 use crate::adapter::{AdapterConfig, ChannelAdapter};
 use crate::config::ConfigError;
@@ -101,6 +104,8 @@ pub struct Hsma {
     due: Due,
     /// No other member has anything to do before this.
     deadline: Time,
+    /// Counts what may have changed the ways that data takes.
+    layout: u64,
 }
 
 impl Hsma {
@@ -120,7 +125,7 @@ impl Hsma {
             switch.plugged = true;
             members.push(Some(switch));
         }
-        Ok(Self { members, switches: switches.len(), due: Due::default(), deadline: Time::NEVER })
+        Ok(Self { members, switches: switches.len(), due: Due::default(), deadline: Time::NEVER, layout: 0 })
     }
 
     /// Adds an LHCA with a port at each of `places`. Its links stay down until it is plugged in.
@@ -128,6 +133,7 @@ impl Hsma {
     /// # Errors
     /// An adapter that cannot be made, a GUID that another node or port has, or a place that is none or is taken.
     pub fn add(&mut self, config: &AdapterConfig, places: &[LogicalPort]) -> Result<LhcaId, AddError> {
+        self.layout += 1;
         let adapter = ChannelAdapter::new(config)?;
         let ports = adapter.node_info().num_ports;
         if usize::from(ports) != places.len() {
@@ -186,6 +192,7 @@ impl Hsma {
     }
 
     fn set_plugged(&mut self, now: Time, lhca: LhcaId, plugged: bool, out: &mut impl HsmaOutlet) {
+        self.layout += 1;
         let Some(number) = self.number(lhca) else { return };
         let Some(member) = self.member_mut(number) else { return };
         member.plugged = plugged;
@@ -198,6 +205,7 @@ impl Hsma {
     /// Deals with `packet`, which the physical port `uplink` brought. It is changed in place.
     pub fn receive(&mut self, now: Time, uplink: UplinkId, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         if usize::from(uplink.0) < self.switches {
+            self.layout += u64::from(may_change_paths(packet));
             self.walk(now, At { member: uplink.0.into(), port: UPLINK }, packet, out);
             self.poll(now, out);
         }
@@ -208,6 +216,7 @@ impl Hsma {
     /// the subnet for a partition. It is changed in place.
     pub fn send(&mut self, now: Time, lhca: LhcaId, port: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Some(member) = self.number(lhca) else { return };
+        self.layout += u64::from(may_change_paths(packet));
         self.walk_from(now, At { member, port }, |body, packet| body.send(now, port, packet), packet, out);
         self.poll(now, out);
     }
@@ -267,6 +276,7 @@ impl Hsma {
 
     /// Acts on a member, and does what comes of it.
     fn with_member(&mut self, now: Time, number: u16, out: &mut impl HsmaOutlet, act: impl FnOnce(&mut Node)) {
+        self.layout += 1;
         if let Some(member) = self.member_mut(number) {
             act(&mut member.node);
             self.note(now, number);

@@ -46,14 +46,21 @@ impl Hsma {
     /// Does what is due, and says when to come again if nothing else calls before; `None` means never.
     #[inline]
     pub fn poll(&mut self, now: Time, out: &mut impl HsmaOutlet) -> Option<Time> {
-        if self.due.count > 0 || now >= self.deadline {
+        if !self.is_idle(now) {
             self.do_due(now, out);
         }
         Some(self.deadline).filter(|&deadline| deadline != Time::NEVER)
     }
 
+    /// Whether nothing is due.
+    #[inline]
+    pub(super) fn is_idle(&self, now: Time) -> bool {
+        self.due.count == 0 && now < self.deadline
+    }
+
     #[cold]
     fn do_due(&mut self, now: Time, out: &mut impl HsmaOutlet) {
+        self.layout += 1;
         loop {
             while let Some(member) = self.due.pop() {
                 self.do_chores(now, member, out);
@@ -211,7 +218,7 @@ impl Hsma {
     }
 
     #[inline]
-    fn wired(&self, at: At) -> Wire {
+    pub(super) fn wired(&self, at: At) -> Wire {
         self.members
             .get(usize::from(at.member))
             .and_then(Option::as_ref)
@@ -230,7 +237,7 @@ impl Hsma {
 
     /// The LHCA that a member is, if it is one.
     #[inline]
-    fn lhca_of(&self, number: u16) -> Option<LhcaId> {
+    pub(super) fn lhca_of(&self, number: u16) -> Option<LhcaId> {
         usize::from(number).checked_sub(self.switches).and_then(|lhca| u16::try_from(lhca).ok()).map(LhcaId)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ptr::with_exposed_provenance_mut;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use iba::attr::{PortInfo, PortPhysicalState, PortState, SwitchInfo};
 use iba::mad::{AttributeId, Class, MadHeader, Method};
@@ -76,6 +76,18 @@ impl Guest for Host {
     fn word(&self, address: u64) -> Result<&AtomicU32, BadAddress> {
         // SAFETY: as above; the address is aligned.
         place::<u32>(address, 4).map(|word| unsafe { AtomicU32::from_ptr(word) })
+    }
+
+    fn words(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress> {
+        let start = place::<u64>(address, count * 8)?;
+        // SAFETY: as above; the address is aligned.
+        Ok(unsafe { std::slice::from_raw_parts(start.cast(), count) })
+    }
+
+    fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
+        let mut bytes = vec![0; length];
+        self.read(address, &mut bytes)?;
+        other.write(to, &bytes)
     }
 
     fn interrupt(&self, vector: u8) {

@@ -1,0 +1,197 @@
+//! The short way of datagrams between partitions leads where the long way leads. What takes the long way here is the same
+//! datagram in two pieces of memory.
+#![allow(clippy::unwrap_used)] // what is unwrapped in helpers is a test's own error
+#![allow(clippy::cast_possible_truncation)] // the numbers of tests are small
+
+mod support;
+
+use iba::attr::PortState;
+use iba::mad::{AttributeId, Method};
+use iba::{Lid, PKey, QKey, Sl};
+use lhca_contract::{
+    Completion, CompletionStatus, QueuePairChange, QueuePairFields, QueuePairKind, QueuePairState, SendEntry, WorkFlags,
+};
+use lhca_engine::Policy;
+use subnet::LhcaId;
+use support::{End, PORT, Q_KEY, UPLINK, World, lid, segment, world};
+
+struct Pair {
+    world: &'static World,
+    from: End,
+    to: End,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (world, machines) = world(2, Policy::default());
+        let ends = |nth: usize| End::new(&machines[nth], QueuePairKind::UD);
+        Self { world, from: ends(0), to: ends(1) }
+    }
+
+    /// Sends `payload`, in one piece or in two; what the two ends are told, and what arrived.
+    fn send(&mut self, payload: &mut [u8], pieces: u8, flags: WorkFlags, q_key: u32) -> Outcome {
+        let mut room = vec![0xee; 40 + 5000];
+        self.to.receive(1, &mut room);
+        let (q_key, remote_qp, dlid) = (QKey::new(q_key), self.to.pair.number(), lid(1));
+        let (first, second) = payload.split_at_mut(if pieces == 1 { payload.len() } else { payload.len() / 2 });
+        let mut entry = SendEntry {
+            id: 7,
+            flags,
+            segments: pieces,
+            dlid,
+            sl: Sl::new(0),
+            q_key,
+            remote_qp,
+            immediate: *b"abcd",
+            segment: segment(first),
+            ..SendEntry::default()
+        };
+        if pieces == 2 {
+            entry.set_second_segment(segment(second));
+        }
+        let before = self.passed();
+        self.from.send(&entry);
+        let passed = self.passed().into_iter().zip(before).map(|(now, then)| [now[0] - then[0], now[1] - then[1]]);
+        let outcome = Outcome { sent: self.from.next(), got: self.to.next(), room, passed: passed.collect() };
+        assert!(outcome.got.is_some() || outcome.room.iter().all(|&byte| byte == 0xee));
+        if outcome.got.is_none() {
+            self.drain();
+        }
+        outcome
+    }
+
+    /// Takes what is still posted at the receiver away.
+    fn drain(&mut self) {
+        self.to.to(QueuePairState::RESET).unwrap();
+        let fields = QueuePairFields::all();
+        let (state, q_key) = (QueuePairState::INIT, Q_KEY.into());
+        self.to.modify(QueuePairChange { fields, state, p_key_index: 0, q_key }).unwrap();
+        self.to.to(QueuePairState::READY_TO_RECEIVE).unwrap();
+        self.to.to(QueuePairState::READY_TO_SEND).unwrap();
+    }
+
+    /// Words and packets that each port sent and received, from one adapter by the switch to the other.
+    fn passed(&self) -> Vec<[u64; 2]> {
+        let logical = self.world.logical.lock().unwrap();
+        let hsma = logical.hsma();
+        let adapters = [0, 1].map(|nth| hsma.lhca(LhcaId(nth)).unwrap().counters(PORT).unwrap());
+        let switch = hsma.switch(UPLINK).unwrap();
+        let ports = [2, 3].map(|port| switch.counters(iba::PortNum::new(port)).unwrap());
+        adapters
+            .into_iter()
+            .chain(ports)
+            .flat_map(|counters| {
+                let all = counters.total();
+                [[all.xmit_data, all.xmit_packets], [all.rcv_data, all.unicast_rcv_packets]]
+            })
+            .collect()
+    }
+
+    /// Neither way leads to the receiver, and both say the same.
+    fn assert_both_fail(&mut self, q_key: u32) -> Option<CompletionStatus> {
+        let [one, two] = [1, 2].map(|pieces| self.send(&mut [1; 64], pieces, WorkFlags::empty(), q_key));
+        assert_eq!((one.sent, one.got), (two.sent, two.got));
+        assert_eq!(one.got, None);
+        one.sent.map(|sent| sent.status)
+    }
+
+    fn assert_arrives(&mut self) {
+        assert!(self.send(&mut [1; 64], 1, WorkFlags::empty(), Q_KEY).got.is_some());
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    sent: Option<Completion>,
+    got: Option<Completion>,
+    room: Vec<u8>,
+    passed: Vec<[u64; 2]>,
+}
+
+#[test]
+fn both_ways_lead_to_the_same() {
+    let mut pair = Pair::new();
+    for (length, flags) in (0..=4096).step_by(61).chain([1, 3, 4095, 4096]).zip(
+        [WorkFlags::empty(), WorkFlags::IMMEDIATE, WorkFlags::SOLICITED, WorkFlags::IMMEDIATE | WorkFlags::SOLICITED]
+            .into_iter()
+            .cycle(),
+    ) {
+        let mut payload: Vec<u8> = (0..length).map(|nth| (nth * 7 % 251) as u8).collect();
+        let one = pair.send(&mut payload, 1, flags, Q_KEY);
+        let two = pair.send(&mut payload, 2, flags, Q_KEY);
+        assert_eq!(one, two, "{length} bytes, {flags:?}");
+        assert_eq!(one.got.unwrap().length as usize, 40 + length);
+        assert_eq!(one.room[40..40 + length], payload);
+        assert_eq!(one.passed.iter().filter(|passed| passed[1] == 1).count(), 4, "at each of four ports once");
+    }
+}
+
+#[test]
+fn what_is_too_long_fails_on_both() {
+    let mut pair = Pair::new();
+    pair.assert_arrives();
+    let [one, two] = [1, 2].map(|pieces| pair.send(&mut [1; 4097], pieces, WorkFlags::empty(), Q_KEY));
+    assert_eq!(one, two);
+    assert_eq!(one.sent.unwrap().status, CompletionStatus::LENGTH);
+}
+
+#[test]
+fn a_wrong_q_key_is_refused_and_counted_on_both() {
+    let mut pair = Pair::new();
+    pair.assert_arrives();
+    let violations = |pair: &Pair| {
+        let logical = pair.world.logical.lock().unwrap();
+        logical.hsma().lhca(LhcaId(1)).unwrap().port_info(PORT).unwrap().q_key_violations.get()
+    };
+    assert_eq!(violations(&pair), 0);
+    assert_eq!(pair.assert_both_fail(Q_KEY + 1), Some(CompletionStatus::SUCCESS), "a datagram is not acknowledged");
+    assert_eq!(violations(&pair), 2);
+    pair.assert_arrives();
+}
+
+#[test]
+fn a_way_that_was_found_ends_with_what_it_depends_on() {
+    let mut pair = Pair::new();
+    let set_routes = |pair: &Pair, to_second: u8| {
+        pair.world.ask(Method::SET, AttributeId::LINEAR_FORWARDING_TABLE, 0, &[], |smp| {
+            smp.data.fill(0xff);
+            (smp.data[1], smp.data[3], smp.data[10], smp.data[11]) = (1, 0, 2, to_second);
+        });
+    };
+    pair.assert_arrives();
+    set_routes(&pair, 0xff);
+    pair.assert_both_fail(Q_KEY);
+    set_routes(&pair, 3);
+    pair.assert_arrives();
+
+    let set_key = |pair: &Pair, port: u8, key: u16| {
+        pair.world.ask(Method::SET, AttributeId::P_KEY_TABLE, 0, &[port], |smp| {
+            smp.data.fill(0);
+            smp.data[..2].copy_from_slice(&key.to_be_bytes());
+        });
+    };
+    for port in [2, 3] {
+        set_key(&pair, port, PKey::new(0x8123).get());
+        pair.assert_both_fail(Q_KEY);
+        set_key(&pair, port, PKey::DEFAULT.get());
+        pair.assert_arrives();
+    }
+
+    pair.world.set_port(1, &[3], |info| info.lid = Lid::new(20));
+    pair.assert_both_fail(Q_KEY);
+    pair.world.set_port(1, &[3], |info| info.lid = lid(1));
+    pair.assert_arrives();
+
+    pair.world.set_port(3, &[], |info| info.set_port_state(PortState::DOWN));
+    pair.assert_both_fail(Q_KEY);
+}
+
+#[test]
+fn a_receiver_that_stops_receives_no_more() {
+    let mut pair = Pair::new();
+    pair.assert_arrives();
+    pair.to.to(QueuePairState::RESET).unwrap();
+    let sent = pair.send(&mut [1; 64], 1, WorkFlags::empty(), Q_KEY);
+    assert_eq!((sent.got, sent.sent.unwrap().status), (None, CompletionStatus::SUCCESS));
+    pair.assert_arrives();
+}

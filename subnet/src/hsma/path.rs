@@ -1,0 +1,102 @@
+//! Ways of data between LHCAs, worked out once and gone many times.
+//!
+//! A packet that walks asks at each port whether it may pass. What the ports say changes only when the subnet is managed,
+//! or a cable moves, so whoever sends much to one place asks once, and again when the layout has changed.
+
+use iba::attr::PortState;
+use iba::{Lid, PortNum, Sl};
+
+use super::member::{At, Wire};
+use super::{Hsma, LhcaId};
+use crate::body::Body;
+use crate::time::Time;
+
+/// A way from a port of one LHCA to a port of another, behind the same logical switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Where it ends.
+    pub lhca: LhcaId,
+    /// Where it ends, the port.
+    pub port: PortNum,
+    /// The longest packet that all its ports take, in words of four bytes, invariant CRC included.
+    pub most_words: u16,
+    from: At,
+    switch: u16,
+    entry: PortNum,
+    exit: PortNum,
+    to: At,
+}
+
+/// A state of all that paths depend on. Once it has changed, a path that was found before means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout(u64);
+
+impl Hsma {
+    /// The way that data to `dlid` on `sl` takes from `port` of `lhca`, if it leads to another LHCA and nothing about it needs
+    /// a look at each packet.
+    #[must_use]
+    pub fn path(&self, lhca: LhcaId, port: PortNum, dlid: Lid, sl: Sl) -> Option<Path> {
+        let from = At { member: self.number(lhca)?, port };
+        let Wire::To(At { member: switch, port: entry }) = self.wired(from) else { return None };
+        let (source, relay) = (self.body(from.member)?, self.body(switch)?);
+        if source.port(port)?.has_lid(dlid) || relay.port(PortNum::MANAGEMENT)?.has_lid(dlid) {
+            return None;
+        }
+        let exit = relay.relay.as_ref()?.unicast(dlid);
+        let Wire::To(to) = self.wired(At { member: switch, port: exit }) else { return None };
+        let target = self.body(to.member)?;
+        let enters = |body: &Body, port: PortNum| {
+            body.port(port).is_some_and(|port| port.info.port_state() == PortState::ACTIVE)
+        };
+        let (way_in, way_out) = (&relay.port(entry)?.info, &relay.port(exit)?.info);
+        let looked_at = way_in.partition_enforcement_inbound() || way_out.partition_enforcement_outbound();
+        let arrives = enters(relay, entry) && enters(target, to.port) && target.port(to.port)?.has_lid(dlid);
+        if exit == entry || looked_at || !arrives || !dlid.is_unicast() {
+            return None;
+        }
+        let longest = |words| {
+            let first = source.port(port)?.lane(0, sl, words);
+            first.and(relay.port(exit)?.lane(usize::from(entry.get()), sl, words))
+        };
+        let most_words = MTU_WORDS.into_iter().rev().find(|&words| longest(words).is_some())?;
+        Some(Path { lhca: self.lhca_of(to.member)?, port: to.port, most_words, from, switch, entry, exit, to })
+    }
+
+    /// What paths depend on, as it is now; `None` while something is due that comes before any packet.
+    #[must_use]
+    #[inline]
+    pub fn layout(&self, now: Time) -> Option<Layout> {
+        self.is_idle(now).then_some(Layout(self.layout))
+    }
+
+    /// Counts a packet of `words` words of four bytes, invariant CRC included, at each port of a path found in
+    /// today's [layout](Self::layout).
+    #[inline]
+    pub fn pass(&mut self, path: &Path, words: u16) {
+        let Path { from, switch, entry, exit, to, .. } = *path;
+        let mut at = |member: u16, number: PortNum, sent: bool| {
+            if let Some(port) = self.body_mut(member).and_then(|body| body.linked_port(number)) {
+                let counters = &mut port.counters;
+                if sent { counters.sent(words, false) } else { counters.received(words, false) }
+            }
+        };
+        at(from.member, from.port, true);
+        at(switch, entry, false);
+        at(switch, exit, true);
+        at(to.member, to.port, false);
+    }
+
+    fn body(&self, number: u16) -> Option<&Body> {
+        self.members.get(usize::from(number))?.as_ref().map(|member| member.node.body())
+    }
+}
+
+/// The longest packets of each MTU from 256 to 4096 bytes: the payload, and all headers that there can be (7.6.6 and
+/// 18.2.5.4 count 124 bytes).
+const MTU_WORDS: [u16; 5] = [64 + 31, 128 + 31, 256 + 31, 512 + 31, 1024 + 31];
+
+/// Whether a packet may change what paths there are: it is for management.
+#[inline]
+pub(super) fn may_change_paths(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|byte| byte >> 4 == 15)
+}
