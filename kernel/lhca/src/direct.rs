@@ -68,7 +68,7 @@ pub(crate) fn pass<G: Guest>(
     let (payload, immediate) = (entry.segment.length as usize, entry.flags.contains(WorkFlags::IMMEDIATE));
     let words = OVERHEAD + usize::from(immediate) + payload.div_ceil(4);
     let q_key = if entry.q_key.get() >> 31 != 0 { from.q_key } else { entry.q_key };
-    let words = u16::try_from(words).ok().filter(|&words| words <= way.path.most_words)?;
+    let words = u16::try_from(words).ok().filter(|_| payload <= usize::from(way.path.mtu))?;
     let room = awaited(to, &receiver.guest, &way, q_key)?;
     let (sends, receives) = (from.config.send_completions.0, to.config.receive_completions.0);
     let sends = sender.completion_queues.get_mut(sends).filter(|queue| queue.ring.room(&sender.guest) > 0)?;

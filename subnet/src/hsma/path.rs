@@ -18,8 +18,8 @@ pub struct Path {
     pub lhca: LhcaId,
     /// Where it ends, the port.
     pub port: PortNum,
-    /// The longest packet that all its ports take, in words of four bytes, invariant CRC included.
-    pub most_words: u16,
+    /// The longest payload that all its ports take, in bytes.
+    pub mtu: u16,
     from: At,
     switch: u16,
     entry: PortNum,
@@ -54,12 +54,13 @@ impl Hsma {
         if exit == entry || looked_at || !arrives || !dlid.is_unicast() {
             return None;
         }
-        let longest = |words| {
+        let takes = |mtu: u16| {
+            let words = mtu / 4 + HEADERS;
             let first = source.port(port)?.lane(0, sl, words);
             first.and(relay.port(exit)?.lane(usize::from(entry.get()), sl, words))
         };
-        let most_words = MTU_WORDS.into_iter().rev().find(|&words| longest(words).is_some())?;
-        Some(Path { lhca: self.lhca_of(to.member)?, port: to.port, most_words, from, switch, entry, exit, to })
+        let mtu = MTUS.into_iter().rev().find(|&mtu| takes(mtu).is_some())?;
+        Some(Path { lhca: self.lhca_of(to.member)?, port: to.port, mtu, from, switch, entry, exit, to })
     }
 
     /// What paths depend on, as it is now; `None` while something is due that comes before any packet.
@@ -91,9 +92,10 @@ impl Hsma {
     }
 }
 
-/// The longest packets of each MTU from 256 to 4096 bytes: the payload, and all headers that there can be (7.6.6 and
-/// 18.2.5.4 count 124 bytes).
-const MTU_WORDS: [u16; 5] = [64 + 31, 128 + 31, 256 + 31, 512 + 31, 1024 + 31];
+/// All MTUs, in bytes (14.2.5.6).
+const MTUS: [u16; 5] = [256, 512, 1024, 2048, 4096];
+/// The most that headers and invariant CRC add to a payload, in words of four bytes (7.7.8).
+const HEADERS: u16 = 31;
 
 /// Whether a packet may change what paths there are: it is for management.
 #[inline]
