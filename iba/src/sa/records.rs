@@ -1,0 +1,126 @@
+use crate::attr::{LinearForwardingBlock, NodeDescription, NodeInfo, PortInfo, SmInfo, SwitchInfo};
+use crate::mad::AttributeId;
+use crate::sa::Record;
+use crate::wire::U16;
+use crate::{Lid, PortNum};
+
+wire! {
+    /// A node, as it is at one of its ports (15.2.5.2).
+    pub struct NodeRecord[108] {
+        /// The port.
+        pub lid: Lid,
+        reserved: U16,
+        /// What the node is.
+        pub info: NodeInfo,
+        /// Its name.
+        pub description: NodeDescription,
+    }
+
+    /// A port (15.2.5.3).
+    #[derive(Default)]
+    pub struct PortInfoRecord[68] {
+        /// The node's port that packets end at: of a switch its management port.
+        pub lid: Lid,
+        /// The port.
+        pub port: PortNum,
+        options: u8,
+        /// What it is.
+        pub info: PortInfo,
+    }
+
+    /// A switch (15.2.5.5).
+    #[derive(Default)]
+    pub struct SwitchInfoRecord[24] {
+        /// Its management port.
+        pub lid: Lid,
+        reserved: U16,
+        /// What it can do.
+        pub info: SwitchInfo,
+    }
+
+    /// A block of a switch's linear forwarding table (15.2.5.6).
+    #[derive(Default)]
+    pub struct LinearForwardingRecord[72] {
+        /// The switch's management port.
+        pub lid: Lid,
+        /// The block.
+        pub block: U16,
+        reserved: [u8; 4],
+        /// What it holds.
+        pub table: LinearForwardingBlock,
+    }
+
+    /// A subnet manager (15.2.5.10).
+    #[derive(Default)]
+    pub struct SmInfoRecord[25] {
+        /// The port that it runs at.
+        pub lid: Lid,
+        reserved: U16,
+        /// What it is.
+        pub info: SmInfo,
+    }
+
+    /// A link, from one of its ends (15.2.5.13).
+    #[derive(Default)]
+    pub struct LinkRecord[8] {
+        /// The node at this end, as in [`PortInfoRecord::lid`].
+        pub from_lid: Lid,
+        /// Its port.
+        pub from_port: PortNum,
+        /// The other end's port.
+        pub to_port: PortNum,
+        /// The node at the other end.
+        pub to_lid: Lid,
+        reserved: U16,
+    }
+}
+
+impl Default for NodeRecord {
+    /// All zeros.
+    fn default() -> Self {
+        Self {
+            lid: Lid::default(),
+            reserved: U16::ZERO,
+            info: NodeInfo::default(),
+            description: NodeDescription::default(),
+        }
+    }
+}
+
+impl Record for NodeRecord {
+    const ID: AttributeId = AttributeId::new(0x11);
+    const COMPONENTS: &'static [u16] = &[16, 16, 8, 8, 8, 8, 64, 64, 64, 16, 16, 32, 8, 24, 512];
+}
+
+impl PortInfoRecord {
+    /// The component that holds the capability mask.
+    pub const CAPABILITY_MASK: u32 = 7;
+}
+
+impl Record for PortInfoRecord {
+    const ID: AttributeId = AttributeId::new(0x12);
+    const COMPONENTS: &'static [u16] = &[
+        16, 8, 8, 64, 64, 16, 16, 32, 16, 16, 8, 8, 8, 8, 4, 4, 4, 4, 2, 3, 3, 4, 4, 4, 4, 4, 4, 8, 8, 8, 4, 4, 3, 5,
+        4, 1, 1, 1, 1, 16, 16, 16, 8, 1, 2, 5, 3, 5, 4, 4, 16, 8, 24, 16, 4, 4, 3, 5,
+    ];
+}
+
+impl Record for SwitchInfoRecord {
+    const ID: AttributeId = AttributeId::new(0x14);
+    const COMPONENTS: &'static [u16] = &[16, 16, 16, 16, 16, 16, 8, 8, 8, 5, 1, 2, 16, 16, 1, 1, 1, 1, 1, 3];
+}
+
+impl Record for LinearForwardingRecord {
+    const ID: AttributeId = AttributeId::new(0x15);
+    const COMPONENTS: &'static [u16] = &[16, 16, 32, 512];
+}
+
+impl Record for SmInfoRecord {
+    const ID: AttributeId = AttributeId::new(0x18);
+    const COMPONENTS: &'static [u16] = &[16, 16, 64, 64, 32, 4, 4];
+}
+
+impl Record for LinkRecord {
+    const ID: AttributeId = AttributeId::new(0x20);
+    const COMPONENTS: &'static [u16] = &[16, 8, 8, 16];
+}
