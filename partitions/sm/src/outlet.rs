@@ -1,5 +1,7 @@
 //! What a manager wants from the world.
 
+use core::fmt;
+
 use iba::attr::SmState;
 use iba::notice::TrapNumber;
 use iba::{Lid, Qpn, Sl};
@@ -43,6 +45,23 @@ pub enum Event {
     Swept(SweepReport),
     /// A trap came from the port with this LID.
     Trap(TrapNumber, Lid),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(state) => write!(f, "subnet manager: {state}"),
+            Self::Swept(SweepReport { nodes, lids, sets, failures: 0, silent: 0 }) => {
+                write!(f, "subnet up: {nodes} nodes, {lids} LIDs; {sets} requests changed something")
+            }
+            Self::Swept(SweepReport { nodes, lids, failures, silent, .. }) => write!(
+                f,
+                "subnet up in part: {nodes} nodes, {lids} LIDs; {failures} requests failed, {silent} links have nobody at \
+                 the other end"
+            ),
+            Self::Trap(trap, lid) => write!(f, "trap from LID {lid}: {trap}"),
+        }
+    }
 }
 
 /// What a sweep found and did.
