@@ -22,7 +22,7 @@
 //!
 //! ```text
 //! partition running starts 1 memory 2 image echo qp0 none name portico-0-lhca1
-//! port 1 at 1/2 guid 0x026fb8f2d5000101 lid 0x0004 state Active cable in
+//! port 1 at 1/2 guid 0x026fb8f2d5000101 lid 4 state Active cable in
 //! ```
 //!
 //! A partition is `running`, `stopped` (at boot, or by the host), `ended` (by itself, or by what it did), or `none`, and then
@@ -35,7 +35,7 @@
 //!
 //! ```text
 //! hca generation 1 ports 1
-//! uplink 1 link up Active switch 0x026fb8f2d5000000 lid 0x0003
+//! uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 3
 //! drops slots 0 undelivered 0 unsent 0
 //! held lhcas 4 queue-pairs 4 completion-queues 4 event-queues 0 memory-regions 0 attachments 0
 //! free memory 218103808

@@ -67,7 +67,7 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         }
         for (index, uplink) in self.uplinks.iter().enumerate() {
             let Some(switch) = self.logical.hsma().switch(uplink_id(index)) else { continue };
-            let lid = switch.port_info(PortNum::MANAGEMENT).map(|info| info.lid).unwrap_or_default();
+            let lid = switch.port_info(PortNum::MANAGEMENT).map_or(0, |info| info.lid.get());
             let state = switch.port_info(UPLINK).map(PortInfo::port_state).unwrap_or_default();
             let link = if uplink.up { "up" } else { "down" };
             writeln!(

@@ -58,14 +58,14 @@ mod tests {
     fn state() -> State {
         let list = [
             "partition running starts 3 memory 2 image echo qp0 none name web",
-            "port 1 at 1/2 guid 0x026fb8f2d5000101 lid 0x0004 state Active cable in",
+            "port 1 at 1/2 guid 0x026fb8f2d5000101 lid 4 state Active cable in",
             "partition ended starts 1 memory 16 image hostile qp0 query name probe",
             "because crashed: triple fault",
-            "port 1 at 1/3 guid 0x026fb8f2d5000201 lid 0x0000 state Down cable out",
+            "port 1 at 1/3 guid 0x026fb8f2d5000201 lid 0 state Down cable out",
             "partition none name adapter",
-            "port 1 at 1/4 guid 0x0200000000001001 lid 0x0011 state Active cable in",
+            "port 1 at 1/4 guid 0x0200000000001001 lid 17 state Active cable in",
         ];
-        let status = ["uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 0x0003"];
+        let status = ["uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 3"];
         State::read("portico-0", &list.map(str::to_owned), &status.map(str::to_owned)).unwrap()
     }
 
@@ -86,7 +86,7 @@ adapter  none       -        -      -       -       1 of 1";
 portico-0: uplink 1 Active, logical switch 0x026fb8f2d5ffff00 LID 3
 PORT  NAME     GUID                LID  STATE   PARTITION  WHY NOT ACTIVE
 1/2   web      0x026fb8f2d5000101  4    Active  running
-1/3   probe    0x026fb8f2d5000201  0    Down    ended      crashed: triple fault: ctl restart probe
+1/3   probe    0x026fb8f2d5000201  0    Down    ended      its partition crashed: triple fault: ctl restart probe
 1/4   adapter  0x0200000000001001  17   Active  none";
         assert_eq!(status(&state()), expected);
     }
