@@ -13,7 +13,7 @@
 //! }
 //! ```
 //!
-//! The processor starts with interrupts off, and has them on only in [`Machine::wait`]: an image is one loop, which does what
+//! The processor starts with interrupts off, and has them on only in `Machine::wait`: an image is one loop, which does what
 //! there is to do and then sleeps. An interrupt does nothing but end that sleep, so every queue can have [`VECTOR`].
 //! An exception, a panic and an error end the partition, with an exit code ([`exit`]) and a line on the console.
 #![no_std]

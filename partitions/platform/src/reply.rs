@@ -10,7 +10,8 @@ pub const GRH: usize = size_of::<Grh>();
 /// The address that leads back to where a datagram came from (IBA vol. 1, 13.5.4), by the way that it came: `done` is its
 /// completion, `head` what stands before its payload. `q_key` is the sender's, which a datagram does not tell.
 ///
-/// What is to be sent, and the work request's number, are for the caller to fill in.
+/// Immediate data that came with it goes back as well. What is to be sent, and the work request's number, are for the caller
+/// to fill in.
 #[must_use]
 pub fn reply(done: &Completion, head: &[u8; GRH], q_key: QKey) -> SendEntry {
     let mut entry = SendEntry {
@@ -23,6 +24,10 @@ pub fn reply(done: &Completion, head: &[u8; GRH], q_key: QKey) -> SendEntry {
         q_key,
         ..SendEntry::default()
     };
+    if done.flags.contains(CompletionFlags::IMMEDIATE) {
+        entry.flags |= WorkFlags::IMMEDIATE;
+        entry.immediate = done.immediate;
+    }
     if done.flags.contains(CompletionFlags::GRH) {
         let grh: Grh = zerocopy::transmute!(*head);
         let word = u32::from(grh.traffic_class()) << 20 | grh.flow_label();
@@ -30,7 +35,7 @@ pub fn reply(done: &Completion, head: &[u8; GRH], q_key: QKey) -> SendEntry {
         entry.grh_word = word.to_be_bytes();
         entry.hop_limit = u8::MAX;
         entry.destination_gid = grh.sgid;
-        entry.flags = WorkFlags::GRH;
+        entry.flags |= WorkFlags::GRH;
     }
     entry
 }

@@ -1,0 +1,143 @@
+//! Queue pair 1: the subnet administrator, who lets a port into a group, and the port's own counters.
+
+use iba::attr::PortState;
+use iba::mad::{Attribute, Class, Mad, MadHeader, Method, Status};
+use iba::pma::{PerfMad, PortCountersExtended};
+use iba::sa::{McMemberRecord, SaMad};
+use iba::{Gid, Lid, PKey, QKey, Qpn, TransactionId};
+use lhca::{CallError, CompletionQueue};
+use lhca_contract::{Completion, QueuePairKind, SendEntry};
+use platform::{Buffer, Done, Endpoint, GRH, Setup};
+use traffic_image::{GROUP, Tally};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use super::{Machine, PORT};
+
+const LOG_BUFFERS: u8 = 2;
+const MILLISECOND: u64 = 1_000_000;
+/// How long until the administrator is asked again, and the port looked at again.
+const AGAIN: u64 = 200 * MILLISECOND;
+
+/// Queue pair 1, and a buffer to ask from.
+pub(super) struct Management {
+    endpoint: Endpoint,
+    free: Option<Buffer>,
+    own: Lid,
+    ask_at: u64,
+    counters_asked: bool,
+}
+
+/// What was heard.
+pub(super) enum Heard {
+    /// The port is in the group.
+    Joined {
+        /// The port's LID.
+        own: Lid,
+        /// The group's.
+        group: Lid,
+    },
+    /// What the port counted.
+    Counters(Tally),
+}
+
+impl Management {
+    pub(super) fn open(machine: &mut Machine, completions: &CompletionQueue) -> Result<Self, CallError> {
+        let setup =
+            Setup { kind: QueuePairKind::GSI, port: PORT, q_key: QKey::GSI, log_buffers: LOG_BUFFERS, completions };
+        let mut endpoint = Endpoint::open(machine, &setup)?;
+        for _ in 0..1 << LOG_BUFFERS {
+            let buffer = machine.memory.buffer(GRH + size_of::<Mad>());
+            // There is a place for each.
+            let _ = endpoint.post(machine, buffer);
+        }
+        let free = Some(machine.memory.buffer(GRH + size_of::<Mad>()));
+        Ok(Self { endpoint, free, own: Lid::default(), ask_at: 0, counters_asked: false })
+    }
+
+    /// Asks to be let into the group, once the port can and unless it was just asked; by when to do so again.
+    pub(super) fn join(&mut self, machine: &Machine, now: u64, q_key: QKey) -> Result<u64, CallError> {
+        if now < self.ask_at {
+            return Ok(self.ask_at);
+        }
+        self.ask_at = now + AGAIN;
+        let port = machine.lhca.port(PORT)?;
+        if PortState::new(port.state) == PortState::ACTIVE && port.sm_lid.is_unicast() {
+            self.own = port.lid;
+            let mut record = McMemberRecord::default();
+            (record.mgid, record.q_key, record.p_key) = (GROUP, q_key, PKey::DEFAULT);
+            record.port_gid = Gid { prefix: port.gid_prefix, guid: port.guid };
+            record.set_join_state(McMemberRecord::FULL_MEMBER);
+            let mut mad = SaMad::new_zeroed();
+            mad.header = header(Class::SUBN_ADM, SaMad::CLASS_VERSION, Method::SET, now);
+            mad.header.attribute_id = McMemberRecord::ID;
+            mad.component_mask = McMemberRecord::TO_CREATE.into();
+            mad.set_record(&record);
+            self.ask(machine, port.sm_lid, mad.as_bytes());
+        }
+        Ok(self.ask_at)
+    }
+
+    /// Asks the port's own agent for what it counted, unless that was asked already.
+    pub(super) fn ask_counters(&mut self, machine: &Machine) -> Result<(), CallError> {
+        if !core::mem::replace(&mut self.counters_asked, true) {
+            let mut mad = PerfMad::new_zeroed();
+            mad.header = header(Class::PERF, PerfMad::CLASS_VERSION, Method::GET, machine.time());
+            mad.header.attribute_id = PortCountersExtended::ID;
+            mad.attribute_mut::<PortCountersExtended>().port_select = PORT;
+            self.ask(machine, self.own, mad.as_bytes());
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, machine: &Machine, lid: Lid, mad: &[u8]) {
+        let Some(mut buffer) = self.free.take() else { return };
+        buffer[GRH..].copy_from_slice(mad);
+        let address = SendEntry { dlid: lid, remote_qp: Qpn::GSI, q_key: QKey::GSI, ..SendEntry::default() };
+        self.free = self.endpoint.send(machine, buffer, GRH, mad.len(), &address).err();
+    }
+
+    /// What `done` tells, if it is of this queue pair.
+    pub(super) fn take(&mut self, machine: &Machine, done: &Completion) -> Option<Heard> {
+        match self.endpoint.take(done)? {
+            Done::Arrived(arrival) => {
+                let heard = self.hear(arrival.payload());
+                let _ = self.endpoint.post(machine, arrival.buffer);
+                heard
+            }
+            Done::Unfilled(buffer) => {
+                let _ = self.endpoint.post(machine, buffer);
+                None
+            }
+            Done::Sent(buffer, _) => {
+                self.free = Some(buffer);
+                None
+            }
+        }
+    }
+
+    fn hear(&mut self, payload: &[u8]) -> Option<Heard> {
+        let mad = Mad::read_from_bytes(payload).ok()?;
+        let header = &mad.header;
+        if header.method != Method::GET_RESP || header.status != Status::OK {
+            return None;
+        }
+        match header.class {
+            Class::SUBN_ADM if header.attribute_id == McMemberRecord::ID => {
+                let mad = SaMad::read_from_bytes(payload).ok()?;
+                Some(Heard::Joined { own: self.own, group: mad.record::<McMemberRecord>().mlid })
+            }
+            Class::PERF if core::mem::take(&mut self.counters_asked) => {
+                let mad = PerfMad::read_from_bytes(payload).ok()?;
+                Some(Heard::Counters(mad.attribute::<PortCountersExtended>().into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn header(class: Class, class_version: u8, method: Method, number: u64) -> MadHeader {
+    let mut header = MadHeader::default();
+    (header.base_version, header.class, header.class_version) = (MadHeader::BASE_VERSION, class, class_version);
+    (header.method, header.transaction_id) = (method, TransactionId::new(number));
+    header
+}
