@@ -2,29 +2,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use iba::{Guid, PortNum};
 use partition_table::ImageName;
 
+use super::adapter::{Adapter, Model};
 use super::folder::Folder;
-use super::leash::{self, Child};
+use super::leash::Child;
 use super::opensm::OpenSm;
-use super::{qemu, table};
+use super::qemu;
+use super::table::{self, Lent};
 use crate::config::Config;
 use crate::fabric::{self, Fabric};
 use crate::topology::{Kind, Node, Topology};
 use crate::umad::Endpoint;
-use crate::{cable, control, ivshmem};
-
-/// A model that dies sooner than this after its start died young.
-const YOUNG: Duration = Duration::from_secs(10);
-
-/// So many models of one hypervisor may die young in a row before that counts as hopeless.
-const MAX_YOUNG_DEATHS: u32 = 5;
+use crate::{cable, control};
 
 /// What a machine is made from.
 pub(crate) struct Plan {
@@ -55,7 +51,7 @@ pub(crate) enum Event {
     SubnetUp,
 }
 
-/// A process of a machine; a number is an index of its hypervisors.
+/// A process of a machine; a number is an index of its HCAs or hypervisors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Process {
     Model(usize),
@@ -68,6 +64,8 @@ pub(crate) struct Machine {
     // Dropped from top to bottom: who uses something goes before it.
     opensm: Option<Child>,
     hypervisors: Vec<Hypervisor>,
+    /// Those of the hypervisors, in the same order, then those of partitions.
+    adapters: Vec<Adapter>,
     fabric: Fabric,
     folder: Folder,
     plan: Plan,
@@ -79,11 +77,9 @@ struct Hypervisor {
     /// Nodes that a subnet manager is to find behind its port.
     guids: Vec<Guid>,
     qemu: Option<Child>,
-    model: Option<Child>,
-    memory: ivshmem::Server,
+    /// HCAs that partitions drive, as indices of the machine's: each with its PCI device number.
+    lent: Vec<(u8, usize)>,
     control: control::Server,
-    started: Instant,
-    young_deaths: u32,
 }
 
 impl Machine {
@@ -102,67 +98,63 @@ impl Machine {
             folder: folder.path().to_owned(),
             capture: plan.capture.clone(),
             umad: Endpoint::Local(plan.socket.clone()),
-            lent: Vec::new(),
+            lent: tables.iter().flat_map(|table| &table.lent).map(|lent| lent.partition.clone()).collect(),
         };
         let fabric = Fabric::start(config).context("cannot start the fabric")?;
         let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
-        let mut hypervisors = Vec::new();
-        for (node, table) in nodes.zip(&tables) {
-            let path = folder.path().join(format!("hca-{}", hypervisors.len()));
-            let memory = ivshmem::Server::start(&path).context("cannot serve the memory of an HCA")?;
-            let place = control::Place { socket: plan.socket.clone(), hypervisor: node.id.clone() };
-            let control = control::Server::start(folder.path().join(format!("control-{}", hypervisors.len())), &place)?;
-            let log = plan.logs.join(format!("{}.model.log", node.id));
-            fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
-            hypervisors.push(Hypervisor {
-                node: node.clone(),
-                guids: table.guids.clone(),
-                qemu: None,
-                model: None,
-                memory,
-                control,
-                started: Instant::now(),
-                young_deaths: 0,
+        let (mut hypervisors, mut models) = (Vec::new(), Vec::new());
+        for node in nodes.clone() {
+            let ports = (1..).map(PortNum::new).take(node.ports.len());
+            models.push(Model {
+                name: node.id.clone(),
+                node_guid: node.guid,
+                cables: ports.map(|port| cable::path(folder.path(), &node.id, port)).collect(),
+                log: plan.logs.join(format!("{}.model.log", node.id)),
             });
         }
-        let mut machine = Self { opensm: None, hypervisors, fabric, folder, plan, events };
+        for (node, table) in nodes.zip(&tables) {
+            let place = control::Place { socket: plan.socket.clone(), hypervisor: node.id.clone() };
+            let control = control::Server::start(folder.path().join(format!("control-{}", hypervisors.len())), &place)?;
+            let mut lent = Vec::new();
+            for Lent { partition, device, guid } in &table.lent {
+                lent.push((*device, models.len()));
+                models.push(Model {
+                    name: partition.clone(),
+                    node_guid: *guid,
+                    cables: vec![cable::path(folder.path(), partition, PortNum::new(1))],
+                    log: plan.logs.join(format!("{partition}.model.log")),
+                });
+            }
+            let guids = table.guids.clone();
+            hypervisors.push(Hypervisor { node: node.clone(), guids, qemu: None, lent, control });
+        }
+        let paths = (0..).map(|index: usize| folder.path().join(format!("hca-{index}")));
+        let adapters = models.into_iter().zip(paths).map(|(model, path)| Adapter::new(model, &path));
+        let adapters = adapters.collect::<Result<_>>()?;
+        let mut machine = Self { opensm: None, hypervisors, adapters, fabric, folder, plan, events };
+        for (index, adapter) in machine.adapters.iter_mut().enumerate() {
+            adapter.start(index, &machine.events)?;
+        }
         for (index, table) in tables.iter().enumerate() {
-            machine.start_model(index)?;
             machine.start_qemu(index, &table.packed)?;
         }
         Ok(machine)
-    }
-
-    fn start_model(&mut self, index: usize) -> Result<()> {
-        let hypervisor = &mut self.hypervisors[index];
-        let node = &hypervisor.node;
-        let mut command = leash::command(std::env::current_exe()?)?;
-        command.args(["model", "--name", &node.id, "--node-guid", &node.guid.to_string(), "--ivshmem"]);
-        command.arg(hypervisor.memory.path());
-        for port in (1..).map(PortNum::new).take(node.ports.len()) {
-            command.arg("--cable").arg(cable::path(self.folder.path(), &node.id, port));
-        }
-        // The model adds to its log, for it may be started again.
-        let log = self.plan.logs.join(format!("{}.model.log", node.id));
-        command.arg("--log").arg(log).stdin(Stdio::null()).stdout(Stdio::null());
-        let ended = move |status| Event::Ended(Process::Model(index), status);
-        let (child, _) = Child::spawn(&mut command, self.events.clone(), ended)?;
-        hypervisor.model = Some(child);
-        hypervisor.started = Instant::now();
-        Ok(())
     }
 
     fn start_qemu(&mut self, index: usize, table: &[u8]) -> Result<()> {
         let id = &self.hypervisors[index].node.id;
         let file = self.folder.path().join(format!("table-{index}"));
         fs::write(&file, table).with_context(|| format!("cannot write {}", file.display()))?;
+        let lent = self.hypervisors[index].lent.iter();
+        let lent: Vec<_> = lent.map(|&(device, adapter)| (device, self.adapters[adapter].memory())).collect();
         let command = qemu::Machine {
             kernel: &self.plan.kernel,
             cpus: self.plan.cpus,
             memory: &self.plan.memory,
             table: &file,
             images: &self.plan.images,
-            hca: self.hypervisors[index].memory.path(),
+            hca: self.adapters[index].memory(),
+            lent: &lent,
             control: self.hypervisors[index].control.path(),
             console: &self.console(index),
             log: &self.plan.logs.join(format!("{id}.qemu.log")),
@@ -200,17 +192,8 @@ impl Machine {
         let logs = self.plan.logs.display();
         match process {
             Process::Model(index) => {
-                let hypervisor = &mut self.hypervisors[index];
-                let id = hypervisor.node.id.clone();
-                hypervisor.young_deaths = match hypervisor.started.elapsed() {
-                    age if age < YOUNG => hypervisor.young_deaths + 1,
-                    _ => 0,
-                };
-                if hypervisor.young_deaths > MAX_YOUNG_DEATHS {
-                    bail!("the HCA model of {id} dies again and again ({status}): see {logs}/{id}.model.log");
-                }
-                eprintln!("the HCA model of {id} ended ({status}): starting it again");
-                self.start_model(index)
+                self.adapters[index].ended(status)?;
+                self.adapters[index].start(index, &self.events)
             }
             Process::Qemu(index) => {
                 let id = &self.hypervisors[index].node.id;

@@ -1,5 +1,6 @@
 //! Builds the kernel, and starts, supervises and ends the processes of a run.
 
+mod adapter;
 pub(crate) mod folder;
 pub(crate) mod images;
 pub(crate) mod leash;

@@ -21,6 +21,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) images: &'a [(ImageName, PathBuf)],
     /// Where the HCA's shared memory is served.
     pub(crate) hca: &'a Path,
+    /// HCAs that partitions drive: PCI device number, and where the shared memory is served.
+    pub(crate) lent: &'a [(u8, &'a Path)],
     /// The socket to which the kernel's control line is to be connected.
     pub(crate) control: &'a Path,
     /// What the kernel's console says, a file.
@@ -53,6 +55,12 @@ impl Machine<'_> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        for (device, path) in self.lent {
+            command.args(["-chardev", &format!("socket,id=lent-{device},path={}", path.display())]).args([
+                "-device",
+                &format!("ivshmem-doorbell,chardev=lent-{device},vectors={},addr={device:#x}", hca_contract::VECTORS),
+            ]);
+        }
         for (name, path) in self.images {
             // A comma in an option's value is said twice.
             let path = path.display().to_string().replace(',', ",,");

@@ -9,6 +9,26 @@ use partition_table::{Lhca, MAX_UPLINKS, Name, Program, Qp0, Refused, Start, Upl
 use crate::config::{self, Config, Partition};
 use crate::topology::{Kind, Node, Topology};
 
+/// The image whose partitions drive an HCA of their own, the cable of which ends at the host.
+const BRIDGE: &str = "bridge";
+
+/// PCI device number of the first such HCA of a hypervisor; below are QEMU's own devices, and the hypervisor's.
+const FIRST_HCA: u8 = 16;
+
+/// Number of such an HCA among the nodes that are named after its partition; the LHCA is number 1.
+const HCA: u16 = 2;
+
+/// An HCA that a partition drives.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// The partition's name.
+    pub(crate) partition: String,
+    /// PCI device number.
+    pub(crate) device: u8,
+    /// The HCA's node GUID.
+    pub(crate) guid: Guid,
+}
+
 /// What one hypervisor lends.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -16,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) packed: Vec<u8>,
     /// The node GUIDs that a subnet manager is to find: logical switches, and LHCAs that are plugged in at boot.
     pub(crate) guids: Vec<Guid>,
+    /// HCAs that its partitions drive.
+    pub(crate) lent: Vec<Lent>,
 }
 
 /// The table of each hypervisor of `topology`, in order, with the LHCAs that `config` gives each.
@@ -60,13 +82,20 @@ fn of<'a>(node: &Node, partitions: impl Iterator<Item = &'a Partition>, spare_po
         // Numbers from the top for the logical switches, so that an LHCA has its own number.
         switches[uplink] = stable_guid(id, u16::MAX - u16::from(uplink == 1));
     }
-    let rows = partitions.map(|partition| row(id, uplinks, partition)).collect::<Result<Vec<_>>>()?;
+    let mut rows = partitions.map(|partition| row(id, uplinks, partition)).collect::<Result<Vec<_>>>()?;
+    let mut lent = Vec::new();
+    let bridges = rows.iter_mut().filter(|row| row.partition().is_some_and(|program| program.image.text() == BRIDGE));
+    for (row, device) in bridges.zip(FIRST_HCA..) {
+        row.hca = device;
+        let partition = row.name.text().to_owned();
+        lent.push(Lent { guid: stable_guid(&format!("{id}/{partition}"), HCA), partition, device });
+    }
     let name = Name::new(&node.description).with_context(|| format!("cannot name the logical switch of {id}"))?;
     let packed = encode(name, switches, spare_ports, &rows)
         .with_context(|| format!("cannot make the partition table of {id}"))?;
     let plugged = rows.iter().filter(|row| row.start == Start::AT_BOOT).map(|row| row.node_guid);
     let guids = uplinks.iter().map(|uplink| switches[uplink]).chain(plugged).collect();
-    Ok(Table { packed, guids })
+    Ok(Table { packed, guids, lent })
 }
 
 /// The row of `partition` in the table of `hypervisor`, which has `uplinks`.
