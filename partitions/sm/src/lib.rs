@@ -26,6 +26,7 @@ mod outlet;
 mod ports;
 mod route;
 mod routing;
+mod sa;
 mod tables;
 mod topology;
 mod transactions;

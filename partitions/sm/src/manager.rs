@@ -16,6 +16,7 @@ use crate::outlet::{Address, Event, Outlet, SweepReport};
 use crate::ports::{Master, activate, admit, configure};
 use crate::route::{Route, request};
 use crate::routing::fill_tables;
+use crate::sa::{Administration, Knowledge};
 use crate::tables::Tables;
 use crate::topology::Topology;
 use crate::traps::{Consequence, claim, consequence, repress};
@@ -46,6 +47,7 @@ pub struct Manager {
     polled: Option<Route>,
     /// Polls in a row that were not answered.
     missed: u32,
+    administration: Administration,
     /// Counts what is done, so that others see us alive.
     activity: u32,
 }
@@ -95,6 +97,7 @@ impl Manager {
             restarts: 0,
             polled: None,
             missed: 0,
+            administration: Administration::default(),
             activity: 0,
         }
     }
@@ -119,6 +122,10 @@ impl Manager {
         let is_smp = matches!(smp.header.class, Class::SUBN_LID_ROUTED | Class::SUBN_DIRECTED_ROUTE);
         if from.qp == Qpn::SMI && is_smp {
             self.take_smp(now, from, smp, out);
+        } else if from.qp != Qpn::SMI && smp.header.class == Class::SUBN_ADM && self.state == SmState::MASTER {
+            let own = self.info();
+            let known = Knowledge { topology: &self.topology, own: &own };
+            self.administration.receive(now, from, zerocopy::transmute_ref!(mad), known, out);
         }
         self.poll(now, out)
     }
@@ -137,7 +144,8 @@ impl Manager {
             }
         }
         self.requests.send(now, out);
-        self.requests.deadline().unwrap_or(self.wake)
+        let next = self.requests.deadline().unwrap_or(self.wake);
+        self.administration.poll(now, out).map_or(next, |deadline| deadline.min(next))
     }
 
     fn take_smp(&mut self, now: Duration, from: &Address, smp: &Smp, out: &mut impl Outlet) {
@@ -227,6 +235,7 @@ impl Manager {
 
     fn set_state(&mut self, state: SmState, out: &mut impl Outlet) {
         if core::mem::replace(&mut self.state, state) != state {
+            self.administration.clear();
             out.tell(Event::State(state));
         }
     }

@@ -1,0 +1,189 @@
+//! Subnet administration (SA): what anybody may ask of a master's knowledge, at queue pair 1 (IBA vol. 1, 15.2).
+
+mod path;
+mod query;
+mod rate;
+mod transfer;
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use iba::SmKey;
+use iba::attr::SmInfo;
+use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
+use iba::pma::ClassPortInfo;
+use iba::rmpp::RmppHeader;
+use iba::sa::{InformInfo, Record, SaMad};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
+
+use self::transfer::Transfer;
+use crate::outlet::{Address, Outlet};
+use crate::topology::Topology;
+
+/// ClassPortInfo's RespTimeValue: an answer takes at most 4.096 us x 2^18, a second.
+const RESPONSE_TIME: u8 = 18;
+
+/// ClassPortInfo's capabilities: optional records, and PortInfoRecords by single bits of their capability mask (15.2.4.1).
+const CAPABILITIES: u16 = 1 << 8 | 1 << 13;
+
+/// A table of more bytes than this is not sent: whoever wants so much can ask for less at a time.
+const MAX_TABLE: usize = 8 << 20;
+
+/// Tables on their way at once.
+const MAX_TRANSFERS: usize = 64;
+
+/// What the master knows.
+#[derive(Clone, Copy)]
+pub(crate) struct Knowledge<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) own: &'a SmInfo,
+}
+
+/// The administration.
+#[derive(Debug, Default)]
+pub(crate) struct Administration {
+    transfers: Vec<Transfer>,
+}
+
+/// Records of one kind, one behind the other as in a table.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    bytes: Vec<u8>,
+    /// Bytes from one to the next, a multiple of 8.
+    step: usize,
+    count: usize,
+}
+
+impl Records {
+    /// Adds `record`.
+    ///
+    /// # Errors
+    /// The status of an answer that tells that there is no room.
+    fn push<T: IntoBytes + Immutable>(&mut self, record: &T) -> Result<(), Status> {
+        if self.bytes.len() >= MAX_TABLE {
+            return Err(Status::SA_NO_RESOURCES);
+        }
+        self.count += 1;
+        self.step = size_of::<T>().next_multiple_of(8);
+        self.bytes.extend_from_slice(record.as_bytes());
+        self.bytes.resize(self.count * self.step, 0);
+        Ok(())
+    }
+}
+
+impl Administration {
+    /// Deals with a datagram of this class.
+    pub(crate) fn receive(
+        &mut self,
+        now: Duration,
+        from: &Address,
+        mad: &SaMad,
+        known: Knowledge<'_>,
+        out: &mut impl Outlet,
+    ) {
+        if mad.rmpp.is_active() {
+            return self.go_on(now, from, mad, out);
+        }
+        if mad.header.method.is_response() {
+            return; // we ask nobody
+        }
+        if mad.header.base_version != MadHeader::BASE_VERSION || mad.header.class_version != SaMad::CLASS_VERSION {
+            return refuse(from, mad, Status::BAD_VERSION, out);
+        }
+        match (mad.header.method, mad.header.attribute_id) {
+            (Method::GET, AttributeId::CLASS_PORT_INFO) => answer(from, mad, &class_port_info(), out),
+            // A subscription is granted, whatever it is for; so far there are no reports.
+            (Method::SET, InformInfo::ID) => answer(from, mad, mad.record::<InformInfo>(), out),
+            (Method::GET, _) => match query::records(mad, known) {
+                Ok(Records { count: 1, bytes, step }) => answer_bytes(from, mad, &bytes, step, out),
+                Ok(Records { count: 0, .. }) => refuse(from, mad, Status::SA_NO_RECORDS, out),
+                Ok(_) => refuse(from, mad, Status::SA_TOO_MANY_RECORDS, out),
+                Err(status) => refuse(from, mad, status, out),
+            },
+            (Method::GET_TABLE, _) => match query::records(mad, known) {
+                Ok(records) => self.send(now, from, mad, records, out),
+                Err(status) => refuse(from, mad, status, out),
+            },
+            (Method::SET | Method::DELETE, _) => refuse(from, mad, Status::BAD_METHOD_ATTRIBUTE, out),
+            _ => refuse(from, mad, Status::BAD_METHOD, out),
+        }
+    }
+
+    /// Repeats what is not acknowledged in time, and says when that is to be looked after next.
+    pub(crate) fn poll(&mut self, now: Duration, out: &mut impl Outlet) -> Option<Duration> {
+        self.transfers.retain_mut(|transfer| transfer.expire(now, out));
+        self.transfers.iter().map(Transfer::deadline).min()
+    }
+
+    /// Forgets what is on its way: we are master no more.
+    pub(crate) fn clear(&mut self) {
+        self.transfers.clear();
+    }
+
+    /// Begins to send a table.
+    fn send(&mut self, now: Duration, to: &Address, request: &SaMad, records: Records, out: &mut impl Outlet) {
+        if self.transfers.iter().any(|transfer| transfer.is_of(to, request)) {
+            return; // the same request again: its answer is on its way
+        }
+        if self.transfers.len() >= MAX_TRANSFERS {
+            return refuse(to, request, Status::BUSY, out);
+        }
+        let head = head(request, Method::GET_TABLE_RESP, Status::OK, records.step);
+        self.transfers.push(Transfer::begin(now, to, head, records.bytes, out));
+    }
+
+    /// Takes what the receiver of a table says.
+    fn go_on(&mut self, now: Duration, from: &Address, mad: &SaMad, out: &mut impl Outlet) {
+        let transfer = self.transfers.iter().position(|transfer| transfer.is_of(from, mad));
+        if let Some(index) = transfer
+            && self.transfers[index].take(now, &mad.rmpp, out)
+        {
+            self.transfers.swap_remove(index);
+        }
+    }
+}
+
+/// The headers of an answer, with no data.
+fn head(request: &SaMad, method: Method, status: Status, step: usize) -> SaMad {
+    let mut mad = SaMad::new_zeroed();
+    mad.header = request.header;
+    (mad.header.class, mad.header.method, mad.header.status) = (Class::SUBN_ADM, method, status);
+    (mad.rmpp, mad.sm_key) = (RmppHeader::default(), SmKey::default());
+    mad.attribute_offset = u16::try_from(step / 8).unwrap_or(0).into(); // records have 200 bytes at most
+    mad.component_mask = request.component_mask;
+    mad
+}
+
+/// The method that answers another.
+fn response(method: Method) -> Method {
+    match method {
+        Method::SET => Method::GET_RESP,
+        method => Method::new(method.get() | 0x80),
+    }
+}
+
+fn refuse(to: &Address, request: &SaMad, status: Status, out: &mut impl Outlet) {
+    let mut mad = head(request, response(request.header.method), status, 0);
+    mad.data = request.data;
+    out.send(to, zerocopy::transmute_ref!(&mad));
+}
+
+fn answer<T: IntoBytes + Immutable>(to: &Address, request: &SaMad, record: &T, out: &mut impl Outlet) {
+    answer_bytes(to, request, record.as_bytes(), size_of::<T>().next_multiple_of(8), out);
+}
+
+fn answer_bytes(to: &Address, request: &SaMad, record: &[u8], step: usize, out: &mut impl Outlet) {
+    let mut mad = head(request, response(request.header.method), Status::OK, step);
+    for (into, from) in mad.data.iter_mut().zip(record) {
+        *into = *from;
+    }
+    out.send(to, zerocopy::transmute_ref!(&mad));
+}
+
+fn class_port_info() -> ClassPortInfo {
+    let mut info = ClassPortInfo::default();
+    (info.base_version, info.class_version) = (MadHeader::BASE_VERSION, SaMad::CLASS_VERSION);
+    info.capability_mask = CAPABILITIES.into();
+    info.set_response_time_value(RESPONSE_TIME);
+    info
+}
