@@ -31,4 +31,5 @@ pub use guest::{BadAddress, Guest};
 pub use lhca::{Counts, Held};
 pub use logical::Logical;
 pub use outlet::{Joined, Wire};
-pub use policy::{Policy, Qp0};
+pub use policy::{Policy, Qp0, Refused};
+pub use send::Refusal;

@@ -13,7 +13,7 @@ use crate::guest::Guest;
 use crate::lhca::{Counts, Held, Lhca};
 use crate::outlet::{Joined, Wire};
 use crate::policy::{Policy, Qp0};
-use crate::send::{MAX_PACKET, Taken};
+use crate::send::{MAX_PACKET, Refusal, Taken};
 use crate::{calls, direct};
 
 /// Send requests that one queue pair may have served at once: whoever posts many must not keep the others waiting.
@@ -25,6 +25,7 @@ pub struct Logical<G> {
     lhcas: Vec<Option<Lhca<G>>>,
     buffer: Box<[u8; MAX_PACKET]>,
     undelivered: u64,
+    refusal: Option<(LhcaId, Refusal)>,
 }
 
 impl<G: Guest> Logical<G> {
@@ -34,7 +35,7 @@ impl<G: Guest> Logical<G> {
         let last = hsma.lhcas().map(|LhcaId(number)| number).max();
         let count = last.map_or(0, |last| usize::from(last) + 1);
         let lhcas = (0..count).map(|_| None).collect();
-        Self { hsma, lhcas, buffer: Box::new([0; MAX_PACKET]), undelivered: 0 }
+        Self { hsma, lhcas, buffer: Box::new([0; MAX_PACKET]), undelivered: 0, refusal: None }
     }
 
     /// The HSMA, to look at.
@@ -53,6 +54,11 @@ impl<G: Guest> Logical<G> {
     #[must_use]
     pub fn undelivered(&self) -> u64 {
         self.undelivered
+    }
+
+    /// The last management packet that a partition was not allowed to send since this was asked.
+    pub fn take_refusal(&mut self) -> Option<(LhcaId, Refusal)> {
+        self.refusal.take()
     }
 
     /// What came to nothing at an LHCA that has a partition.
@@ -79,10 +85,11 @@ impl<G: Guest> Logical<G> {
         hsma.remove(now, id, &mut out);
     }
 
-    /// What partitions hold.
+    /// What all partitions hold, or the one that has a certain LHCA.
     #[must_use]
-    pub fn held(&self) -> Held {
-        self.lhcas.iter().flatten().map(Lhca::held).fold(Held::default(), Held::plus)
+    pub fn held(&self, of: Option<LhcaId>) -> Held {
+        let wanted = (0..).map(LhcaId).zip(&self.lhcas).filter(|&(id, _)| of.is_none_or(|of| of == id));
+        wanted.filter_map(|(_, lhca)| lhca.as_ref()).map(Lhca::held).fold(Held::default(), Held::plus)
     }
 
     /// Gives an LHCA to a partition that begins, and plugs it in.
@@ -186,6 +193,7 @@ impl<G: Guest> Logical<G> {
             match lhca.take_send(now, name, adapter, &mut self.buffer) {
                 Taken::Nothing => return,
                 Taken::Failed => {}
+                Taken::Refused(refusal) => self.refusal = Some((id, refusal)),
                 Taken::Packet(port, length) => {
                     let packet = &mut self.buffer[..length];
                     let Self { hsma, lhcas, undelivered, .. } = self;

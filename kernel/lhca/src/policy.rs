@@ -1,17 +1,34 @@
 //! What a partition may do to the subnet's management.
 
+use iba::PortNum;
 use iba::mad::Method;
 use subnet::Time;
+
+use crate::lhca::PORTS;
 
 /// What a partition may do to the subnet's management.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// What its queue pair 0 may send.
     pub qp0: Qp0,
+    /// What becomes of what that may not send.
+    pub refused: Refused,
     /// Subnet management packets that it may send in a second, traps apart.
     pub smps_per_second: u32,
-    /// Traps that it may send in a second: who sends the same trap too often has its port disabled by the subnet manager.
+    /// Traps that it may send in a second from each port: who sends the same trap too often has its port disabled by the
+    /// subnet manager.
     pub traps_per_second: u32,
+}
+
+/// What becomes of a subnet management packet that a partition may not send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refused {
+    /// It is dropped, and its work request completes as refused.
+    #[default]
+    Drop,
+    /// If it is a request, it is answered as if whoever it is for did not know its method or attribute, so that nobody
+    /// waits in vain. Else it is dropped.
+    Answer,
 }
 
 /// What an aliased queue pair 0 may send.
@@ -28,7 +45,7 @@ pub enum Qp0 {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { qp0: Qp0::None, smps_per_second: 2_000, traps_per_second: 4 }
+        Self { qp0: Qp0::None, refused: Refused::Drop, smps_per_second: 2_000, traps_per_second: 4 }
     }
 }
 
@@ -47,20 +64,22 @@ impl Qp0 {
 pub(crate) struct Gate {
     pub(crate) policy: Policy,
     smps: Bucket,
-    traps: Bucket,
+    /// By port.
+    traps: [Bucket; PORTS],
 }
 
 impl Gate {
     pub(crate) fn new(policy: Policy) -> Self {
-        Self { policy, smps: Bucket::default(), traps: Bucket::default() }
+        Self { policy, smps: Bucket::default(), traps: Default::default() }
     }
 
-    /// Whether a management packet with this method may go out now.
-    pub(crate) fn admits(&mut self, now: Time, method: Method) -> bool {
-        let Policy { qp0, smps_per_second, traps_per_second } = self.policy;
+    /// Whether a management packet with this method may go out now by `port`.
+    pub(crate) fn admits(&mut self, now: Time, port: PortNum, method: Method) -> bool {
+        let Policy { qp0, smps_per_second, traps_per_second, .. } = self.policy;
+        let Some(traps) = self.traps.get_mut(usize::from(port.get()).wrapping_sub(1)) else { return false };
         qp0.allows(method)
             && match method {
-                Method::TRAP => self.traps.take(now, traps_per_second),
+                Method::TRAP => traps.take(now, traps_per_second),
                 _ => self.smps.take(now, smps_per_second),
             }
     }
@@ -92,16 +111,18 @@ mod tests {
     use super::*;
 
     fn gate(qp0: Qp0) -> Gate {
-        Gate::new(Policy { qp0, smps_per_second: 10, traps_per_second: 2 })
+        Gate::new(Policy { qp0, smps_per_second: 10, traps_per_second: 2, ..Policy::default() })
     }
+
+    const PORT: PortNum = PortNum::new(1);
 
     #[test]
     fn each_policy_lets_through_what_it_says() {
         let methods = [Method::GET, Method::SET, Method::GET_RESP, Method::TRAP, Method::REPORT];
         for (qp0, expected) in [(Qp0::None, [false; 5]), (Qp0::Manager, [true; 5])] {
-            assert_eq!(methods.map(|method| gate(qp0).admits(Time(0), method)), expected);
+            assert_eq!(methods.map(|method| gate(qp0).admits(Time(0), PORT, method)), expected);
         }
-        let query = methods.map(|method| gate(Qp0::Query).admits(Time(0), method));
+        let query = methods.map(|method| gate(Qp0::Query).admits(Time(0), PORT, method));
         assert_eq!(query, [true, false, false, false, false]);
     }
 
@@ -111,10 +132,14 @@ mod tests {
         let mut admitted = [0, 0];
         for millisecond in 0..10_000 {
             for (count, method) in admitted.iter_mut().zip([Method::GET, Method::TRAP]) {
-                *count += u32::from(gate.admits(Time(millisecond * 1_000_000), method));
+                *count += u32::from(gate.admits(Time(millisecond * 1_000_000), PORT, method));
             }
         }
         assert_eq!(admitted, [10 * 10 + 9, 2 * 10 + 1], "a second's worth at once, then the rate");
         assert!(!Bucket::default().take(Time(5), 0));
+        let [second, third] = [2, 3].map(PortNum::new);
+        assert!(gate.admits(Time(9_999_000_000), second, Method::TRAP), "each port has traps of its own");
+        assert!(!gate.admits(Time(9_999_000_000), second, Method::GET), "and shares the rest");
+        assert!(!gate.admits(Time(99_000_000_000), third, Method::TRAP), "there is no such port");
     }
 }

@@ -4,8 +4,8 @@ use iba::attr::PortState;
 use iba::bth::{Bth, Opcode};
 use iba::grh::Grh;
 use iba::lrh::NextHeader;
-use iba::mad::{Mad, MadHeader};
-use iba::packet::UdHeader;
+use iba::mad::{AttributeId, Class, Mad, Method, Status};
+use iba::packet::{SmpPacket, UdHeader};
 use iba::{Gid, Lid, PKey, PortNum, Qpn, Vl};
 use lhca_contract::{
     Completion, CompletionKind, CompletionStatus, Event, EventKind, Handle, QueuePairKind, QueuePairState, SendEntry,
@@ -17,6 +17,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::guest::Guest;
 use crate::lhca::{Lhca, count};
 use crate::objects::QueuePair;
+use crate::policy::Refused;
 use crate::segments::{Pieces, Regions};
 
 /// Bytes of immediate data, which follow the headers.
@@ -32,8 +33,28 @@ pub(crate) enum Taken {
     Nothing,
     /// One came to nothing, and completed so; there may be more.
     Failed,
+    /// The partition's policy does not let it out; there may be more.
+    Refused(Refusal),
     /// It completed; its packet of this many bytes is to leave by this port.
     Packet(PortNum, usize),
+}
+
+/// A subnet management packet that a partition may not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it was to do.
+    pub method: Method,
+    /// To what.
+    pub attribute: AttributeId,
+    /// It was to go to this LID; permissive for a directed route.
+    pub dlid: Lid,
+}
+
+impl Refusal {
+    /// Whether whoever sent it waits for an answer.
+    fn is_request(self) -> bool {
+        matches!(self.method, Method::GET | Method::SET)
+    }
 }
 
 impl<G: Guest> Lhca<G> {
@@ -64,29 +85,58 @@ impl<G: Guest> Lhca<G> {
         let port = pair.port();
         let made =
             Request { guest: &self.guest, regions: &self.regions, pair, name, adapter, entry: &entry }.make(buffer);
-        let made = made.and_then(|length| self.may_leave(now, name, buffer).map(|()| length));
+        let refusal = made.ok().and_then(|length| self.refuse(now, name, buffer.get(..length)?));
+        let is_answered = refusal.is_some_and(Refusal::is_request) && self.gate.policy.refused == Refused::Answer;
         let Some(pair) = self.pairs.get_mut(name) else { return Taken::Nothing };
         pair.consume_send(&self.guest);
-        if made.is_ok() {
+        let status = match (made, refusal) {
+            (Err(status), _) => status,
+            (Ok(_), Some(_)) if !is_answered => CompletionStatus::REFUSED,
+            (Ok(_), _) => CompletionStatus::SUCCESS,
+        };
+        if status == CompletionStatus::SUCCESS {
             pair.count_packet();
         }
-        let status = made.err().unwrap_or(CompletionStatus::SUCCESS);
         let (id, queue_pair, kind) = (entry.id, Handle(name), CompletionKind::SEND);
         self.complete(queue, &Completion { id, queue_pair, status, kind, ..Completion::default() });
-        made.map_or(Taken::Failed, |length| Taken::Packet(port, length))
+        match (made, refusal) {
+            (Err(_), _) => Taken::Failed,
+            (Ok(length), Some(refusal)) => {
+                if is_answered {
+                    self.answer_refused(adapter, port, &mut buffer[..length]);
+                }
+                Taken::Refused(refusal)
+            }
+            (Ok(length), None) => Taken::Packet(port, length),
+        }
     }
 
     /// Judges by the partition's policy what queue pair 0 sends.
-    fn may_leave(&mut self, now: Time, name: u32, packet: &[u8]) -> Result<(), CompletionStatus> {
-        if self.pairs.get(name).is_some_and(|pair| pair.config.kind != QueuePairKind::SMI) {
-            return Ok(());
-        }
-        let header = packet.get(size_of::<UdHeader>()..).and_then(|mad| MadHeader::ref_from_prefix(mad).ok());
-        if header.is_some_and(|(header, _)| self.gate.admits(now, header.method)) {
-            return Ok(());
+    fn refuse(&mut self, now: Time, name: u32, packet: &[u8]) -> Option<Refusal> {
+        let pair = self.pairs.get(name).filter(|pair| pair.config.kind == QueuePairKind::SMI)?;
+        let (packet, _) = SmpPacket::ref_from_prefix(packet).ok()?;
+        let header = &packet.smp.header;
+        if self.gate.admits(now, pair.port(), header.method) {
+            return None;
         }
         count(&mut self.counts.refused);
-        Err(CompletionStatus::REFUSED)
+        Some(Refusal { method: header.method, attribute: header.attribute_id, dlid: packet.header.lrh.dlid })
+    }
+
+    /// Answers a refused request as whoever it is for would, if that did not know its method or attribute (13.4.7).
+    fn answer_refused(&mut self, adapter: &ChannelAdapter, port: PortNum, packet: &mut [u8]) {
+        let Ok(answer) = SmpPacket::mut_from_bytes(packet) else { return };
+        let lrh = &mut answer.header.lrh;
+        (lrh.slid, lrh.dlid) = (lrh.dlid, lrh.slid);
+        let smp = &mut answer.smp;
+        smp.header.method = Method::GET_RESP;
+        smp.set_status(Status::BAD_METHOD_ATTRIBUTE);
+        if smp.header.class == Class::SUBN_DIRECTED_ROUTE {
+            smp.set_returning(true);
+            smp.set_hop_pointer(0);
+        }
+        // No key is looked at on queue pair 0.
+        let _ = self.receive(adapter, port, packet);
     }
 
     /// The partition left the contract: the queue pair is in error, and nothing in that ring means anything.

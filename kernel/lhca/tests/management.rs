@@ -5,13 +5,13 @@
 mod support;
 
 use iba::attr::{CapabilityMask, NodeInfo, SmInfo};
-use iba::mad::{AttributeId, Class, MadHeader, Method};
+use iba::mad::{AttributeId, Class, MadHeader, Method, Status as MadStatus};
 use iba::packet::SmpPacket;
 use iba::smp::Smp;
 use iba::{Lid, PortNum, Qpn};
 use lhca::EventQueue;
 use lhca_contract::{CompletionStatus, EventKind, QueuePairKind, SendEntry, Status};
-use lhca_engine::{Policy, Qp0};
+use lhca_engine::{Policy, Qp0, Refused};
 use support::{End, PORT, SM, lid, memory, segment, world};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -81,8 +81,41 @@ fn what_the_policy_forbids_goes_nowhere_and_is_counted() {
 }
 
 #[test]
+fn a_refused_request_is_answered_where_the_policy_says_so() {
+    let (world, machines) = world(2, Policy { refused: Refused::Answer, ..policy(Qp0::None) });
+    let mut end = End::new(&machines[0], QueuePairKind::SMI);
+    let questions = [
+        (directed(Method::GET, AttributeId::NODE_INFO, &[1, 3]), Lid::PERMISSIVE),
+        (smp(Class::SUBN_LID_ROUTED, Method::SET, AttributeId::PORT_INFO), SM),
+    ];
+    for (mut question, dlid) in questions {
+        let mut room = vec![0; 40 + 256];
+        end.receive(1, &mut room);
+        question.header.transaction_id = iba::TransactionId::new(77);
+        assert_eq!(send(&mut end, dlid, &mut question), CompletionStatus::SUCCESS);
+        let answered = end.next().unwrap();
+        assert_eq!((answered.slid, answered.source_qp, answered.length), (dlid, Qpn::SMI, 296));
+        let answer = Smp::read_from_bytes(&room[40..]).unwrap();
+        assert_eq!((answer.header.method, answer.status()), (Method::GET_RESP, MadStatus::BAD_METHOD_ATTRIBUTE));
+        assert_eq!(answer.header.transaction_id, question.header.transaction_id);
+        assert_eq!(answer.is_returning(), dlid == Lid::PERMISSIVE);
+    }
+    let mut trap = smp(Class::SUBN_LID_ROUTED, Method::TRAP, AttributeId::NOTICE);
+    assert_eq!(send(&mut end, SM, &mut trap), CompletionStatus::REFUSED, "nobody waits for an answer");
+    assert!(world.take().is_empty());
+    let mut logical = world.logical.lock().unwrap();
+    assert_eq!(logical.counts(machines[0].id).unwrap().refused, 3);
+    let (lhca, refusal) = logical.take_refusal().unwrap();
+    assert_eq!(
+        (lhca, refusal.method, refusal.attribute, refusal.dlid),
+        (machines[0].id, Method::TRAP, AttributeId::NOTICE, SM)
+    );
+    assert!(logical.take_refusal().is_none());
+}
+
+#[test]
 fn a_flood_of_management_packets_is_held_to_its_rate() {
-    let (world, machines) = world(1, Policy { smps_per_second: 10, traps_per_second: 2, qp0: Qp0::Manager });
+    let (world, machines) = world(1, Policy { smps_per_second: 10, traps_per_second: 2, ..policy(Qp0::Manager) });
     let mut end = End::new(&machines[0], QueuePairKind::SMI);
     for (method, allowed) in [(Method::GET, 10), (Method::TRAP, 2)] {
         let mut smp = smp(Class::SUBN_LID_ROUTED, method, AttributeId::NODE_INFO);

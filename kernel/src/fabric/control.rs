@@ -7,7 +7,7 @@ use core::fmt::{self, Write};
 use hca_driver::{Doorbell, LinkRequest};
 use iba::PortNum;
 use iba::attr::{PortInfo, PortPhysicalState, PortState};
-use lhca_engine::{Guest, Held};
+use lhca_engine::{Counts, Guest, Held};
 use subnet::{LhcaId, LogicalPort, Time, UPLINK};
 
 use super::physical::Physical;
@@ -79,8 +79,23 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         }
         let drops = self.drops();
         writeln!(answer, "drops slots {} undelivered {} unsent {}", drops.slots, drops.undelivered, drops.unsent)?;
-        let Held { lhcas, queue_pairs, completion_queues, event_queues, memory_regions, attachments } =
-            self.logical.held();
+        self.show_held(None, answer)
+    }
+
+    /// What came to nothing at an LHCA whose partition runs, by reason, and what the partition holds.
+    ///
+    /// # Errors
+    /// `answer` took no more.
+    pub(crate) fn status_of(&self, id: LhcaId, answer: &mut impl Write) -> fmt::Result {
+        let Some(counts) = self.logical.counts(id) else { return Ok(()) };
+        let Counts { refused, no_queue_pair, no_room, bad_key } = counts;
+        writeln!(answer, "drops refused {refused} no-queue-pair {no_queue_pair} no-room {no_room} bad-key {bad_key}")?;
+        self.show_held(Some(id), answer)
+    }
+
+    fn show_held(&self, of: Option<LhcaId>, answer: &mut impl Write) -> fmt::Result {
+        let held = self.logical.held(of);
+        let Held { lhcas, queue_pairs, completion_queues, event_queues, memory_regions, attachments } = held;
         writeln!(
             answer,
             "held lhcas {lhcas} queue-pairs {queue_pairs} completion-queues {completion_queues} event-queues \

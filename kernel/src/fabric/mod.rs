@@ -18,7 +18,7 @@ use core::time::Duration;
 
 use hca_driver::{CHECK_PERIOD, Counters, Doorbell, Event, Hca, MAX_PACKET, Port, Queue};
 use lhca_contract::{Call, Status};
-use lhca_engine::{Guest, Logical, Policy};
+use lhca_engine::{Guest, Logical, Policy, Refusal};
 use subnet::{LhcaId, PortError, Time, UplinkId};
 
 use self::limiter::Limiter;
@@ -83,6 +83,7 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         let (hsma, mut out) = self.logical.split(now, &mut wire);
         let deadline = hsma.poll(now, &mut out);
         busy |= wire.link_requested;
+        self.tell_refusal(now);
         if busy {
             return Next::AtOnce;
         }
@@ -213,7 +214,16 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         let (hsma, mut out) = self.logical.split(now, &mut wire);
         let sooner = hsma.poll(now, &mut out).is_some_and(|deadline| deadline < self.deadline);
         let wanted = sooner || wire.link_requested || self.logical.is_busy();
+        self.tell_refusal(now);
         (result, wanted)
+    }
+
+    /// Tells of a management packet that a partition was not allowed to send.
+    fn tell_refusal(&mut self, now: Time) {
+        let Some((id, Refusal { method, attribute, dlid })) = self.logical.take_refusal() else { return };
+        let Some(lhca) = self.logical.hsma().lhca(id) else { return };
+        let what = format_args!("{} may not send {method:?} {attribute:?} to LID {dlid}", lhca.description());
+        self.lines.warn(now, what);
     }
 
     /// What came to nothing here.

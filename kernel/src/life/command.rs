@@ -13,7 +13,7 @@ use super::{Done, Life, Runner, State, Tenant, Then};
 use crate::fabric::Fabric;
 
 /// What can be asked for.
-const HELP: &str = "say `list`, `status`, `start NAME`, `stop NAME`, `restart NAME`, `add ROW`, `remove NAME`, or \
+const HELP: &str = "say `list`, `status [NAME]`, `start NAME`, `stop NAME`, `restart NAME`, `add ROW`, `remove NAME`, or \
                     `port [UPLINK/]PORT down|up`";
 
 impl<R: Runner> Life<R> {
@@ -39,6 +39,14 @@ impl<R: Runner> Life<R> {
                 writeln!(answer, "free memory {}", self.runner.free_memory())?;
                 Ok(Done::Now)
             }
+            ("status", name) => match self.named(name) {
+                Ok(nth) => {
+                    self.show(nth, fabric, answer)?;
+                    fabric.lock().status_of(self.tenants[nth].id, answer)?;
+                    Ok(Done::Now)
+                }
+                Err(why) => Err(why),
+            },
             ("port", words) => set_port(now, words, fabric).map(|()| Done::Now),
             ("start", name) => self.start(now, name, fabric).map(|()| Done::Now),
             ("stop", name) => self.end_one(now, name, Then::Stay, fabric),
@@ -56,11 +64,18 @@ impl<R: Runner> Life<R> {
 
     /// The LHCAs, their partitions, and their ports.
     fn list<D: Doorbell>(&self, fabric: &Mutex<Fabric<D, R::Guest>>, answer: &mut impl Write) -> fmt::Result {
-        for tenant in &self.tenants {
-            tenant.show(answer)?;
-            fabric.lock().list(tenant.id, answer)?;
-        }
-        Ok(())
+        (0..self.tenants.len()).try_for_each(|nth| self.show(nth, fabric, answer))
+    }
+
+    fn show<D: Doorbell>(
+        &self,
+        nth: usize,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+        answer: &mut impl Write,
+    ) -> fmt::Result {
+        let tenant = &self.tenants[nth];
+        tenant.show(answer)?;
+        fabric.lock().list(tenant.id, answer)
     }
 
     fn start<D: Doorbell>(&mut self, now: Time, name: &str, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<(), String> {

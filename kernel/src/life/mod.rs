@@ -16,7 +16,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use hca_driver::Doorbell;
-use lhca_engine::{Guest, Policy, Qp0};
+use lhca_engine::{Guest, Policy, Qp0, Refused};
 use partition_table::{Lhca, Start, Table};
 use spin::Mutex;
 use subnet::{LhcaId, Time};
@@ -251,6 +251,7 @@ fn policy(row: &Lhca) -> Policy {
             partition_table::Qp0::MANAGER => Qp0::Manager,
             _ => Qp0::None,
         },
+        refused: if row.refused == partition_table::Refused::ANSWER { Refused::Answer } else { Refused::Drop },
         smps_per_second: row.smps_per_second.get(),
         traps_per_second: row.traps_per_second.get(),
     }
