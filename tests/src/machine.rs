@@ -17,7 +17,7 @@ use crate::lines::{Lines, Missing, PATIENCE};
 use crate::opensm::OpenSm;
 use crate::portico;
 use crate::site::Site;
-use crate::tool::Tool;
+use crate::tool::{Output, Tool};
 
 /// A `portico run`, with a socket and a folder of its own. Dropped, it is killed.
 #[derive(Debug)]
@@ -166,6 +166,32 @@ impl Machine {
         let lhcas = active.filter_map(|(_, peer)| Some((peer, peer.split('"').nth(1)?)));
         let lhcas = lhcas.filter(|(_, name)| name.contains("-lhca"));
         lhcas.map(|(peer, name)| (name.to_owned(), peer.split_whitespace().nth(1).unwrap().parse().unwrap())).collect()
+    }
+
+    /// Waits for one sweep of `opensm` after another until just `lhcas` LHCAs are Active, and gives them as
+    /// [`Self::active_lhcas`] does.
+    ///
+    /// # Panics
+    /// That does not come about in time.
+    pub fn wait_for_active(&self, opensm: &mut OpenSm, lhcas: usize) -> BTreeMap<String, u16> {
+        loop {
+            opensm.wait_for_subnet_up();
+            let active = self.active_lhcas();
+            if active.len() == lhcas {
+                return active;
+            }
+        }
+    }
+
+    /// Runs `portico ctl` with `arguments` on this machine.
+    ///
+    /// # Panics
+    /// It cannot be run.
+    #[must_use]
+    pub fn ctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", "120"]).arg(portico()).args(["ctl", "--socket", &self.socket]).args(arguments);
+        Output::of(format!("ctl {}", arguments.join(" ")), command.stdin(Stdio::null()))
     }
 
     /// Gives `line` to the control line of `hypervisor`, and the answer's lines back, without the last one, `ok`.

@@ -90,13 +90,7 @@ impl Tool {
         let mut limited = Command::new("timeout");
         // The library is for the program alone: `timeout` itself must not attach.
         limited.args(["--kill-after=5", TIME_LIMIT, "env", &self.preload()]).args(&self.words);
-        let output = self.surround(&mut limited).output().unwrap();
-        Output {
-            what: self.words.join(" "),
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Output::of(self.words.join(" "), self.surround(&mut limited))
     }
 
     /// The command, to be started and ended by the test itself, such as a subnet manager that stays.
@@ -123,6 +117,17 @@ impl Tool {
 }
 
 impl Output {
+    /// Runs `command` to its end.
+    pub(crate) fn of(what: String, command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            what,
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Standard output of a program that succeeded.
     ///
     /// # Panics

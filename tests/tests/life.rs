@@ -1,20 +1,7 @@
 //! What happens while the machine runs: ports, models and subnet managers that go and come back.
 #![allow(clippy::unwrap_used)] // what goes wrong fails the test
 
-use std::collections::BTreeMap;
-
-use portico_tests::{Machine, OpenSm};
-
-/// Waits for one sweep after another until just `lhcas` LHCAs are Active.
-fn wait_for_active(machine: &Machine, opensm: &mut OpenSm, lhcas: usize) -> BTreeMap<String, u16> {
-    loop {
-        opensm.wait_for_subnet_up();
-        let active = machine.active_lhcas();
-        if active.len() == lhcas {
-            return active;
-        }
-    }
-}
+use portico_tests::Machine;
 
 #[test]
 fn a_logical_port_that_goes_and_comes_is_noticed_and_comes_back() {
@@ -27,12 +14,12 @@ fn a_logical_port_that_goes_and_comes_is_noticed_and_comes_back() {
     assert!(machine.control("portico-0", "port 3 down").is_empty());
     // Trap 128, link state change, is what starts the sweep (IBA vol. 1, 14.2.5.1).
     opensm.wait_for("num:128");
-    let without = wait_for_active(&machine, &mut opensm, 3);
+    let without = machine.wait_for_active(&mut opensm, 3);
     assert!(!without.contains_key("portico-0-lhca2"), "{without:?}");
 
     assert!(machine.control("portico-0", "port 3 up").is_empty());
     opensm.wait_for("num:128");
-    assert_eq!(wait_for_active(&machine, &mut opensm, 4), before);
+    assert_eq!(machine.wait_for_active(&mut opensm, 4), before);
     assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
 }
 
@@ -69,7 +56,7 @@ fn a_model_that_dies_is_started_again_and_nothing_else_is_lost() {
     for generation in 2..=3 {
         machine.kill("portico model");
         opensm.wait_for("num:128");
-        assert_eq!(wait_for_active(&machine, &mut opensm, 4), before);
+        assert_eq!(machine.wait_for_active(&mut opensm, 4), before);
         let status = machine.control("portico-0", "status");
         let expected = format!("hca generation {generation} ");
         assert!(status.iter().any(|line| line.starts_with(&expected)), "{expected}: {status:?}");

@@ -11,9 +11,10 @@ use partition_table::Uplinks;
 use zerocopy::IntoBytes;
 
 use self::answer::State;
-use crate::config::Partition;
+use crate::config::{Image, Partition};
 use crate::control::{Place, ask, running};
 use crate::launch::table;
+use crate::launch::workspace::IMAGES;
 
 /// Which machine, and what with it.
 #[derive(Args)]
@@ -125,6 +126,14 @@ impl Options {
 
     fn add(&self, words: &[String]) -> Result<()> {
         let partition = Partition::of_words(words)?;
+        if let Some(Image { name, file: None }) = &partition.image {
+            let names = IMAGES.join(", ");
+            ensure!(
+                IMAGES.contains(&name.text()),
+                "there is no image {name}: name one of {names}, or a file that the \
+                machine was given when it began"
+            );
+        }
         let mut place = self.place()?;
         if let Some(named) = &partition.hypervisor {
             place.hypervisor.clone_from(named);

@@ -1,0 +1,165 @@
+//! Partitions that begin and end, are added and removed, while the machine runs, and what the subnet makes of it.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::io::Read;
+use std::process::Stdio;
+
+use portico_tests::{Machine, OpenSm};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A machine whose partitions run `echo`, under an OpenSM that has brought the subnet up.
+fn up(lhcas: usize, more: &[&str]) -> (Machine, OpenSm) {
+    let lhcas_option = lhcas.to_string();
+    let options = [&["--sm", "none", "--lhcas", &lhcas_option, "--image", "echo"], more].concat();
+    let machine = Machine::ready_for_tools(&options);
+    let mut opensm = machine.opensm(&[]);
+    machine.wait_for_active(&mut opensm, lhcas);
+    (machine, opensm)
+}
+
+/// Has `ctl` do what `words` say, of which it says nothing.
+fn change(machine: &Machine, words: &[&str]) {
+    assert_eq!(machine.ctl(words).ok(), "");
+}
+
+/// Has the partition at `lid` answer `ibping`.
+fn ping(machine: &Machine, lid: u16) {
+    let output = machine.tool("ibping", &["-f", "-c", "100", &lid.to_string()]).run();
+    assert!(output.ok().contains("100 packets transmitted, 100 received, 0% packet loss"), "{}", output.stdout);
+}
+
+/// The line about `name` in what `ctl` says to `verb`.
+fn line(machine: &Machine, verb: &str, name: &str) -> String {
+    let output = machine.ctl(&[verb]);
+    let found = output.ok().lines().find(|line| line.split_whitespace().any(|word| word == name));
+    found.unwrap_or_else(|| panic!("no {name} in:\n{}", output.stdout)).to_owned()
+}
+
+#[test]
+fn a_partition_that_is_stopped_and_started_is_a_cable_pulled_and_plugged() {
+    let (machine, mut opensm) = up(3, &[]);
+    let before = machine.active_lhcas();
+    let was = line(&machine, "status", "portico-0-lhca2");
+    assert!(was.contains("Active  running"), "{was}");
+
+    change(&machine, &["stop", "portico-0-lhca2"]);
+    // Trap 128, link state change, is what starts the sweep (IBA vol. 1, 14.2.5.1).
+    opensm.wait_for("num:128");
+    let without = machine.wait_for_active(&mut opensm, 2);
+    assert!(!without.contains_key("portico-0-lhca2"), "{without:?}");
+    let status = line(&machine, "status", "portico-0-lhca2");
+    assert!(status.contains("Down") && status.contains("its partition is stopped: ctl start"), "{status}");
+    assert!(line(&machine, "list", "portico-0-lhca2").contains("0 of 1"));
+
+    change(&machine, &["start", "portico-0-lhca2"]);
+    opensm.wait_for("num:128");
+    assert_eq!(machine.wait_for_active(&mut opensm, 3), before, "each has the LID that it had");
+    assert_eq!(line(&machine, "status", "portico-0-lhca2"), was, "and its GUID, and its port");
+    assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
+}
+
+#[test]
+fn a_partition_is_added_and_removed() {
+    let (machine, mut opensm) = up(2, &["--spare-ports", "1"]);
+    let nodes = || machine.tool("ibnetdiscover", &[]).run().ok().to_owned();
+    let before = machine.control("portico-0", "status");
+
+    // Twice: what is removed leaves a port for the next one, and nothing else.
+    for _ in 0..2 {
+        change(&machine, &["add", "name=web-lhca", "image=echo", "memory=4M"]);
+        opensm.wait_for("num:128");
+        let active = machine.wait_for_active(&mut opensm, 3);
+        ping(&machine, active["web-lhca"]);
+        assert!(nodes().contains("\"web-lhca\""));
+        let full = machine.ctl(&["add", "name=more", "image=echo"]);
+        assert_eq!(full.code, Some(1), "{full:?}");
+        assert!(full.stderr.contains("cannot add more"), "{}", full.stderr);
+
+        change(&machine, &["remove", "web-lhca"]);
+        opensm.wait_for("num:128");
+        machine.wait_for_active(&mut opensm, 2);
+        assert!(!nodes().contains("\"web-lhca\""));
+    }
+    assert_eq!(machine.control("portico-0", "status"), before, "nothing of it is left");
+    assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_what_would() {
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "1", "--image", "echo", "--spare-ports", "1"]);
+    let before = machine.control("portico-0", "list");
+    let cases: [(&[&str], &str); 8] = [
+        (&["stop", "nobody"], "there is no \"nobody\""),
+        (&["start", "portico-0-lhca1"], "portico-0-lhca1"),
+        (&["--hypervisor", "west", "list"], "has no hypervisor west: it has portico-0"),
+        (&["add", "image=echo"], "missing field `name`"),
+        (&["add", "name=a", "qp0=all"], "expected one of `none`, `query`, `manager`"),
+        (&["add", "name=a", "image=nothing"], "there is no image nothing: "),
+        (&["add", "name=portico-0-lhca1", "guid=0x02"], "portico-0-lhca1"),
+        (&["add", "name=a", "guid=0x026fb8f2d5000101"], "0x026fb8f2d50001"),
+    ];
+    for (words, why) in cases {
+        let output = machine.ctl(words);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.stderr.contains(why), "{words:?}: {}", output.stderr);
+    }
+    assert_eq!(machine.control("portico-0", "list"), before);
+}
+
+#[test]
+fn a_configuration_is_what_runs() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../qemu/examples/portico.toml");
+    let machine = Machine::up(&["--config", file]);
+    let list = machine.ctl(&["list"]);
+    let rows: Vec<Vec<_>> = list.ok().lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+    let expected = [
+        "echo-1 running echo none 2M 1 1 of 1",
+        "echo-2 stopped echo none 2M 0 0 of 1",
+        "watcher running echo query 4M 1 1 of 1",
+        "adapter none - - - - 1 of 1",
+    ];
+    assert_eq!(rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>(), expected);
+    let adapter = line(&machine, "status", "adapter");
+    assert!(adapter.contains("0x0200000000001001"), "{adapter}");
+    let json = machine.ctl(&["status", "--json"]);
+    assert!(json.ok().contains("\"name\": \"echo-2\""), "{}", json.stdout);
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_refused_by_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portico.toml");
+    std::fs::write(&file, "[[partition]]\nname = \"a\"\nmemory = \"1M\"\n").unwrap();
+    let mut machine = Machine::start(&["--config", file.to_str().unwrap()]);
+    assert_eq!(machine.wait().0.code(), Some(1));
+    let said = machine.stderr();
+    assert!(said.contains("portico.toml, line 3, `memory = \"1M\"`: memory is a number and M or G"), "{said}");
+}
+
+#[test]
+fn a_thousand_restarts_under_traffic_leave_nothing() {
+    let (machine, mut opensm) = up(2, &[]);
+    let lids = machine.active_lhcas();
+    let before = (machine.control("portico-0", "status"), line(&machine, "status", "portico-0-lhca1"));
+
+    // One partition answers all the while that the other one goes and comes.
+    let lid = lids["portico-0-lhca2"].to_string();
+    let mut traffic = machine.tool("ibping", &["-f", &lid]).command().stdout(Stdio::piped()).spawn().unwrap();
+    for _ in 0..1000 {
+        assert!(machine.control("portico-0", "restart portico-0-lhca1").is_empty());
+    }
+    kill_process(Pid::from_child(&traffic), Signal::INT).unwrap();
+    let mut said = String::new();
+    traffic.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    traffic.wait().unwrap();
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    let answers = said.split_once(" packets transmitted, ").and_then(|(_, rest)| rest.split_once(" received"));
+    assert!(answers.unwrap().0.parse::<u64>().unwrap() > 1000, "{said}");
+
+    assert_eq!(machine.wait_for_active(&mut opensm, 2), lids, "the LIDs come back");
+    assert!(line(&machine, "list", "portico-0-lhca1").contains("1001"), "it was started so often");
+    assert_eq!((machine.control("portico-0", "status"), line(&machine, "status", "portico-0-lhca1")), before);
+    for &lid in lids.values() {
+        ping(&machine, lid);
+    }
+}
