@@ -27,7 +27,7 @@ mod keys;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use iba::Guid;
 use partition_table::{ImageName, ImageNameError, MAX_UPLINKS, Name, stable_guid};
 use serde::Deserialize;
@@ -39,6 +39,10 @@ use crate::topology::{Kind, Topology};
 
 /// Memory of a partition that asks for none, in MiB.
 pub(crate) const DEFAULT_MEMORY: u32 = 2;
+
+/// The image, and so the partition, that manages the subnet, and the memory that it takes for the largest, in MiB.
+const SUBNET_MANAGER: &str = "sm";
+const SUBNET_MANAGER_MEMORY: u32 = 32;
 
 /// Traps and subnet management packets that a partition may send in a second if nothing else is said.
 const DEFAULT_TRAPS: u32 = 4;
@@ -165,6 +169,30 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// Adds a partition that runs the subnet manager, unless one of the configuration does.
+    ///
+    /// # Errors
+    /// Another partition has its name.
+    pub(crate) fn add_subnet_manager(&mut self) -> Result<()> {
+        let is_manager = |it: &Partition| it.image.as_ref().is_some_and(|image| image.name.text() == SUBNET_MANAGER);
+        if self.partitions.iter().any(is_manager) {
+            return Ok(());
+        }
+        let name = Name::new(SUBNET_MANAGER)?;
+        ensure!(
+            self.partitions.iter().all(|other| other.name != name),
+            "a partition is called {name} and does not run the image {SUBNET_MANAGER}: give it another name"
+        );
+        self.partitions.push(Partition {
+            image: Some(Image::named(SUBNET_MANAGER)?),
+            memory: SUBNET_MANAGER_MEMORY,
+            qp0: Qp0::Manager,
+            smps_per_second: DEFAULT_MANAGER_SMPS,
+            ..Partition::named(name)
+        });
+        Ok(())
     }
 }
 

@@ -26,11 +26,9 @@ const RESPONSE_TIME: u8 = 18;
 /// ClassPortInfo's capabilities: optional records, and PortInfoRecords by single bits of their capability mask (15.2.4.1).
 const CAPABILITIES: u16 = 1 << 8 | 1 << 13;
 
-/// A table of more bytes than this is not sent: whoever wants so much can ask for less at a time.
-const MAX_TABLE: usize = 8 << 20;
-
-/// Tables on their way at once.
-const MAX_TRANSFERS: usize = 64;
+/// Tables of more bytes than this are not sent at a time: whoever wants so much can ask for less, or later. It is as much as
+/// all paths between 256 ports take.
+const MAX_TABLES: usize = 4 << 20;
 
 /// What the master knows.
 #[derive(Clone, Copy)]
@@ -60,7 +58,7 @@ impl Records {
     /// # Errors
     /// The status of an answer that tells that there is no room.
     fn push<T: IntoBytes + Immutable>(&mut self, record: &T) -> Result<(), Status> {
-        if self.bytes.len() >= MAX_TABLE {
+        if self.bytes.len() >= MAX_TABLES {
             return Err(Status::SA_NO_RESOURCES);
         }
         self.count += 1;
@@ -125,7 +123,7 @@ impl Administration {
         if self.transfers.iter().any(|transfer| transfer.is_of(to, request)) {
             return; // the same request again: its answer is on its way
         }
-        if self.transfers.len() >= MAX_TRANSFERS {
+        if self.transfers.iter().map(Transfer::bytes).sum::<usize>() + records.bytes.len() > MAX_TABLES {
             return refuse(to, request, Status::BUSY, out);
         }
         let head = head(request, Method::GET_TABLE_RESP, Status::OK, records.step);

@@ -53,6 +53,11 @@ impl Transfer {
         (self.to.lid, self.to.qp, self.head.header.transaction_id) == (from.lid, from.qp, mad.header.transaction_id)
     }
 
+    /// How much memory the table takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline
     }

@@ -52,7 +52,7 @@ pub(super) struct Options {
     /// Which Ca of the topology is a Portico machine; may be repeated [default: portico-0]
     #[arg(long = "hypervisor", value_name = "NAME")]
     hypervisors: Vec<String>,
-    /// The subnet manager, at H1
+    /// The subnet manager
     #[arg(long, value_enum, default_value_t = Sm::Opensm)]
     sm: Sm,
     /// IBSIM_SOCKNAME, at which umad programs attach
@@ -71,8 +71,10 @@ pub(super) struct Options {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Sm {
-    /// OpenSM, as Debian packages it
+    /// OpenSM, as Debian packages it, at H1
     Opensm,
+    /// A partition of the first hypervisor that runs the image `sm`
+    Partition,
     /// None: attach one yourself
     None,
 }
@@ -80,7 +82,7 @@ enum Sm {
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     match options.sm {
         Sm::Opensm => setup::ensure_present(&[&setup::QEMU, &setup::OPENSM])?,
-        Sm::None => setup::ensure_present(&[&setup::QEMU])?,
+        Sm::Partition | Sm::None => setup::ensure_present(&[&setup::QEMU])?,
     }
     let plan = options.plan()?;
     let library = workspace::build_umad_library()?;
@@ -102,10 +104,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
             run.machine.start_opensm(HOST, &library)?;
             Step::begin("OpenSM brings the subnet up")
         }
+        Sm::Partition => Step::begin("the subnet manager in a partition brings the subnet up"),
         Sm::None => Step::begin("wait for a subnet manager to bring the subnet up"),
     };
-    let own_sm = options.sm == Sm::Opensm;
-    match run.wait_for_subnet_up(own_sm, !own_sm && !options.once)? {
+    let patiently = options.sm == Sm::None && !options.once;
+    match run.wait_for_subnet_up(options.sm == Sm::Opensm, patiently)? {
         Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Done(subnet) => {
             step.done();
@@ -158,6 +161,14 @@ impl Options {
     }
 
     fn config(&self, topology: &Topology) -> Result<Config> {
+        let mut config = self.partitions(topology)?;
+        if self.sm == Sm::Partition {
+            config.add_subnet_manager()?;
+        }
+        Ok(config)
+    }
+
+    fn partitions(&self, topology: &Topology) -> Result<Config> {
         if let Some(file) = &self.config {
             return Config::read(file);
         }
