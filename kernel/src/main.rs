@@ -39,7 +39,7 @@ mod bare {
     use portico_kernel::carrier::Carrier;
     use portico_kernel::clock;
     use portico_kernel::control::Control;
-    use portico_kernel::cpu::local;
+    use portico_kernel::cpu::{self, local};
     use portico_kernel::fabric::{Fabric, Next};
     use portico_kernel::life::{self, Life};
     use portico_kernel::partition::scheduler;
@@ -66,6 +66,9 @@ mod bare {
         let hca = Hca::new(carrier.bar2, carrier.doorbell);
         let now = Time(clock::now());
         let fabric = Arc::new(Mutex::new(Fabric::new(&table, hca, now)?));
+        if cpu::online() > 1 {
+            fabric.lock().watch_partitions();
+        }
         let life = Life::new(now, &table, Tenants::new(fabric.clone(), fw_cfg, hcas.clone()), &fabric);
         Ok((fabric, life, hcas))
     }

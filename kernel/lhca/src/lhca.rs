@@ -5,6 +5,7 @@ use lhca_contract::{Completion, Handle, QueuePairKind};
 
 use crate::guest::Guest;
 use crate::objects::{CompletionQueue, EventQueue, QueuePair};
+use crate::pace::Pace;
 use crate::policy::{Gate, Policy};
 use crate::segments::Regions;
 use crate::slots::Slots;
@@ -76,8 +77,9 @@ pub(crate) struct Lhca<G> {
     /// Queue pairs 0 and 1 of each port.
     aliases: [[Option<u32>; 2]; PORTS],
     pub(crate) counts: Counts,
-    /// There is something posted that was left for later.
+    /// It waits for its turn to be served.
     pub(crate) busy: bool,
+    pub(crate) pace: Pace,
 }
 
 impl<G: Guest> Lhca<G> {
@@ -92,6 +94,7 @@ impl<G: Guest> Lhca<G> {
             aliases: Default::default(),
             counts: Counts::default(),
             busy: false,
+            pace: Pace::default(),
         }
     }
 

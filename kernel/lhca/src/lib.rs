@@ -20,6 +20,7 @@ mod lhca;
 mod logical;
 mod objects;
 mod outlet;
+mod pace;
 mod policy;
 mod receive;
 mod ring;

@@ -1,6 +1,7 @@
 //! The HSMA and the partitions behind it.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use iba::Lid;
@@ -26,6 +27,9 @@ pub struct Logical<G> {
     buffer: Box<[u8; MAX_PACKET]>,
     undelivered: u64,
     refusal: Option<(LhcaId, Refusal)>,
+    /// Whose turn it is to be served, of those that were left for later or are watched.
+    busy: VecDeque<LhcaId>,
+    watches: bool,
 }
 
 impl<G: Guest> Logical<G> {
@@ -35,7 +39,15 @@ impl<G: Guest> Logical<G> {
         let last = hsma.lhcas().map(|LhcaId(number)| number).max();
         let count = last.map_or(0, |last| usize::from(last) + 1);
         let lhcas = (0..count).map(|_| None).collect();
-        Self { hsma, lhcas, buffer: Box::new([0; MAX_PACKET]), undelivered: 0, refusal: None }
+        let busy = VecDeque::with_capacity(count);
+        let buffer = Box::new([0; MAX_PACKET]);
+        Self { hsma, lhcas, buffer, undelivered: 0, refusal: None, busy, watches: false }
+    }
+
+    /// Whether partitions that ring again and again are watched instead: [`Logical::serve`] is to be called without a pause
+    /// then, by a processor that has nothing better to do. At first they are not.
+    pub fn watch(&mut self, watches: bool) {
+        self.watches = watches;
     }
 
     /// The HSMA, to look at.
@@ -75,6 +87,7 @@ impl<G: Guest> Logical<G> {
         let id = self.hsma.add(config, places)?;
         let count = self.lhcas.len().max(usize::from(id.0) + 1);
         self.lhcas.resize_with(count, || None);
+        self.busy.reserve(count - self.busy.len());
         Ok(id)
     }
 
@@ -104,6 +117,7 @@ impl<G: Guest> Logical<G> {
     /// Takes an LHCA from a partition that ended: unplugs it, and forgets all that was created. Gives the partition back.
     pub fn detach(&mut self, now: Time, id: LhcaId, wire: &mut impl Wire) -> Option<G> {
         let lhca = self.lhcas.get_mut(usize::from(id.0))?.take()?;
+        self.busy.retain(|busy| *busy != id);
         let (hsma, mut out) = self.split(now, wire);
         for port in 1..=hsma.lhca(id).map_or(0, |adapter| adapter.node_info().num_ports) {
             hsma.set_is_sm(now, id, port.into(), false, &mut out);
@@ -137,20 +151,40 @@ impl<G: Guest> Logical<G> {
         }
     }
 
-    /// Serves what was left for later. Whether there is more.
+    /// Serves one partition of those that were left for later or are watched; another one the next time. Whether there is
+    /// more to do.
     pub fn serve(&mut self, now: Time, wire: &mut impl Wire) -> bool {
-        for id in (0..).map(LhcaId).take(self.lhcas.len()) {
-            if self.lhca_mut(id).is_some_and(|lhca| core::mem::take(&mut lhca.busy)) {
-                self.serve_all(now, id, wire);
-            }
+        let Some(id) = self.busy.pop_front() else { return false };
+        if let Some(lhca) = self.lhca_mut(id) {
+            lhca.busy = false;
+            let posted = self.serve_all(now, id, wire);
+            self.go_on_watching(now, id, posted, wire);
         }
         self.is_busy()
     }
 
-    /// Whether something was left for later.
+    /// Whether somebody was left for later, or is watched.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.lhcas.iter().flatten().any(|lhca| lhca.busy)
+        !self.busy.is_empty()
+    }
+
+    fn go_on_watching(&mut self, now: Time, id: LhcaId, posted: bool, wire: &mut impl Wire) {
+        let Some(lhca) = self.lhca_mut(id).filter(|lhca| lhca.pace.is_watched()) else { return };
+        lhca.pace.seen(now, posted);
+        if lhca.pace.is_watched() {
+            self.leave_for_later(id);
+        } else {
+            self.serve_all(now, id, wire); // which asks it to ring again
+        }
+    }
+
+    fn leave_for_later(&mut self, id: LhcaId) {
+        if let Some(lhca) = self.lhca_mut(id)
+            && !core::mem::replace(&mut lhca.busy, true)
+        {
+            self.busy.push_back(id);
+        }
     }
 
     fn lhca_mut(&mut self, id: LhcaId) -> Option<&mut Lhca<G>> {
@@ -160,8 +194,12 @@ impl<G: Guest> Logical<G> {
     /// A partition rings for one of its objects.
     fn ring(&mut self, now: Time, id: LhcaId, handle: u64, wire: &mut impl Wire) -> Result<u64, Status> {
         let name = u32::try_from(handle).map_err(|_| Status::BAD_HANDLE)?;
+        let watches = self.watches;
         let lhca = self.lhca_mut(id).ok_or(Status::BAD_HANDLE)?;
         if lhca.pairs.get(name).is_some() {
+            if watches && lhca.pace.rings(now) {
+                self.leave_for_later(id);
+            }
             self.serve_pair(now, id, name, wire);
         } else if lhca.completion_queues.get(name).is_some() {
             self.serve_all(now, id, wire); // whoever waited for room there
@@ -173,44 +211,54 @@ impl<G: Guest> Logical<G> {
         Ok(0)
     }
 
-    fn serve_all(&mut self, now: Time, id: LhcaId, wire: &mut impl Wire) {
+    /// Serves what is posted to all queue pairs of a partition. Whether there was anything.
+    fn serve_all(&mut self, now: Time, id: LhcaId, wire: &mut impl Wire) -> bool {
+        let mut posted = false;
         let places = self.lhca_mut(id).map_or(0..0, |lhca| lhca.pairs.places());
         for place in places {
             if let Some(name) = self.lhca_mut(id).and_then(|lhca| lhca.pairs.name_at(place)) {
-                self.serve_pair(now, id, name, wire);
+                posted |= self.serve_pair(now, id, name, wire);
             }
         }
+        posted
     }
 
-    /// Serves what is posted to a queue pair.
-    fn serve_pair(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) {
-        for _ in 0..BATCH {
-            if direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name).is_some() {
-                continue;
+    /// Serves what is posted to a queue pair. Whether there was anything.
+    fn serve_pair(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) -> bool {
+        for served in 0..BATCH {
+            if !self.serve_one(now, id, name, wire) {
+                return served > 0;
             }
-            let Some(Some(lhca)) = self.lhcas.get_mut(usize::from(id.0)) else { return };
-            let Some(adapter) = self.hsma.lhca(id) else { return };
-            match lhca.take_send(now, name, adapter, &mut self.buffer) {
-                Taken::Nothing => return,
-                Taken::Failed => {}
-                Taken::Refused(refusal) => self.refusal = Some((id, refusal)),
-                Taken::Packet(port, length) => {
-                    let packet = &mut self.buffer[..length];
-                    let Self { hsma, lhcas, undelivered, .. } = self;
-                    if is_multicast(packet)
-                        && let Some(Some(lhca)) = lhcas.get_mut(usize::from(id.0))
-                        && let Some(adapter) = hsma.lhca(id)
-                    {
-                        // The switch does not send it back to where it came from.
-                        let _ = lhca.receive(adapter, port, packet);
-                    }
-                    hsma.send(now, id, port, packet, &mut Joined { now, wire, lhcas, undelivered });
+        }
+        self.leave_for_later(id);
+        true
+    }
+
+    /// Serves the next send request of a queue pair. Whether there was one.
+    fn serve_one(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) -> bool {
+        if direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name).is_some() {
+            return true;
+        }
+        let Some(Some(lhca)) = self.lhcas.get_mut(usize::from(id.0)) else { return false };
+        let Some(adapter) = self.hsma.lhca(id) else { return false };
+        match lhca.take_send(now, name, adapter, &mut self.buffer) {
+            Taken::Nothing => return false,
+            Taken::Failed => {}
+            Taken::Refused(refusal) => self.refusal = Some((id, refusal)),
+            Taken::Packet(port, length) => {
+                let packet = &mut self.buffer[..length];
+                let Self { hsma, lhcas, undelivered, .. } = self;
+                if is_multicast(packet)
+                    && let Some(Some(lhca)) = lhcas.get_mut(usize::from(id.0))
+                    && let Some(adapter) = hsma.lhca(id)
+                {
+                    // The switch does not send it back to where it came from.
+                    let _ = lhca.receive(adapter, port, packet);
                 }
+                hsma.send(now, id, port, packet, &mut Joined { now, wire, lhcas, undelivered });
             }
         }
-        if let Some(lhca) = self.lhca_mut(id) {
-            lhca.busy = true;
-        }
+        true
     }
 
     fn modify_port(

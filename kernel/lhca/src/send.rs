@@ -74,7 +74,7 @@ impl<G: Guest> Lhca<G> {
         }
         let queue = pair.config.send_completions;
         match pair.send.waiting(&self.guest) {
-            Ok(0) if !pair.send.arm_data(&self.guest) => return Taken::Nothing,
+            Ok(0) if self.pace.is_watched() || !pair.send.arm_data(&self.guest) => return Taken::Nothing,
             Ok(_) => {}
             Err(_) => return self.fail_pair(now, name),
         }

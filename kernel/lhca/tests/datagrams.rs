@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
+
 use iba::mad::{Class, Mad, MadHeader, Method};
 use iba::packet::MadPacket;
 use iba::{Gid, GidPrefix, Guid, Lid, QKey, Qpn, Sl, TransactionId};
@@ -232,4 +234,70 @@ fn a_datagram_to_a_group_comes_to_each_member_once() {
     assert!(ends[2].next().is_none(), "no member any more");
     assert!(rooms[..2].iter().all(|room| room[40..104] == payload[..]));
     assert_eq!(world.take().len(), 1, "and once over the cable");
+}
+
+#[test]
+fn under_load_nobody_rings() {
+    let (world, machines) = world(2, Policy::default());
+    world.logical.lock().unwrap().watch(true);
+    let (mut from, mut to) = (End::new(&machines[0], QueuePairKind::UD), End::new(&machines[1], QueuePairKind::UD));
+    let (mut payload, mut room) = (pattern(64, 1), vec![0; 40 + 64]);
+    let before = world.bells.load(Ordering::Relaxed);
+    let mut round = || {
+        world.now.fetch_add(1_000, Ordering::Relaxed);
+        to.receive(1, &mut room);
+        let entry = entry(&to, lid(1), &mut payload);
+        from.send(&entry);
+        let busy = world.serve();
+        let done = [&mut from, &mut to].map(|end| end.next().map(|done| done.status));
+        assert_eq!(done, [Some(CompletionStatus::SUCCESS); 2]);
+        busy
+    };
+    let rounds: Vec<_> = (0..1_000).map(|_| round()).collect();
+    let rung = world.bells.load(Ordering::Relaxed) - before;
+    assert!(rung < 100, "{rung} times for 1000 datagrams");
+    assert!(!rounds[0] && rounds[999], "first it is served when it rings, then it is watched");
+
+    world.now.fetch_add(1_000_001, Ordering::Relaxed);
+    assert!(!world.serve(), "it was quiet for too long");
+    let rung = world.bells.load(Ordering::Relaxed);
+    assert!(!round());
+    assert_eq!(world.bells.load(Ordering::Relaxed), rung + 1);
+}
+
+#[test]
+fn who_is_watched_keeps_nobody_waiting() {
+    let (world, machines) = world(3, Policy::default());
+    world.logical.lock().unwrap().watch(true);
+    let mut ends: Vec<_> =
+        machines.iter().map(|machine| End::with_room(machine, QueuePairKind::UD, 10, 11).ready()).collect();
+    let mut payload = vec![0; 8];
+    let lost = SendEntry {
+        segments: 1,
+        dlid: lid(0),
+        remote_qp: 0x99.into(),
+        segment: segment(&mut payload),
+        ..SendEntry::default()
+    };
+    for end in &mut ends {
+        (0..200).for_each(|_| end.send(&lost));
+    }
+    let mut completed: [_; 3] = [0; 3];
+    for turn in 0..12 {
+        let more = ends.iter_mut().map(|end| std::iter::from_fn(|| end.next()).count());
+        let more: Vec<_> = more.collect();
+        assert!(turn == 0 || more.iter().filter(|&&count| count > 0).count() <= 1, "one at a time: {more:?}");
+        assert!(turn == 0 || more.iter().all(|&count| count <= 64), "and one batch: {more:?}");
+        completed.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        world.serve();
+    }
+    assert_eq!(completed, [200; 3]);
+    let mut logical = world.logical.lock().unwrap();
+    let mut cable = support::Cable::default();
+    logical.detach(subnet::Time(1), machines[0].id, &mut cable);
+    assert!(logical.is_busy(), "the others are still watched");
+    for machine in &machines[1..] {
+        logical.detach(subnet::Time(1), machine.id, &mut cable);
+    }
+    assert!(!logical.is_busy());
 }

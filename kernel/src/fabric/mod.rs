@@ -206,14 +206,20 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         self.logical.remove(now, id, &mut wire);
     }
 
+    /// Watches partitions that ring again and again, so that they need not: for a processor that does nothing else.
+    pub fn watch_partitions(&mut self) {
+        self.logical.watch(true);
+    }
+
     /// Does what a partition's hypercall asks for; its value, or what the partition is told. And whether the loop is to be
     /// called earlier than it wanted.
     pub fn call(&mut self, now: Time, id: LhcaId, call: Call, arguments: [u64; 3]) -> (Result<u64, Status>, bool) {
+        let was_busy = self.logical.is_busy();
         let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
         let result = self.logical.call(now, id, call, arguments, &mut wire);
         let (hsma, mut out) = self.logical.split(now, &mut wire);
         let sooner = hsma.poll(now, &mut out).is_some_and(|deadline| deadline < self.deadline);
-        let wanted = sooner || wire.link_requested || self.logical.is_busy();
+        let wanted = sooner || wire.link_requested || !was_busy && self.logical.is_busy();
         self.tell_refusal(now);
         (result, wanted)
     }

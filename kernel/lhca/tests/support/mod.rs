@@ -29,6 +29,10 @@ pub const PORT: PortNum = PortNum::new(1);
 pub struct World {
     pub logical: Mutex<Logical<Host>>,
     pub cable: Mutex<Cable>,
+    /// In nanoseconds.
+    pub now: AtomicU64,
+    /// How often partitions rang.
+    pub bells: AtomicU32,
 }
 
 /// The cable: what came out of it.
@@ -115,7 +119,10 @@ impl Platform for Machine {
 
     fn call(&self, call: Call, arguments: [u64; 3]) -> (Status, u64) {
         let (mut logical, mut cable) = (self.world.logical.lock().unwrap(), self.world.cable.lock().unwrap());
-        match logical.call(Time(1), self.id, call, arguments, &mut *cable) {
+        if call == Call::DOORBELL {
+            self.world.bells.fetch_add(1, Ordering::Relaxed);
+        }
+        match logical.call(self.world.time(), self.id, call, arguments, &mut *cable) {
             Ok(value) => (Status::OK, value),
             Err(status) => (status, 0),
         }
@@ -149,7 +156,12 @@ pub fn world(count: u16, policy: Policy) -> (&'static World, Vec<Machine>) {
         let config = AdapterConfig { node, port_guids: vec![Guid::new(guid + 1)] };
         hsma.add(&config, &[LogicalPort { uplink: UPLINK, port }]).unwrap();
     }
-    let world = World { logical: Mutex::new(Logical::new(hsma)), cable: Mutex::default() };
+    let world = World {
+        logical: Mutex::new(Logical::new(hsma)),
+        cable: Mutex::default(),
+        now: AtomicU64::new(1),
+        bells: AtomicU32::new(0),
+    };
     let world: &'static World = Box::leak(Box::new(world));
     let machine = |nth| {
         let guest = Host { interrupts: Box::leak(Box::default()) };
@@ -172,6 +184,10 @@ impl World {
         hsma.link_up(Time(1), UPLINK, Link::EDR_4X, &mut out);
     }
 
+    pub fn time(&self) -> Time {
+        Time(self.now.load(Ordering::Relaxed))
+    }
+
     /// What came out of the cable.
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.cable.lock().unwrap().0)
@@ -187,7 +203,7 @@ impl World {
     /// Lets the engine do what it left for later; whether there is still more.
     pub fn serve(&self) -> bool {
         let (mut logical, mut cable) = (self.logical.lock().unwrap(), self.cable.lock().unwrap());
-        logical.serve(Time(1), &mut *cable)
+        logical.serve(self.time(), &mut *cable)
     }
 
     /// The subnet manager asks along a directed route, which begins at the switch.

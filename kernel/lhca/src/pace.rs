@@ -1,0 +1,73 @@
+//! How busy a partition is: whoever rings again and again is watched instead, so that under load it need not ring at all.
+
+use subnet::Time;
+
+/// A partition is watched once it rang so often in a row.
+const RINGS: u8 = 32;
+/// It rings in a row if no ring is later than this after the one before, in nanoseconds.
+const GAP: u64 = 500_000;
+/// It is not watched any more once it posted nothing for so long, in nanoseconds.
+const QUIET: u64 = 1_000_000;
+
+/// How often a partition rings, or posts.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Rings in a row.
+    rings: u8,
+    /// When it rang or posted last.
+    last: Time,
+    is_watched: bool,
+}
+
+impl Pace {
+    /// The partition rings. Whether it is to be watched from now on.
+    pub(crate) fn rings(&mut self, now: Time) -> bool {
+        let in_a_row = now.0.saturating_sub(self.last.0) <= GAP;
+        self.rings = if in_a_row { self.rings.saturating_add(1) } else { 1 };
+        self.last = now;
+        self.is_watched = self.rings >= RINGS;
+        self.is_watched
+    }
+
+    /// The partition is watched, and had posted something, or not.
+    pub(crate) fn seen(&mut self, now: Time, posted: bool) {
+        if posted {
+            self.last = now;
+        } else if now.0.saturating_sub(self.last.0) > QUIET {
+            *self = Self::default();
+        }
+    }
+
+    /// Whether its queues are looked at without its ringing.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_rings_in_a_row_is_watched_until_it_is_quiet() {
+        let mut pace = Pace::default();
+        let start = 7 * QUIET;
+        for nth in 1..32 {
+            assert!(!pace.rings(Time(start + nth * GAP)));
+        }
+        assert!(pace.rings(Time(start + 32 * GAP)));
+        let last = start + 40 * GAP;
+        pace.seen(Time(last), true);
+        pace.seen(Time(last + QUIET), false);
+        assert!(pace.is_watched());
+        pace.seen(Time(last + QUIET + 1), false);
+        assert!(!pace.is_watched());
+        assert!(!pace.rings(Time(last + QUIET + 2)), "it begins anew");
+    }
+
+    #[test]
+    fn who_rings_now_and_then_is_not_watched() {
+        let mut pace = Pace::default();
+        assert!((1..100).all(|nth| !pace.rings(Time(nth * (GAP + 1)))));
+    }
+}
