@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)] // what goes wrong in a harness fails the test
 
+mod console;
 mod ibsim;
 mod leftovers;
 mod lines;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+pub use console::Console;
 pub use ibsim::Ibsim;
 pub use lines::PATIENCE;
 pub use machine::Machine;

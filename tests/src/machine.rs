@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::console::Console;
 use crate::leftovers::{self, MARK};
 use crate::lines::{Lines, Missing, PATIENCE};
 use crate::opensm::OpenSm;
@@ -77,6 +78,17 @@ impl Machine {
         let mut machine = Self::ready_for_tools(arguments);
         machine.wait_for("subnet up:");
         machine
+    }
+
+    /// As [`Self::up`], with the partitions of `config`, in the form of a portico.toml.
+    ///
+    /// # Panics
+    /// As [`Self::up`].
+    #[must_use]
+    pub fn up_with(config: &str, arguments: &[&str]) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), config).unwrap();
+        Self::up(&[&["--config", file.path().to_str().unwrap()], arguments].concat())
     }
 
     /// Waits for a line of output that begins with `start`, and gives it back.
@@ -253,6 +265,15 @@ impl Machine {
     #[must_use]
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join("log").join(name)
+    }
+
+    /// The console of `hypervisor`, from its beginning.
+    ///
+    /// # Panics
+    /// It cannot be followed.
+    #[must_use]
+    pub fn console(&self, hypervisor: &str) -> Console {
+        Console::follow(&self.log(&format!("{hypervisor}.console.log")))
     }
 
     /// What the run said on standard error so far.

@@ -101,3 +101,47 @@ fn all_253_partitions_answer() {
         ping(&machine, name, lid, 3);
     }
 }
+
+/// `count` partitions that run `image` with `arguments`, each of 2 MiB.
+fn partitions(count: usize, image: &str, arguments: &str) -> String {
+    let partition = |nth| {
+        format!(
+            "[[partition]]\nname = 'portico-0-lhca{nth}'\nimage = '{image}'\nmemory = '2M'\narguments = '{arguments}'\n"
+        )
+    };
+    (1..=count).map(partition).collect()
+}
+
+#[test]
+fn sixteen_partitions_exchange_datagrams_of_every_size() {
+    const COUNT: usize = 16;
+    const SIZES: usize = 4096 / 256 + 1;
+    // The other partitions, and a host outside.
+    const PEERS: usize = COUNT - 1 + 1;
+    let arguments = format!("peers={PEERS} senders={} step=256 stay", COUNT - 1);
+    let machine = Machine::up_with(&partitions(COUNT, "traffic", &arguments), &["--responder", "H2"]);
+    let mut console = machine.console("portico-0");
+    // What tells of the end comes back as well.
+    let expected = format!(
+        ": done: {} unicast and {SIZES} multicast sent, {} returned, {} served, 0 wrong",
+        2 * SIZES * PEERS,
+        2 * SIZES * PEERS + (SIZES + 1) * PEERS,
+        3 * SIZES * (COUNT - 1),
+    );
+    for _ in 0..COUNT {
+        let line =
+            console.wait_for(|line| [": counters right: ", "error", "exited"].iter().any(|words| line.contains(words)));
+        assert!(line.contains(": counters right: "), "{line}");
+    }
+    let done = console.said().iter().filter(|line| line.contains(&expected)).count();
+    assert_eq!(done, COUNT, "not all said `{expected}`:\n{}", console.said().join("\n"));
+    let lids = machine.active_lhcas();
+    assert_eq!(lids.len(), COUNT);
+    for (name, &lid) in &lids {
+        // Each said its call, all sizes and its end to the group, and perhaps more calls; and so did the others.
+        let passed = counters(&machine, lid);
+        assert!(passed["PortMulticastXmitPkts"] >= SIZES as u64 + 2, "{name}: {passed:?}");
+        assert!(passed["PortMulticastRcvPkts"] >= (SIZES * (COUNT - 1)) as u64, "{name}: {passed:?}");
+        assert_eq!(passed.get("PortXmitDiscards").copied().unwrap_or(0), 0, "{name}: {passed:?}");
+    }
+}

@@ -9,6 +9,7 @@ mod flight;
 mod lent;
 mod links;
 mod net;
+mod responder;
 mod run;
 mod snapshot;
 #[cfg(test)]
@@ -86,6 +87,7 @@ pub struct Fabric {
 enum Order {
     Pull { at: PortRef, pulled: bool },
     Snapshot(SyncSender<Snapshot>),
+    Respond(PortRef),
     Stop,
 }
 
@@ -109,6 +111,12 @@ impl Fabric {
         let (reply, answer) = mpsc::sync_channel(1);
         self.order(Order::Snapshot(reply));
         answer.recv().ok()
+    }
+
+    /// Has the host at a port send every datagram that comes back to where it came from, and be in the multicast group in
+    /// which partitions with the image `traffic` meet.
+    pub fn respond(&self, at: PortRef) {
+        self.order(Order::Respond(at));
     }
 
     /// Pulls the cable at a port of the fabric, or plugs it in again.

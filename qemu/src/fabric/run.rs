@@ -11,6 +11,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use subnet::Time;
 
 use super::net::Net;
+use super::responder::{self, Responder};
 use super::uplink::Uplink;
 use super::wires::Wires;
 use super::{Config, Order, StartError};
@@ -30,6 +31,7 @@ const UPLINKS: u64 = 2;
 pub(super) struct Loop {
     net: Net,
     server: Server,
+    responders: Vec<(NodePort, Responder)>,
     capture: Option<Arc<Mutex<Capture>>>,
     epoll: OwnedFd,
     /// For each uplink: whether its socket is waited for, and if so, also until it is writable.
@@ -65,7 +67,18 @@ impl Loop {
         }
         let waited = vec![None; net.wires.uplinks.len()];
         let buffer = Box::new([0; BUFFER]);
-        Ok(Self { net, server, capture, epoll, waited, inbox, wake, start: Instant::now(), buffer })
+        Ok(Self {
+            net,
+            server,
+            responders: Vec::new(),
+            capture,
+            epoll,
+            waited,
+            inbox,
+            wake,
+            start: Instant::now(),
+            buffer,
+        })
     }
 
     /// Runs until it is told to stop.
@@ -102,10 +115,29 @@ impl Loop {
         Time::default().after(self.start.elapsed())
     }
 
-    /// Carries packets, and hands those that came to consumers to the umad programs that they are for.
+    /// Carries packets, and hands those that came to consumers to the responders and the umad programs that they are for.
     fn carry(&mut self) -> bool {
         let more = self.net.carry();
-        self.net.wires.deliveries.drain(|at, packet| self.server.deliver(at, packet));
+        let now = self.net.wires.now;
+        let mut answers = Vec::new();
+        let ports: Vec<_> = self.responders.iter().map(|&(at, _)| responder_port(&self.net, at)).collect();
+        self.net.wires.deliveries.drain(|at, packet| {
+            let mut hosts = self.responders.iter_mut().zip(&ports).filter(|((place, _), _)| *place == at);
+            if let Some(((_, responder), Some(port))) = hosts.next()
+                && let Some(answer) = responder.answer(port, packet)
+            {
+                answers.push((at, answer));
+            } else {
+                self.server.deliver(at, packet);
+            }
+        });
+        for ((at, responder), port) in self.responders.iter_mut().zip(&ports) {
+            answers.extend(port.as_ref().and_then(|port| responder.poll(now, port)).map(|packet| (*at, packet)));
+        }
+        let more = more || !answers.is_empty();
+        for (at, mut packet) in answers {
+            self.net.with_node(at.node, 0, |node, now, out| node.send(now, at.port, &mut packet, out));
+        }
         more
     }
 
@@ -115,6 +147,9 @@ impl Loop {
         while let Ok(order) = self.inbox.try_recv() {
             match order {
                 Order::Pull { at, pulled } => self.net.pull(NodePort { node: at.node, port: at.port }, pulled),
+                Order::Respond(at) => {
+                    self.responders.push((NodePort { node: at.node, port: at.port }, Responder::default()));
+                }
                 Order::Snapshot(reply) => _ = reply.send(self.net.snapshot()),
                 Order::Stop => return false,
             }
@@ -193,10 +228,17 @@ impl Loop {
 
     /// How long there is nothing to do of itself, if the umad server has nothing to do before `due`.
     fn timeout(&mut self, due: Time) -> Option<Timespec> {
+        let responders = self.responders.iter().map(|(_, responder)| responder.deadline());
+        let due = responders.fold(due, Time::min);
         let deadline = self.net.deadline().unwrap_or(Time::NEVER).min(due);
         // A wait without an end needs no more than the oldest system call; one up to the clock's end needs a new one, which
         // emulators and sandboxes lack.
         let timeout = Timespec::try_from(deadline.since(self.now())).ok();
         timeout.filter(|_| deadline != Time::NEVER)
     }
+}
+
+fn responder_port(net: &Net, at: NodePort) -> Option<responder::Port> {
+    let node = net.node(at)?;
+    Some(responder::Port { info: *node.port_info(at.port)?, guid: node.port_guid(at.port)? })
 }

@@ -10,6 +10,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use iba::PortNum;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -21,7 +22,7 @@ use crate::launch::machine::{Event, Plan};
 use crate::launch::workspace;
 use crate::show::Tree;
 use crate::show::progress::Step;
-use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, Kind, Topology};
+use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, Kind, PortRef, Topology};
 
 /// The machine to run.
 #[derive(Args)]
@@ -55,6 +56,9 @@ pub(super) struct Options {
     /// The subnet manager
     #[arg(long, value_enum, default_value_t = Sm::Opensm)]
     sm: Sm,
+    /// A host that takes part in what partitions with the image `traffic` exchange: it sends back what it gets
+    #[arg(long, value_name = "HOST")]
+    responder: Option<String>,
     /// IBSIM_SOCKNAME, at which umad programs attach
     #[arg(long, value_name = "NAME", default_value = "portico")]
     socket: String,
@@ -92,7 +96,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     thread::spawn(move || signals.forever().for_each(|_| _ = interrupts.send(Event::Interrupted)));
 
     let step = Step::begin(format!("boot ({})", options.describe(&plan)));
+    let responder = options.responder(&plan.topology)?;
     let mut run = Run::start(plan, sender, events)?;
+    if let Some(host) = responder {
+        run.machine.fabric().respond(host);
+    }
     match run.wait_for_hypervisors()? {
         Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Done(_) => step.done(),
@@ -127,6 +135,15 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
 pub(super) const INTERRUPTED: u8 = 130;
 
 impl Options {
+    /// The port of the host that is to send back what it gets.
+    fn responder(&self, topology: &Topology) -> Result<Option<PortRef>> {
+        let Some(name) = &self.responder else { return Ok(None) };
+        let host = topology.find(name).filter(|&node| topology.nodes[node].kind == Kind::Host);
+        let node =
+            host.with_context(|| format!("the topology has no host {name} that could send back what it gets"))?;
+        Ok(Some(PortRef { node, port: PortNum::new(1) }))
+    }
+
     fn plan(&self) -> Result<Plan> {
         let text = match &self.topology {
             Some(path) => fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,

@@ -1,0 +1,49 @@
+//! What a hypervisor says on its console.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::lines::Lines;
+
+/// A hypervisor's console, followed as it grows.
+#[derive(Debug)]
+pub struct Console {
+    process: Child,
+    lines: Lines,
+}
+
+impl Console {
+    pub(crate) fn follow(file: &Path) -> Self {
+        let mut process = Command::new("tail")
+            .args(["--lines=+1", "--follow"])
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Lines::of(process.stdout.take().unwrap());
+        Self { process, lines }
+    }
+
+    /// Waits for the next line that is `wanted`.
+    ///
+    /// # Panics
+    /// There is none in time.
+    pub fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let found = self.lines.find(wanted);
+        found.unwrap_or_else(|missing| panic!("a line of the console: {missing:?}\n{}", self.lines.taken.join("\n")))
+    }
+
+    /// All that was said before the line that was waited for last.
+    #[must_use]
+    pub fn said(&self) -> &[String] {
+        &self.lines.taken
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
