@@ -2,28 +2,55 @@
 #![allow(clippy::unwrap_used)] // what goes wrong fails the test
 
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use portico_tests::portico;
+
+/// The tool chain, as a search path needs it.
+const TOOL_CHAIN: [&str; 5] = ["cargo", "rustc", "rustup", "cc", "ld"];
+
+/// `portico run` with `arguments`, where nothing but `programs` can be found; its logs are in `folder`.
+fn run_with(folder: &Path, programs: &[&str], arguments: &[&str]) -> Output {
+    let path = std::env::var("PATH").unwrap();
+    for program in programs {
+        let found = path.split(':').map(|dir| format!("{dir}/{program}")).find(|file| std::fs::exists(file).unwrap());
+        symlink(found.unwrap_or_else(|| panic!("no {program}")), folder.join(program)).unwrap();
+    }
+    let timeout = path.split(':').map(|dir| format!("{dir}/timeout")).find(|file| std::fs::exists(file).unwrap());
+    Command::new(timeout.unwrap())
+        .args(["--kill-after=5", "240"])
+        .arg(portico())
+        .args(["run", "--socket", "portico-test-setup", "--log-dir"])
+        .arg(folder.join("log"))
+        .args(arguments)
+        .env("PATH", folder)
+        .output()
+        .unwrap()
+}
 
 #[test]
 fn without_apt_the_missing_packages_are_named_and_nothing_runs() {
     let folder = tempfile::tempdir().unwrap();
-    // A search path on which there is the tool chain, and neither QEMU nor apt-get.
-    for program in ["cargo", "rustc", "rustup"] {
-        let path = std::env::var("PATH").unwrap();
-        let found = path.split(':').map(|dir| format!("{dir}/{program}")).find(|file| std::fs::exists(file).unwrap());
-        symlink(found.unwrap(), folder.path().join(program)).unwrap();
-    }
-    let output = Command::new(portico())
-        .args(["run", "--sm", "none", "--socket", "portico-test-setup", "--log-dir"])
-        .arg(folder.path().join("log"))
-        .env("PATH", folder.path())
-        .output()
-        .unwrap();
+    let output = run_with(folder.path(), &TOOL_CHAIN, &["--sm", "none"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("qemu-system-x86") && said.contains("no apt-get"), "{said}");
     assert!(!said.contains("opensm"), "without a subnet manager none is needed: {said}");
     assert!(!folder.path().join("log").exists());
+}
+
+#[test]
+fn without_opensm_a_partition_manages_the_subnet() {
+    let folder = tempfile::tempdir().unwrap();
+    let programs = [&TOOL_CHAIN[..], &["qemu-system-x86_64"]].concat();
+    let output = run_with(folder.path(), &programs, &["--lhcas", "2", "--once"]);
+    let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{shown}\n{said}");
+    assert!(said.contains("OpenSM is not installed here: a partition manages the subnet"), "{said}");
+    // Switch, two hosts, logical switch, two LHCAs, and the manager's own.
+    assert!(shown.contains("subnet up: 7 nodes, 7 LIDs"), "{shown}");
+    let manager = shown.lines().find(|line| line.contains(" sm "));
+    assert!(manager.is_some_and(|line| line.contains("Active")), "{shown}");
+    assert!(!folder.path().join("log/opensm.log").exists());
 }

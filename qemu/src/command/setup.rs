@@ -40,7 +40,8 @@ const fn need(package: &'static str, why: &'static str, program: &'static str) -
 }
 
 impl Need {
-    fn is_met(&self) -> bool {
+    /// Whether this machine has it.
+    pub(super) fn is_met(&self) -> bool {
         match self.sign {
             Sign::Program(name) => find_program(name).is_some(),
             Sign::PerlModule(name) => succeeds(Command::new("perl").args([&format!("-M{name}"), "-e", "1"])),

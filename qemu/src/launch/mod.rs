@@ -13,11 +13,13 @@ pub(crate) mod workspace;
 use std::env;
 use std::path::PathBuf;
 
-/// Where `name` is: on the search path, or where Debian keeps the administrator's programs.
+/// Where `name` is: on the search path, or where the administrator's programs are kept, in the `sbin` beside a `bin`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
+    let sbin = |dir: &PathBuf| dir.ends_with("bin").then(|| dir.with_file_name("sbin"));
     env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .flat_map(|dir| [sbin(&dir), Some(dir)])
+        .flatten()
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
 }

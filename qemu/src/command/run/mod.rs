@@ -53,9 +53,9 @@ pub(super) struct Options {
     /// Which Ca of the topology is a Portico machine; may be repeated [default: portico-0]
     #[arg(long = "hypervisor", value_name = "NAME")]
     hypervisors: Vec<String>,
-    /// The subnet manager
-    #[arg(long, value_enum, default_value_t = Sm::Opensm)]
-    sm: Sm,
+    /// The subnet manager [default: opensm; where OpenSM is not installed, partition]
+    #[arg(long, value_enum)]
+    sm: Option<Sm>,
     /// A host that takes part in what partitions with the image `traffic` exchange: it sends back what it gets
     #[arg(long, value_name = "HOST")]
     responder: Option<String>,
@@ -84,11 +84,12 @@ enum Sm {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
-    match options.sm {
+    let sm = options.sm();
+    match sm {
         Sm::Opensm => setup::ensure_present(&[&setup::QEMU, &setup::OPENSM])?,
         Sm::Partition | Sm::None => setup::ensure_present(&[&setup::QEMU])?,
     }
-    let plan = options.plan()?;
+    let plan = options.plan(sm)?;
     let library = workspace::build_umad_library()?;
     let (sender, events) = channel();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot wait for signals")?;
@@ -107,7 +108,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     }
     let Options { socket, .. } = options;
     println!("ready: IBSIM_SOCKNAME={socket} SIM_HOST={HOST} LD_PRELOAD={}", library.display());
-    let step = match options.sm {
+    let step = match sm {
         Sm::Opensm => {
             run.machine.start_opensm(HOST, &library)?;
             Step::begin("OpenSM brings the subnet up")
@@ -115,8 +116,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         Sm::Partition => Step::begin("the subnet manager in a partition brings the subnet up"),
         Sm::None => Step::begin("wait for a subnet manager to bring the subnet up"),
     };
-    let patiently = options.sm == Sm::None && !options.once;
-    match run.wait_for_subnet_up(options.sm == Sm::Opensm, patiently)? {
+    let patiently = sm == Sm::None && !options.once;
+    match run.wait_for_subnet_up(sm == Sm::Opensm, patiently)? {
         Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Done(subnet) => {
             step.done();
@@ -144,7 +145,18 @@ impl Options {
         Ok(Some(PortRef { node, port: PortNum::new(1) }))
     }
 
-    fn plan(&self) -> Result<Plan> {
+    /// The subnet manager that is asked for; if none is, one that there is.
+    fn sm(&self) -> Sm {
+        self.sm.unwrap_or_else(|| {
+            if setup::OPENSM.is_met() {
+                return Sm::Opensm;
+            }
+            eprintln!("OpenSM is not installed here: a partition manages the subnet; --sm opensm installs OpenSM.");
+            Sm::Partition
+        })
+    }
+
+    fn plan(&self, sm: Sm) -> Result<Plan> {
         let text = match &self.topology {
             Some(path) => fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
             None => DEFAULT.to_owned(),
@@ -162,7 +174,7 @@ impl Options {
             Some(dir) => dir.clone(),
             None => workspace::target_dir()?.join("portico").join(&self.socket),
         };
-        let config = self.config(&topology)?;
+        let config = self.config(&topology, sm)?;
         let kernel = workspace::build_kernel()?;
         Ok(Plan {
             images: images::of(&config)?,
@@ -177,9 +189,9 @@ impl Options {
         })
     }
 
-    fn config(&self, topology: &Topology) -> Result<Config> {
+    fn config(&self, topology: &Topology, sm: Sm) -> Result<Config> {
         let mut config = self.partitions(topology)?;
-        if self.sm == Sm::Partition {
+        if sm == Sm::Partition {
             config.add_subnet_manager()?;
         }
         Ok(config)
