@@ -48,10 +48,10 @@ bits! { PathRecord {
     qos_class, set_qos_class: u16 = qos_sl[15, 4];
     /// Service level.
     sl, set_sl: Sl = qos_sl[3, 0];
-    /// How [`Self::mtu`] is meant: see [`Selector`].
+    /// How [`Self::mtu_code`] is meant: see [`Selector`].
     mtu_selector, set_mtu_selector: Selector = mtu[7, 6];
     /// Largest payload, as PortInfo has it.
-    mtu, set_mtu: u8 = mtu[5, 0];
+    mtu_code, set_mtu_code: u8 = mtu[5, 0];
     /// How [`Self::rate`] is meant.
     rate_selector, set_rate_selector: Selector = rate[7, 6];
     /// Rate.
@@ -95,7 +95,7 @@ impl PathRecord {
     pub const SL: u32 = 15;
     /// [`Self::mtu_selector`].
     pub const MTU_SELECTOR: u32 = 16;
-    /// [`Self::mtu`].
+    /// [`Self::mtu_code`].
     pub const MTU: u32 = 17;
     /// [`Self::rate_selector`].
     pub const RATE_SELECTOR: u32 = 18;

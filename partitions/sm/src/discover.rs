@@ -34,6 +34,8 @@ pub(crate) enum Question {
     SetSwitch(usize),
     /// A block of a switch's linear forwarding table.
     SetLinear(usize, usize),
+    /// A block of a switch's multicast forwarding table, by its attribute modifier.
+    SetMulticast(usize, u32),
     /// Whether a switch saw changes.
     LookAtSwitch,
     /// Whether there is somebody now where nobody answered.

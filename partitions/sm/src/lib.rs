@@ -22,6 +22,7 @@ mod discover;
 mod election;
 mod lids;
 mod manager;
+mod multicast;
 mod outlet;
 mod ports;
 mod route;

@@ -42,6 +42,8 @@ pub struct Manager {
     wake: Duration,
     /// Whether something changed, so that looking is not enough.
     is_changed: bool,
+    /// Whether switches are to be told of multicast groups.
+    are_groups_changed: bool,
     restarts: u32,
     /// The manager that a standby polls; `None` for the one whose LID our port was told.
     polled: Option<Route>,
@@ -74,6 +76,8 @@ enum Step {
     Tables,
     /// Links to Active.
     Activate,
+    /// Multicast tables alone, between sweeps.
+    Groups,
 }
 
 impl Manager {
@@ -94,6 +98,7 @@ impl Manager {
             tables: Tables::default(),
             wake: now,
             is_changed: true,
+            are_groups_changed: false,
             restarts: 0,
             polled: None,
             missed: 0,
@@ -126,6 +131,10 @@ impl Manager {
             let own = self.info();
             let known = Knowledge { topology: &self.topology, own: &own };
             self.administration.receive(now, from, zerocopy::transmute_ref!(mad), known, out);
+            self.are_groups_changed |= self.administration.groups.take_changed();
+            if self.are_groups_changed && matches!(self.task, Task::Idle) {
+                self.wake = now;
+            }
         }
         self.poll(now, out)
     }
@@ -259,6 +268,9 @@ impl Manager {
     fn begin(&mut self) {
         match self.state {
             SmState::STANDBY => self.ask_master(),
+            SmState::MASTER if !self.is_changed && self.are_groups_changed => {
+                self.step(Step::Groups, SweepReport::default());
+            }
             SmState::MASTER if !self.is_changed => self.ask_for_changes(),
             SmState::MASTER | SmState::DISCOVERING => self.sweep(),
             _ => self.wake = Duration::MAX,
@@ -359,6 +371,9 @@ impl Manager {
                 self.topology.nodes[node].switch = Some(*info);
                 self.tables.note_top(self.topology.nodes[node].info.node_guid, info.linear_fdb_top);
             }
+            (Question::SetMulticast(node, modifier), answer) => {
+                self.tables.note_multicast(self.topology.nodes[node].info.node_guid, modifier, answer);
+            }
             (Question::SetLinear(node, block), answer) => {
                 self.tables.note_block(self.topology.nodes[node].info.node_guid, block, answer);
             }
@@ -419,7 +434,7 @@ impl Manager {
             Task::Discover(discovery) => self.decide(now, discovery, out),
             Task::HandOver(discovery) => self.configure(discovery, out),
             Task::Look if self.is_changed => self.wake = now,
-            Task::Look => self.wake = now + self.config.look_interval,
+            Task::Look => self.rest(now),
             Task::Poll if self.missed >= self.config.poll_limit => {
                 self.stop(now);
                 self.set_state(SmState::DISCOVERING, out);
@@ -429,6 +444,10 @@ impl Manager {
                 Step::Ports => self.step(Step::Tables, report),
                 Step::Tables => self.step(Step::Activate, report),
                 Step::Activate => self.finish(now, report, out),
+                Step::Groups => {
+                    self.is_changed |= report.failures > 0;
+                    self.rest(now);
+                }
             },
         }
     }
@@ -504,7 +523,16 @@ impl Manager {
                 }
                 asked
             }
-            Step::Tables => self.tables.ask(topology, requests),
+            Step::Tables => {
+                self.are_groups_changed = false;
+                let groups = &mut self.administration.groups;
+                groups.retain(topology);
+                self.tables.ask(topology, requests) + self.tables.ask_multicast(topology, groups, requests)
+            }
+            Step::Groups => {
+                self.are_groups_changed = false;
+                self.tables.ask_multicast(topology, &self.administration.groups, requests)
+            }
             Step::Activate => {
                 let ready = |(end, _)| activate(topology, end).map(|smp| (Question::SetPort(end), smp));
                 let asked = topology.ports().filter_map(ready);
@@ -518,13 +546,23 @@ impl Manager {
         report.nodes = self.topology.nodes.len();
         report.lids = self.topology.ends().filter(|(_, port)| port.info.lid.is_unicast()).count();
         report.silent = self.topology.silent.len();
-        self.wake = now + if self.is_changed { self.config.settle } else { self.config.look_interval };
+        self.rest(now);
         if report.failures == 0 {
             (self.is_new, self.restarts) = (false, 0);
         } else {
             self.is_changed = true;
         }
         out.tell(Event::Swept(report));
+    }
+
+    /// Does nothing until there is reason to, or it is time to look again.
+    fn rest(&mut self, now: Duration) {
+        self.wake = now
+            + match (self.are_groups_changed, self.is_changed) {
+                (true, _) => Duration::ZERO,
+                (false, true) => self.config.settle,
+                (false, false) => self.config.look_interval,
+            };
     }
 }
 

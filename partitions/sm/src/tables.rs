@@ -3,13 +3,15 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use iba::attr::{LinearForwardingBlock, SwitchInfo};
+use iba::attr::{LinearForwardingBlock, MulticastForwardingBlock, SwitchInfo};
 use iba::mad::{Attribute, Method};
 use iba::smp::Smp;
 use iba::{Guid, Lid, PortNum};
 
 use crate::discover::{Question, Requests};
+use crate::multicast::{Blocks, blocks};
 use crate::ports::LIFE_TIME;
+use crate::sa::Groups;
 use crate::topology::{End, Node, Topology};
 
 /// What switches' tables hold, by the switches' GUIDs.
@@ -22,6 +24,7 @@ pub(crate) struct Tables {
 struct Table {
     top: Lid,
     blocks: Vec<Option<LinearForwardingBlock>>,
+    multicast: Blocks,
 }
 
 impl Tables {
@@ -43,7 +46,7 @@ impl Tables {
             let known = self.of.entry(node.info.node_guid).or_default();
             if known.top != info.linear_fdb_top {
                 // The switch was restarted, or somebody else was there.
-                *known = Table { top: info.linear_fdb_top, blocks: Vec::new() };
+                *known = Table { top: info.linear_fdb_top, ..Table::default() };
             }
             if let Some(wanted) = wanted(node, &info) {
                 let mut smp = port.route.request(Method::SET, SwitchInfo::ID, 0);
@@ -62,6 +65,34 @@ impl Tables {
             }
         }
         asked
+    }
+
+    /// Asks all switches for what their multicast tables are to hold, as far as they do not. Gives the number of requests.
+    pub(crate) fn ask_multicast(&mut self, topology: &Topology, groups: &Groups, requests: &mut Requests) -> usize {
+        let mut asked = 0;
+        for (number, wanted) in blocks(topology, groups) {
+            let node = &topology.nodes[number];
+            let known = &self.of.entry(node.info.node_guid).or_default().multicast;
+            let Some(port) = node.ports.get(&PortNum::MANAGEMENT) else { continue };
+            let empty = known.keys().map(|&modifier| (modifier, MulticastForwardingBlock::default()));
+            let all: Blocks = empty.chain(wanted).collect();
+            for (modifier, table) in all.into_iter().filter(|(modifier, table)| known.get(modifier) != Some(table)) {
+                let mut smp = port.route.request(Method::SET, MulticastForwardingBlock::ID, modifier);
+                smp.set_attribute(&table);
+                requests.ask(Question::SetMulticast(number, modifier), Lid::PERMISSIVE, smp);
+                asked += 1;
+            }
+        }
+        asked
+    }
+
+    /// Notes that a switch has set a multicast block, or, with `None`, that it is not known whether it has.
+    pub(crate) fn note_multicast(&mut self, switch: Guid, modifier: u32, answer: Option<&Smp>) {
+        let known = &mut self.of.entry(switch).or_default().multicast;
+        match answer {
+            Some(smp) => _ = known.insert(modifier, *smp.attribute()),
+            None => _ = known.remove(&modifier),
+        }
     }
 
     /// Notes that a switch has set a block, or, with `None`, that it is not known whether it has.

@@ -1,5 +1,6 @@
 //! Subnet administration (SA): what anybody may ask of a master's knowledge, at queue pair 1 (IBA vol. 1, 15.2).
 
+mod groups;
 mod path;
 mod query;
 mod rate;
@@ -13,9 +14,10 @@ use iba::attr::SmInfo;
 use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
 use iba::pma::ClassPortInfo;
 use iba::rmpp::RmppHeader;
-use iba::sa::{InformInfo, Record, SaMad};
+use iba::sa::{InformInfo, McMemberRecord, Record, SaMad};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
+pub(crate) use self::groups::Groups;
 use self::transfer::Transfer;
 use crate::outlet::{Address, Outlet};
 use crate::topology::Topology;
@@ -23,8 +25,9 @@ use crate::topology::Topology;
 /// ClassPortInfo's RespTimeValue: an answer takes at most 4.096 us x 2^18, a second.
 const RESPONSE_TIME: u8 = 18;
 
-/// ClassPortInfo's capabilities: optional records, and PortInfoRecords by single bits of their capability mask (15.2.4.1).
-const CAPABILITIES: u16 = 1 << 8 | 1 << 13;
+/// ClassPortInfo's capabilities: optional records, multicast, and PortInfoRecords by single bits of their capability mask
+/// (15.2.4.1).
+const CAPABILITIES: u16 = 1 << 8 | 1 << 9 | 1 << 13;
 
 /// Tables of more bytes than this are not sent at a time: whoever wants so much can ask for less, or later. It is as much as
 /// all paths between 256 ports take.
@@ -41,6 +44,7 @@ pub(crate) struct Knowledge<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Administration {
     transfers: Vec<Transfer>,
+    pub(crate) groups: Groups,
 }
 
 /// Records of one kind, one behind the other as in a table.
@@ -92,13 +96,21 @@ impl Administration {
             (Method::GET, AttributeId::CLASS_PORT_INFO) => answer(from, mad, &class_port_info(), out),
             // A subscription is granted, whatever it is for; so far there are no reports.
             (Method::SET, InformInfo::ID) => answer(from, mad, mad.record::<InformInfo>(), out),
-            (Method::GET, _) => match query::records(mad, known) {
+            (Method::SET, McMemberRecord::ID) => match self.groups.join(from, mad, known) {
+                Ok(record) => answer(from, mad, &record, out),
+                Err(status) => refuse(from, mad, status, out),
+            },
+            (Method::DELETE, McMemberRecord::ID) => match self.groups.leave(from, mad, known) {
+                Ok(record) => answer(from, mad, &record, out),
+                Err(status) => refuse(from, mad, status, out),
+            },
+            (Method::GET, _) => match self.records(mad, known) {
                 Ok(Records { count: 1, bytes, step }) => answer_bytes(from, mad, &bytes, step, out),
                 Ok(Records { count: 0, .. }) => refuse(from, mad, Status::SA_NO_RECORDS, out),
                 Ok(_) => refuse(from, mad, Status::SA_TOO_MANY_RECORDS, out),
                 Err(status) => refuse(from, mad, status, out),
             },
-            (Method::GET_TABLE, _) => match query::records(mad, known) {
+            (Method::GET_TABLE, _) => match self.records(mad, known) {
                 Ok(records) => self.send(now, from, mad, records, out),
                 Err(status) => refuse(from, mad, status, out),
             },
@@ -113,9 +125,18 @@ impl Administration {
         self.transfers.iter().map(Transfer::deadline).min()
     }
 
-    /// Forgets what is on its way: we are master no more.
+    /// Forgets all: another is master, or was.
     pub(crate) fn clear(&mut self) {
         self.transfers.clear();
+        self.groups.clear();
+    }
+
+    /// All records that `request` names.
+    fn records(&self, request: &SaMad, known: Knowledge<'_>) -> Result<Records, Status> {
+        match request.header.attribute_id {
+            McMemberRecord::ID => self.groups.records(request, known),
+            _ => query::records(request, known),
+        }
     }
 
     /// Begins to send a table.

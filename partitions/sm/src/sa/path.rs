@@ -63,8 +63,13 @@ fn is_wanted(path: &PathRecord, request: &SaMad) -> bool {
         Selector::BEST if request.has(selected) => true, // there is one path
         _ => own == bound,
     };
-    is_kept(PathRecord::MTU_SELECTOR, PathRecord::MTU, wanted.mtu_selector(), path.mtu().into(), wanted.mtu().into())
-        && is_kept(PathRecord::RATE_SELECTOR, PathRecord::RATE, wanted.rate_selector(), rate(path), rate(wanted))
+    is_kept(
+        PathRecord::MTU_SELECTOR,
+        PathRecord::MTU,
+        wanted.mtu_selector(),
+        path.mtu_code().into(),
+        wanted.mtu_code().into(),
+    ) && is_kept(PathRecord::RATE_SELECTOR, PathRecord::RATE, wanted.rate_selector(), rate(path), rate(wanted))
 }
 
 /// The path from one port to another, if packets get there.
@@ -76,7 +81,7 @@ fn path(topology: &Topology, (from, source): (End, &Port), (to, destination): (E
     path.set_reversible(true);
     path.p_key = PKey::DEFAULT;
     path.set_mtu_selector(Selector::EXACTLY);
-    path.set_mtu(mtu.get());
+    path.set_mtu_code(mtu.get());
     path.set_rate_selector(Selector::EXACTLY);
     path.set_rate(rate.0);
     path.set_life_time_selector(Selector::EXACTLY);

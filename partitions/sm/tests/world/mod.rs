@@ -10,8 +10,9 @@ use iba::attr::{PortState, SmState};
 use iba::lrh::Lrh;
 use iba::mad::{Class, Mad, Method};
 use iba::packet::{MadPacket, Packet, SmpPacket, parse};
+use iba::sa::SaMad;
 use iba::smp::Smp;
-use iba::{Guid, Lid, PortNum, Qpn};
+use iba::{Guid, Lid, PortNum, Qpn, Sl};
 use subnet::{
     AdapterConfig, ChannelAdapter, Hsma, HsmaOutlet, Key, LhcaId, Link, LinkRequest, LogicalPort, Node, NodeConfig,
     Outlet, Route, Switch, SwitchConfig, Time, UPLINK, UplinkId,
@@ -74,7 +75,7 @@ pub(crate) struct World {
     sms: Vec<Sm>,
     /// Sets of subnet management that managers sent.
     pub(crate) sets: usize,
-    /// Datagrams of other classes that came to managers' ports, and were not for them.
+    /// Datagrams that came to ports without managers, by their nodes.
     pub(crate) others: Vec<(usize, Mad)>,
 }
 
@@ -273,6 +274,11 @@ impl World {
         assert!(self.run_until(self.now + 60_000_000_000, done), "no {what} within a minute");
     }
 
+    /// Lets time pass until `done`, and says whether that came within `millis`.
+    pub(crate) fn wait_for(&mut self, millis: u64, done: impl FnMut(&mut Self) -> bool) -> bool {
+        self.run_until(self.now + millis * 1_000_000, done)
+    }
+
     /// Waits for a sweep of `manager` without failures that nothing is to follow, and that began after now.
     pub(crate) fn settle(&mut self, manager: usize) -> SweepReport {
         self.wait("master", |world| world.state(manager) == SmState::MASTER);
@@ -375,8 +381,11 @@ impl World {
     }
 
     fn deliver(&mut self, seat: Seat, packet: &[u8]) {
-        let Some(sm) = self.sms.iter().position(|sm| sm.seat == seat && !sm.is_dead) else { return };
         let Ok(Packet::Transport(packet)) = parse(packet) else { panic!("no packet") };
+        let Some(sm) = self.sms.iter().position(|sm| sm.seat == seat && !sm.is_dead) else {
+            self.others.extend(Mad::read_from_bytes(packet.payload).map(|mad| (seat.member, mad)));
+            return;
+        };
         let (Some(deth), Ok(mad)) = (packet.deth, <[u8; 256]>::read_from_bytes(packet.payload)) else { return };
         let from = Address { lid: packet.lrh.slid, qp: deth.src_qp, sl: packet.lrh.sl() };
         self.manage(sm, Some((from, mad)));
@@ -417,6 +426,37 @@ impl World {
             (Member::Node(node), _) => node.send(now, port, &mut packet, out),
             _ => unreachable!(),
         });
+    }
+
+    /// Sends `mad` from port 1 of an adapter to queue pair 1 of its master.
+    pub(crate) fn ask(&mut self, member: usize, mad: &SaMad) {
+        let to = Address { lid: self.master_of(member), qp: Qpn::GSI, sl: Sl::default() };
+        self.submit(Seat { member, lhca: None, port: 1 }, &to, transmute!(*mad));
+    }
+
+    /// The GUID of an adapter's port 1.
+    pub(crate) fn guid_of(&self, member: usize) -> Guid {
+        self.node(member).port_guid(PortNum::new(1)).unwrap()
+    }
+
+    /// How often each adapter gets what `from` sends to a multicast LID.
+    pub(crate) fn flood(&self, from: usize, lid: Lid) -> BTreeMap<usize, usize> {
+        let mut lrh = Lrh::default();
+        lrh.dlid = lid;
+        let (mut got, mut next, mut steps) = (BTreeMap::new(), vec![self.wires[&(from, 1)]], 0);
+        while let Some((member, port)) = next.pop() {
+            steps += 1;
+            assert!(steps < 10_000, "packets go round");
+            match self.node(member) {
+                Node::Switch(switch) => {
+                    if let Route::Multicast(ports) = switch.route(PortNum::new(port), &lrh) {
+                        next.extend(ports.map(|port| self.wires[&(member, port.get())]));
+                    }
+                }
+                Node::ChannelAdapter(_) => *got.entry(member).or_default() += 1,
+            }
+        }
+        got
     }
 
     fn node(&self, member: usize) -> &Node {

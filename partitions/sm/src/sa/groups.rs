@@ -1,0 +1,230 @@
+//! Multicast groups and their members (IBA vol. 1, 15.2.5.17).
+
+use alloc::collections::BTreeMap;
+
+use iba::mad::Status;
+use iba::sa::{McMemberRecord, Record, SaMad, Selector};
+use iba::{Gid, GidPrefix, Guid, Lid};
+
+use super::path::gid_of;
+use super::rate::Rate;
+use super::{Knowledge, Records};
+use crate::outlet::Address;
+use crate::ports::SUBNET_TIMEOUT;
+use crate::topology::{Port, Topology};
+
+/// More groups than this are refused: their tables would take the switches' memory, and ours.
+const MAX_GROUPS: u16 = 1024;
+
+/// The first byte of a multicast GID (4.1.1).
+const MULTICAST_GID: u8 = 0xff;
+
+/// GIDs of groups whose makers leave them to us: not permanent, link-local, and with a signature of their own.
+const OWN_PREFIX: GidPrefix = GidPrefix::new(0xff12_a01c_fe80_0000);
+
+/// The components that a request must have right of a group that exists, where it names them.
+const CHECKED: u64 = 1 << 2 | 1 << 6 | 1 << 7 | 1 << 12 | 1 << 13;
+
+/// A group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// What is the same for all members.
+    record: McMemberRecord,
+    /// The members' join states, by their ports' GUIDs.
+    members: BTreeMap<Guid, u8>,
+}
+
+/// All groups, by their GIDs.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    groups: BTreeMap<Gid, Group>,
+    /// How many GIDs were made.
+    made: u64,
+    /// Whether switches are to be told.
+    is_changed: bool,
+}
+
+impl Group {
+    pub(crate) fn lid(&self) -> Lid {
+        self.record.mlid
+    }
+
+    /// The members' ports, and whether each receives what is sent to the group.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Guid, bool)> {
+        self.members.iter().map(|(&guid, &state)| (guid, state & (McMemberRecord::FULL_MEMBER | NON_MEMBER) != 0))
+    }
+
+    /// The record of a member, or, with GUID 0, of the group.
+    fn record_of(&self, guid: Guid, state: u8) -> McMemberRecord {
+        let mut record = self.record;
+        if guid != Guid::default() {
+            record.port_gid = Gid { prefix: GidPrefix::DEFAULT, guid };
+        }
+        record.set_join_state(state);
+        record
+    }
+}
+
+/// The join state of a non-member, who receives without keeping the group alive.
+const NON_MEMBER: u8 = 2;
+
+impl Groups {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    /// Whether anything changed since this was asked last.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.is_changed)
+    }
+
+    /// Forgets all: whoever is in a group registers again with a new master.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Lets go of members whose ports are gone.
+    pub(crate) fn retain(&mut self, topology: &Topology) {
+        let is_there = |guid| topology.ends().any(|(_, port)| port.guid == guid);
+        for group in self.groups.values_mut() {
+            group.members.retain(|&guid, _| is_there(guid));
+        }
+        self.groups.retain(|_, group| is_alive(group));
+    }
+
+    /// A port joins a group, which is made if the request says enough.
+    ///
+    /// # Errors
+    /// The status of a refusal.
+    pub(crate) fn join(
+        &mut self,
+        from: &Address,
+        request: &SaMad,
+        known: Knowledge<'_>,
+    ) -> Result<McMemberRecord, Status> {
+        let wanted: &McMemberRecord = request.record();
+        let port = requester(from, request, known.topology)?;
+        let mut gid = wanted.mgid;
+        if gid == Gid::default() {
+            self.made += 1;
+            gid = Gid { prefix: OWN_PREFIX, guid: Guid::new(self.made) };
+        }
+        if !self.groups.contains_key(&gid) {
+            let record = self.make(gid, request, port)?;
+            self.groups.insert(gid, Group { record, members: BTreeMap::new() });
+        }
+        let group = self.groups.get_mut(&gid).ok_or(Status::SA_INVALID_REQUEST)?;
+        if !group.record.matches(wanted, request.component_mask.get() & CHECKED) {
+            return Err(Status::SA_INVALID_REQUEST);
+        }
+        let state = group.members.entry(port.guid).or_default();
+        self.is_changed |= *state | wanted.join_state() != *state;
+        *state |= wanted.join_state();
+        let state = *state;
+        Ok(group.record_of(port.guid, state))
+    }
+
+    /// A port leaves a group, which is gone with its last full member.
+    ///
+    /// # Errors
+    /// The status of a refusal.
+    pub(crate) fn leave(
+        &mut self,
+        from: &Address,
+        request: &SaMad,
+        known: Knowledge<'_>,
+    ) -> Result<McMemberRecord, Status> {
+        let wanted: &McMemberRecord = request.record();
+        let guid = requester(from, request, known.topology)?.guid;
+        let group = self.groups.get_mut(&wanted.mgid).ok_or(Status::SA_INVALID_REQUEST)?;
+        let state = group.members.get(&guid).copied().ok_or(Status::SA_INVALID_REQUEST)?;
+        let left = state & !wanted.join_state();
+        if left == 0 {
+            group.members.remove(&guid);
+        } else {
+            group.members.insert(guid, left);
+        }
+        let record = group.record_of(guid, left);
+        if !is_alive(group) {
+            self.groups.remove(&wanted.mgid);
+        }
+        self.is_changed = true;
+        Ok(record)
+    }
+
+    /// The records that `request` names: of members for who knows the SM_Key, of groups for all others (15.4.1.2).
+    ///
+    /// # Errors
+    /// They are too many for a table.
+    pub(crate) fn records(&self, request: &SaMad, known: Knowledge<'_>) -> Result<Records, Status> {
+        let (wanted, mask): (&McMemberRecord, u64) = (request.record(), request.component_mask.get());
+        let mut records = Records::default();
+        let is_trusted = request.sm_key == known.own.sm_key;
+        for group in self.groups.values() {
+            let members = group.members.iter().filter(|_| is_trusted).map(|(&guid, &state)| (guid, state));
+            let all = (!is_trusted).then_some((Guid::default(), 0));
+            for record in members.chain(all).map(|(guid, state)| group.record_of(guid, state)) {
+                if record.matches(wanted, mask) {
+                    records.push(&record)?;
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// What a new group is like: as the request says, and where it does not, as its first member's port is.
+    fn make(&self, gid: Gid, request: &SaMad, port: &Port) -> Result<McMemberRecord, Status> {
+        let wanted: &McMemberRecord = request.record();
+        if request.component_mask.get() & McMemberRecord::TO_CREATE != McMemberRecord::TO_CREATE {
+            return Err(Status::SA_INSUFFICIENT_COMPONENTS);
+        }
+        let [first, flags_scope, ..] = gid.prefix.get().to_be_bytes();
+        let is_full = wanted.join_state() & McMemberRecord::FULL_MEMBER != 0;
+        if first != MULTICAST_GID || !is_full || wanted.p_key.is_invalid() {
+            return Err(Status::SA_INVALID_REQUEST);
+        }
+        let is_free = |lid: &Lid| self.groups.values().all(|group| group.record.mlid != *lid);
+        let first_lid = Lid::MULTICAST.start().get();
+        let mlid = (first_lid..first_lid + MAX_GROUPS).map(Lid::new).find(is_free).ok_or(Status::SA_NO_RESOURCES)?;
+        let mut record = *wanted;
+        (record.mgid, record.mlid, record.port_gid) = (gid, mlid, Gid::default());
+        record.set_scope(flags_scope & 0xf);
+        record.set_proxy(false);
+        let best = port.info.neighbor_mtu().get();
+        record.set_mtu_code(bound(request, MTU, wanted.mtu_selector(), wanted.mtu_code(), best));
+        record.set_mtu_selector(Selector::EXACTLY);
+        record.set_rate(bound(request, RATE, wanted.rate_selector(), wanted.rate(), Rate::of(&port.info).0));
+        record.set_rate_selector(Selector::EXACTLY);
+        record.set_life_time(SUBNET_TIMEOUT);
+        record.set_life_time_selector(Selector::EXACTLY);
+        Ok(record)
+    }
+}
+
+/// Components for the selectors, which stand before their values.
+const MTU: u32 = 4;
+const RATE: u32 = 8;
+
+/// The value that a request asks for exactly, else `best`, which is what the port has.
+fn bound(request: &SaMad, component: u32, selector: Selector, value: u8, best: u8) -> u8 {
+    let is_exact = request.has(component + 1) && (!request.has(component) || selector == Selector::EXACTLY);
+    if is_exact && value != 0 { value } else { best }
+}
+
+fn is_alive(group: &Group) -> bool {
+    group.members.values().any(|state| state & McMemberRecord::FULL_MEMBER != 0)
+}
+
+/// The port that joins or leaves: the requester's own, and no other's.
+fn requester<'a>(from: &Address, request: &SaMad, topology: &'a Topology) -> Result<&'a Port, Status> {
+    let wanted: &McMemberRecord = request.record();
+    let is_complete = request.has(McMemberRecord::MGID)
+        && request.has(McMemberRecord::PORT_GID)
+        && request.has(McMemberRecord::JOIN_STATE);
+    if !is_complete || wanted.join_state() == 0 {
+        return Err(Status::SA_INSUFFICIENT_COMPONENTS);
+    }
+    let port = topology.ends().map(|(_, port)| port).find(|port| gid_of(port) == wanted.port_gid);
+    let port = port.ok_or(Status::SA_INVALID_GID)?;
+    if port.info.lid == from.lid { Ok(port) } else { Err(Status::SA_DENIED) }
+}

@@ -1,0 +1,265 @@
+//! What anybody may ask a master: records, one by one and as tables, and multicast groups.
+#![allow(clippy::unwrap_used, clippy::large_enum_variant)] // what goes wrong fails the test; few nodes are made
+
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
+use iba::rmpp::{RmppHeader, RmppType};
+use iba::sa::{LinkRecord, McMemberRecord, NodeRecord, PathRecord, PortInfoRecord, Record, SaMad, SmInfoRecord};
+use iba::{Gid, GidPrefix, Guid, Lid, PKey, QKey, TransactionId};
+use subnet_manager::Config;
+use world::{Faults, World};
+use zerocopy::{FromZeros, transmute};
+
+/// Three switches in a ring with four adapters at each; the manager is at the first, node 3.
+fn fabric() -> World {
+    let mut world = World::new(1);
+    let switches = [world.switch(8), world.switch(8), world.switch(8)];
+    for (nth, &switch) in switches.iter().enumerate() {
+        world.cable((switch, 1), (switches[(nth + 1) % 3], 2));
+        for port in 3..=6 {
+            let adapter = world.adapter(1);
+            world.cable((switch, port), (adapter, 1));
+        }
+    }
+    let sm = world.manager(3, None, 1, Config::default());
+    world.settle(sm);
+    world
+}
+
+fn request<R: Record>(method: Method, record: &R, mask: u64) -> SaMad {
+    let mut mad = SaMad::new_zeroed();
+    (mad.header.base_version, mad.header.class) = (MadHeader::BASE_VERSION, Class::SUBN_ADM);
+    (mad.header.class_version, mad.header.method) = (SaMad::CLASS_VERSION, method);
+    (mad.header.attribute_id, mad.header.transaction_id) = (R::ID, next_id());
+    mad.component_mask = mask.into();
+    mad.set_record(record);
+    mad
+}
+
+fn next_id() -> TransactionId {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    TransactionId::new(LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The next answer to `request` that comes to `member`; the request is repeated until there is one.
+fn answer(world: &mut World, member: usize, request: &SaMad) -> SaMad {
+    let id = request.header.transaction_id;
+    let find =
+        |world: &World| world.others.iter().position(|(to, mad)| *to == member && mad.header.transaction_id == id);
+    for _ in 0..10 {
+        if world.wait_for(5_000, |world| find(world).is_some()) {
+            let index = find(world).unwrap();
+            return transmute!(world.others.remove(index).1);
+        }
+        world.ask(member, request);
+    }
+    panic!("no answer");
+}
+
+/// Asks, and gives status and record of the answer.
+fn get<R: Record>(world: &mut World, member: usize, method: Method, record: &R, mask: u64) -> Result<R, Status> {
+    world.others.clear();
+    let request = request(method, record, mask);
+    world.ask(member, &request);
+    let mad = answer(world, member, &request);
+    assert_eq!(mad.header.attribute_id, R::ID);
+    if mad.header.status == Status::OK { Ok(R::read_from_prefix(&mad.data).unwrap().0) } else { Err(mad.header.status) }
+}
+
+/// Asks for a table, and takes its segments as they come, some of them more than once and in the wrong order, until all are
+/// there.
+fn table<R: Record>(world: &mut World, member: usize, record: &R, mask: u64) -> Vec<R> {
+    world.others.clear();
+    let request = request(Method::GET_TABLE, record, mask);
+    world.ask(member, &request);
+    let mut segments: BTreeMap<u32, SaMad> = BTreeMap::new();
+    let last = loop {
+        let mad = answer(world, member, &request);
+        assert_eq!((mad.header.method, mad.header.status), (Method::GET_TABLE_RESP, Status::OK));
+        assert_eq!((mad.rmpp.kind, mad.rmpp.version), (RmppType::DATA, RmppHeader::VERSION));
+        assert_eq!(mad.rmpp.is_first(), mad.rmpp.segment.get() == 1);
+        segments.insert(mad.rmpp.segment.get(), mad);
+        let whole = (1..).take_while(|segment| segments.contains_key(segment)).last().unwrap_or(0);
+        let mut ack = mad;
+        ack.rmpp.kind = RmppType::ACK;
+        (ack.rmpp.segment, ack.rmpp.length_or_window) = (whole.into(), (whole + 5).into());
+        world.ask(member, &ack);
+        if segments.get(&whole).is_some_and(|mad| mad.rmpp.is_last()) {
+            break whole;
+        }
+    };
+    let payload = segments[&last].rmpp.length_or_window.get() as usize - 20;
+    let first = segments[&1].rmpp.length_or_window.get() as usize;
+    let whole = payload + 200 * (last as usize - 1);
+    assert_eq!(first, whole + 20 * last as usize, "the first segment says how long all of it is");
+    let bytes: Vec<u8> = segments.values().flat_map(|mad| mad.data).take(whole).collect();
+    let step = usize::from(segments[&1].attribute_offset.get()) * 8;
+    if step == 0 {
+        assert!(bytes.is_empty());
+        return Vec::new();
+    }
+    bytes.chunks(step).map(|record| R::read_from_prefix(record).unwrap().0).collect()
+}
+
+#[test]
+fn tables_hold_all_that_there_is() {
+    for faults in [Faults::default(), Faults { loss: 30, duplicate: 100, jitter: 2_000_000 }] {
+        let mut world = fabric();
+        let ends = world.check(3);
+        world.faults = faults;
+        let nodes = table(&mut world, 5, &NodeRecord::default(), 0);
+        assert_eq!(nodes.len(), 15);
+        for (_, lid) in &ends {
+            assert!(nodes.iter().any(|record| record.lid == *lid));
+        }
+        assert_eq!(table(&mut world, 5, &PortInfoRecord::default(), 0).len(), 12 + 3 * 9);
+        assert_eq!(table(&mut world, 5, &LinkRecord::default(), 0).len(), 2 * (3 + 12));
+        assert_eq!(table(&mut world, 5, &SmInfoRecord::default(), 0).len(), 1);
+        let paths = table(&mut world, 5, &PathRecord::default(), 0);
+        assert_eq!(paths.len(), 15 * 15);
+        // Nothing matches: an empty table, which is an answer as well.
+        let mut nobody = PathRecord::default();
+        nobody.slid = Lid::new(0x999);
+        assert!(table(&mut world, 5, &nobody, 1 << PathRecord::SLID).is_empty());
+    }
+}
+
+fn gid(guid: Guid) -> Gid {
+    Gid { prefix: GidPrefix::DEFAULT, guid }
+}
+
+#[test]
+fn a_path_is_found_by_gid_and_by_lid_and_is_what_packets_take() {
+    let mut world = fabric();
+    let ends = world.check(3);
+    let lid = |member| ends.iter().find(|((of, _), _)| *of == member).unwrap().1;
+    let mut wanted = PathRecord::default();
+    (wanted.sgid, wanted.dgid) = (gid(world.guid_of(5)), gid(world.guid_of(12)));
+    let by_gid = 1 << PathRecord::SGID | 1 << PathRecord::DGID;
+    let found = get(&mut world, 5, Method::GET, &wanted, by_gid).unwrap();
+    assert_eq!((found.slid, found.dlid, found.p_key), (lid(5), lid(12), PKey::DEFAULT));
+    assert_eq!((found.mtu_code(), found.rate()), (5, 16), "4096 bytes, 4 lanes of EDR");
+    assert!(found.is_reversible());
+    let by_lid = 1 << PathRecord::SLID | 1 << PathRecord::DLID;
+    assert_eq!(get(&mut world, 5, Method::GET, &found, by_lid).unwrap(), found);
+    // A bound that it does not keep, a partition that there is not, and a Get that fits many.
+    wanted.set_mtu_code(5);
+    let mtu = 1 << PathRecord::MTU_SELECTOR | 1 << PathRecord::MTU;
+    assert_eq!(get(&mut world, 5, Method::GET, &wanted, by_gid | mtu), Err(Status::SA_NO_RECORDS), "greater than 4096");
+    wanted.p_key = PKey::new(0x8001);
+    let other = by_gid | 1 << PathRecord::P_KEY;
+    assert_eq!(get(&mut world, 5, Method::GET, &wanted, other), Err(Status::SA_NO_RECORDS));
+    assert_eq!(get(&mut world, 5, Method::GET, &PathRecord::default(), 0), Err(Status::SA_TOO_MANY_RECORDS));
+}
+
+#[test]
+fn what_is_not_known_is_refused() {
+    let mut world = fabric();
+    for (id, method, status) in [
+        (0x31, Method::GET_TABLE, Status::BAD_METHOD_ATTRIBUTE), // ServiceRecord
+        (0x35, Method::SET, Status::BAD_METHOD_ATTRIBUTE),
+        (0x35, Method::TRAP, Status::BAD_METHOD),
+    ] {
+        let mut mad = request(method, &PathRecord::default(), 0);
+        mad.header.attribute_id = AttributeId::new(id);
+        world.ask(6, &mad);
+        assert_eq!(answer(&mut world, 6, &mad).header.status, status);
+    }
+    let mut mad = request(Method::GET, &PathRecord::default(), 0);
+    mad.header.class_version = 1;
+    world.ask(6, &mad);
+    assert_eq!(answer(&mut world, 6, &mad).header.status, Status::BAD_VERSION);
+}
+
+const MGID: Gid = Gid { prefix: GidPrefix::new(0xff12_401b_ffff_0000), guid: Guid::new(0x1234) };
+
+fn membership(world: &World, member: usize, state: u8) -> McMemberRecord {
+    let mut record = McMemberRecord::default();
+    (record.mgid, record.port_gid) = (MGID, gid(world.guid_of(member)));
+    (record.q_key, record.p_key) = (QKey::new(0xb1b), PKey::DEFAULT);
+    record.set_join_state(state);
+    record
+}
+
+fn join(world: &mut World, member: usize, state: u8) -> Result<McMemberRecord, Status> {
+    let record = membership(world, member, state);
+    get(world, member, Method::SET, &record, McMemberRecord::TO_CREATE)
+}
+
+fn leave(world: &mut World, member: usize) -> Result<McMemberRecord, Status> {
+    let record = membership(world, member, 1);
+    get(world, member, Method::DELETE, &record, McMemberRecord::TO_CREATE)
+}
+
+/// Checks that what any of `members` sends to `lid` comes to all others once, and to nobody else.
+fn check_group(world: &World, lid: Lid, members: &[usize]) {
+    for &from in members {
+        let wanted: BTreeMap<usize, usize> = members.iter().filter(|to| **to != from).map(|to| (*to, 1)).collect();
+        assert_eq!(world.flood(from, lid), wanted, "from {from}");
+    }
+}
+
+#[test]
+fn members_of_a_group_get_what_is_sent_to_it_once() {
+    let mut world = fabric();
+    let members = [4, 5, 8, 13, 14];
+    let lids: Vec<Lid> = members.iter().map(|&member| join(&mut world, member, 1).unwrap().mlid).collect();
+    assert!(lids.iter().all(|&lid| lid == lids[0] && lid.is_multicast()), "{lids:?}");
+    world.run(100);
+    check_group(&world, lids[0], &members);
+    // One leaves, another's cable is pulled, and a link of the ring fails.
+    assert_eq!(leave(&mut world, 8).unwrap().join_state(), 0);
+    world.run(100);
+    check_group(&world, lids[0], &[4, 5, 13, 14]);
+    world.pull((2, 6));
+    world.pull((0, 2));
+    world.run(5_000);
+    check_group(&world, lids[0], &[4, 5, 13]);
+    // Who comes back has to join again; the others need not.
+    world.plug((2, 6));
+    world.plug((0, 2));
+    world.run(5_000);
+    check_group(&world, lids[0], &[4, 5, 13]);
+    join(&mut world, 14, 1).unwrap();
+    world.run(100);
+    check_group(&world, lids[0], &[4, 5, 13, 14]);
+    // One that only sends gets nothing, and is heard by all.
+    join(&mut world, 10, 4).unwrap();
+    world.run(100);
+    check_group(&world, lids[0], &[4, 5, 13, 14]);
+    assert_eq!(world.flood(10, lids[0]).len(), 4);
+    // With the last member the group is gone.
+    for member in [4, 5, 13, 14] {
+        leave(&mut world, member).unwrap();
+    }
+    world.run(100);
+    assert!(world.flood(10, lids[0]).is_empty());
+    let all = table(&mut world, 5, &McMemberRecord::default(), 0);
+    assert!(all.is_empty(), "{all:?}");
+}
+
+#[test]
+fn only_a_port_itself_joins_and_only_as_the_group_is() {
+    let mut world = fabric();
+    let wanted = membership(&world, 5, 1);
+    let mask = McMemberRecord::TO_CREATE;
+    assert_eq!(get(&mut world, 6, Method::SET, &wanted, mask), Err(Status::SA_DENIED));
+    let few = mask & !(1 << 2); // without the Q_Key
+    assert_eq!(get(&mut world, 5, Method::SET, &wanted, few), Err(Status::SA_INSUFFICIENT_COMPONENTS));
+    let sender = membership(&world, 5, 4);
+    assert_eq!(get(&mut world, 5, Method::SET, &sender, mask), Err(Status::SA_INVALID_REQUEST), "a group of none");
+    let made = get(&mut world, 5, Method::SET, &wanted, mask).unwrap();
+    assert_eq!((made.mtu_code(), made.rate(), made.scope()), (5, 16, 2));
+    let mut other = membership(&world, 6, 1);
+    assert_eq!(get(&mut world, 6, Method::SET, &other, few).unwrap().q_key, wanted.q_key, "who joins may say less");
+    other.q_key = QKey::new(1);
+    assert_eq!(get(&mut world, 6, Method::SET, &other, mask), Err(Status::SA_INVALID_REQUEST));
+    assert_eq!(leave(&mut world, 7), Err(Status::SA_INVALID_REQUEST), "it is no member");
+    // A stranger sees the group, and who has the key its members.
+    let groups = table(&mut world, 8, &McMemberRecord::default(), 0);
+    assert_eq!(groups.iter().map(|record| record.port_gid).collect::<Vec<_>>(), [Gid::default()]);
+}

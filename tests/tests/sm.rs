@@ -1,0 +1,142 @@
+//! The subnet manager in a partition: alone, and beside OpenSM.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::fs;
+use std::time::Instant;
+
+use portico_tests::{Machine, PATIENCE};
+
+/// Starts a machine with `lhcas` LHCAs besides the manager's, and waits until that has the subnet up.
+fn managed(lhcas: u8) -> Machine {
+    let machine = Machine::up(&["--sm", "partition", "--lhcas", &lhcas.to_string()]);
+    assert_eq!(machine.active_lhcas().len(), lhcas.into());
+    machine
+}
+
+/// A machine whose manager, of priority 5, waits to be started by `portico ctl`; it is called `sm`.
+fn with_manager_in_waiting(folder: &std::path::Path) -> Machine {
+    let config = "spare-ports = 1\n\n[[partition]]\nname = \"portico-0-lhca1\"\n\n[[partition]]\nname = \"sm\"\n\
+                  image = \"sm\"\nmemory = \"8M\"\narguments = \"priority=5\"\nqp0 = \"manager\"\nautostart = false\n";
+    let file = folder.join("portico.toml");
+    fs::write(&file, config).unwrap();
+    Machine::ready_for_tools(&["--sm", "none", "--config", file.to_str().unwrap()])
+}
+
+/// The LID and GUID of the master, as the port of the tools knows it, and what it says of itself.
+fn master(machine: &Machine) -> String {
+    machine.tool("sminfo", &[]).run().stdout
+}
+
+/// Waits until the master, and nobody else, says `words` of itself, and gives all that it says.
+fn wait_for_master(machine: &Machine, words: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let said = master(machine);
+        if said.contains(words) && said.contains("SMINFO_MASTER") {
+            return said;
+        }
+        assert!(Instant::now() < deadline, "no master says `{words}`: {said}");
+    }
+}
+
+/// The LID in what `sminfo` printed.
+fn lid(said: &str) -> &str {
+    said.split_once("sm lid ").unwrap().1.split_once(' ').unwrap().0
+}
+
+/// Everything that can be seen to be the same again: nodes, links, LIDs, tables.
+fn picture(machine: &Machine) -> Vec<String> {
+    let dump = |program: &str| machine.tool(program, &[]).run().ok().to_owned();
+    let facts = ["ibnetdiscover", "dump_fts"].map(dump).join("\n");
+    facts.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+fn comes_up(lhcas: u8) {
+    let machine = managed(lhcas);
+    let said = wait_for_master(&machine, "priority 0");
+    let records = machine.tool("saquery", &["NR"]).run();
+    assert_eq!(records.ok().matches("portico-0-lhca").count(), lhcas.into(), "{}", records.stdout);
+    // It is asked for each path that the next tool looks up, and each leads where it says.
+    let last = format!("portico-0-lhca{lhcas}");
+    let to = machine.active_lhcas()[&last].to_string();
+    let route = machine.tool("ibtracert", &[lid(&said), &to]).run();
+    assert!(route.ok().lines().last().unwrap().contains(&last), "{}", route.stdout);
+    let path = machine.tool("saquery", &["--src-to-dst", &format!("{}:{to}", lid(&said))]).run();
+    assert!(path.ok().contains(&format!("dlid....................{to}")), "{}", path.stdout);
+}
+
+#[test]
+fn four_lhcas_come_up_without_opensm() {
+    comes_up(4);
+}
+
+#[test]
+fn sixteen_lhcas_come_up_without_opensm() {
+    comes_up(16);
+}
+
+#[test]
+fn as_many_lhcas_as_a_logical_switch_takes_come_up_without_opensm() {
+    comes_up(252);
+}
+
+#[test]
+fn opensm_of_higher_priority_is_handed_the_subnet_and_gives_it_back_when_it_dies() {
+    let machine = managed(4);
+    let before = picture(&machine);
+    let manager = wait_for_master(&machine, "priority 0");
+    let mut opensm = machine.opensm(&["--priority", "9"]);
+    opensm.wait_for("Entering MASTER state");
+    opensm.wait_for_subnet_up();
+    let said = wait_for_master(&machine, "priority 9");
+    assert_ne!(lid(&said), lid(&manager));
+    let standby = machine.tool("sminfo", &[lid(&manager)]).run();
+    assert!(standby.ok().contains("SMINFO_STANDBY"), "{}", standby.stdout);
+    drop(opensm);
+    let again = wait_for_master(&machine, "priority 0");
+    assert_eq!(lid(&again), lid(&manager));
+    assert_eq!(picture(&machine), before, "LIDs and tables are the same");
+}
+
+#[test]
+fn opensm_of_lower_priority_stands_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = with_manager_in_waiting(folder.path());
+    let _ = machine.ctl(&["start", "sm"]).ok();
+    wait_for_master(&machine, "priority 5");
+    let mut opensm = machine.opensm(&["--priority", "2"]);
+    opensm.wait_for("Entering STANDBY state");
+    wait_for_master(&machine, "priority 5");
+    // And takes over when the partition ends.
+    let _ = machine.ctl(&["stop", "sm"]).ok();
+    opensm.wait_for("Entering MASTER state");
+    opensm.wait_for_subnet_up();
+    wait_for_master(&machine, "priority 2");
+}
+
+#[test]
+fn a_manager_that_begins_beside_a_better_one_stands_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = with_manager_in_waiting(folder.path());
+    let mut opensm = machine.opensm(&["--priority", "9"]);
+    opensm.wait_for_subnet_up();
+    let _ = machine.ctl(&["start", "sm"]).ok();
+    // OpenSM gives it a LID, and finds a manager there.
+    machine.wait_for_active(&mut opensm, 1);
+    let records = machine.tool("saquery", &["SMIR"]).run();
+    assert!(records.code == Some(0), "{}", records.stderr);
+    wait_for_master(&machine, "priority 9");
+    drop(opensm);
+    wait_for_master(&machine, "priority 5");
+}
+
+#[test]
+fn a_manager_that_begins_beside_a_lesser_one_is_handed_the_subnet() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = with_manager_in_waiting(folder.path());
+    let mut opensm = machine.opensm(&["--priority", "2"]);
+    opensm.wait_for_subnet_up();
+    let _ = machine.ctl(&["start", "sm"]).ok();
+    opensm.wait_for("Entering STANDBY state");
+    wait_for_master(&machine, "priority 5");
+}
