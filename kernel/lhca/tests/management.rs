@@ -4,7 +4,7 @@
 
 mod support;
 
-use iba::attr::{CapabilityMask, NodeInfo, SmInfo};
+use iba::attr::{CapabilityMask, NodeInfo, PortState, SmInfo};
 use iba::mad::{AttributeId, Class, MadHeader, Method, Status as MadStatus};
 use iba::packet::SmpPacket;
 use iba::smp::Smp;
@@ -177,18 +177,87 @@ fn events_tell_what_the_manager_did_and_none_is_lost_silently() {
 }
 
 #[test]
+fn each_thing_that_happens_to_a_port_is_an_event() {
+    let (world, machines) = world(1, Policy::default());
+    let lhca = lhca::Lhca::probe(machines[0]).unwrap();
+    let mut events = EventQueue::create(&lhca, memory(4), 0).unwrap();
+    let mut told = |what: &str, kinds: &[EventKind]| {
+        let got: Vec<_> = std::iter::from_fn(|| events.next(&lhca)).map(|event| event.kind).collect();
+        assert_eq!(got, kinds, "{what}");
+    };
+    world.set_port(1, &[2], |info| info.master_sm_lid = Lid::new(9));
+    told("another manager", &[EventKind::SM_CHANGE]);
+    world.set_port(1, &[2], |info| (info.master_sm_lid, info.gid_prefix) = (Lid::new(9), iba::GidPrefix::new(7)));
+    told("another subnet", &[EventKind::GID_CHANGE]);
+    world.ask(Method::SET, AttributeId::P_KEY_TABLE, 0, &[2], |smp| {
+        smp.data.fill(0);
+        smp.data[..4].copy_from_slice(&[0xff, 0xff, 0x80, 0x01]);
+    });
+    told("another P_Key", &[EventKind::P_KEY_CHANGE]);
+    assert_eq!(lhca.p_key(PORT, 1).unwrap().get(), 0x8001);
+    let mut cable = support::Cable::default();
+    let mut plug = |plugged| {
+        let mut logical = world.logical.lock().unwrap();
+        let (hsma, mut out) = logical.split(subnet::Time(1), &mut cable);
+        if plugged {
+            hsma.plug(subnet::Time(1), machines[0].id, &mut out)
+        } else {
+            hsma.unplug(subnet::Time(1), machines[0].id, &mut out)
+        }
+    };
+    plug(false);
+    told("a cable that is pulled", &[EventKind::PORT_DOWN]);
+    plug(true);
+    told("a link that is up is not Active yet", &[]);
+    for state in [PortState::ARMED, PortState::ACTIVE] {
+        world.set_port(2, &[], |info| info.set_port_state(state));
+        world.set_port(1, &[2], |info| (info.master_sm_lid, info.gid_prefix) = (Lid::new(9), iba::GidPrefix::new(7)));
+        world.set_port(1, &[2], |info| {
+            (info.master_sm_lid, info.gid_prefix) = (Lid::new(9), iba::GidPrefix::new(7));
+            info.set_port_state(state);
+        });
+    }
+    told("a port that a manager activates", &[EventKind::PORT_ACTIVE]);
+}
+
+/// Whoever sends with wrong keys makes others send traps. They must stay so few that no manager takes a port for one that
+/// babbles.
+#[test]
+fn wrong_keys_make_few_traps() {
+    let (world, machines) = world(2, Policy::default());
+    let (mut from, to) = (End::new(&machines[0], QueuePairKind::UD), End::new(&machines[1], QueuePairKind::UD));
+    let mut payload = vec![0; 8];
+    let wrong = SendEntry {
+        segments: 1,
+        dlid: lid(1),
+        q_key: 1.into(),
+        remote_qp: to.pair.number(),
+        segment: segment(&mut payload),
+        ..SendEntry::default()
+    };
+    for _ in 0..10_000 {
+        world.now.fetch_add(1_000_000, std::sync::atomic::Ordering::Relaxed);
+        from.send(&wrong);
+        assert_eq!(from.next().unwrap().status, CompletionStatus::SUCCESS);
+    }
+    let traps = world.take().len();
+    assert!((1..=100).contains(&traps), "{traps} traps in 10 seconds");
+    assert_eq!(world.logical.lock().unwrap().counts(machines[1].id).unwrap().bad_key, 10_000);
+}
+
+#[test]
 fn a_partition_that_ends_leaves_its_port_down_and_no_manager() {
     let (world, machines) = world(2, policy(Qp0::Manager));
     let end = End::new(&machines[0], QueuePairKind::SMI);
     end.lhca.set_is_sm(PORT, true).unwrap();
     let mut cable = support::Cable::default();
     world.logical.lock().unwrap().detach(subnet::Time(2), machines[0].id, &mut cable).unwrap();
-    assert_eq!(world.port_info(2, &[]).port_state(), iba::attr::PortState::DOWN);
+    assert_eq!(world.port_info(2, &[]).port_state(), PortState::DOWN);
     assert_eq!(end.lhca.port(PORT).unwrap_err().status, Status::UNKNOWN_CALL);
     let mut logical = world.logical.lock().unwrap();
     logical.attach(subnet::Time(3), machines[0].id, machines[0].guest, Policy::default(), &mut cable);
     drop(logical);
-    assert_eq!(world.port_info(2, &[]).port_state(), iba::attr::PortState::INIT);
+    assert_eq!(world.port_info(2, &[]).port_state(), PortState::INIT);
     let info = world.port_info(1, &[2]);
     assert_eq!((info.lid, info.capability_mask().contains(CapabilityMask::SM)), (lid(0), false), "its LID stays");
 }

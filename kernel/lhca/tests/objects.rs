@@ -159,6 +159,23 @@ fn an_index_that_jumps_puts_the_queue_pair_in_error() {
     assert_eq!(end.next(), None);
 }
 
+#[test]
+fn what_the_hypervisor_wrote_it_does_not_read_back() {
+    let (_, machines) = world(1, Policy::default());
+    let mut end = End::new(&machines[0], QueuePairKind::UD);
+    let mut payload = vec![0; 8];
+    for (nth, scribble) in [0, 1, 17, u32::MAX].into_iter().enumerate() {
+        let consumed = with_exposed_provenance::<AtomicU32>(end.send_memory as usize + ring::CONSUMED);
+        // SAFETY: the ring was leaked, and is reached by atomics only.
+        unsafe { &*consumed }.store(scribble, Ordering::SeqCst);
+        let id = nth as u64;
+        end.send(&SendEntry { id, ..lost(&mut payload) });
+        assert_eq!(end.next().map(|done| (done.id, done.status)), Some((id, CompletionStatus::SUCCESS)));
+        // SAFETY: as above.
+        assert_eq!(unsafe { &*consumed }.load(Ordering::SeqCst), nth as u32 + 1);
+    }
+}
+
 /// A datagram for a queue pair that is not there.
 fn lost(payload: &mut [u8]) -> SendEntry {
     let (dlid, remote_qp, segment) = (lid(0), 0x99.into(), segment(payload));

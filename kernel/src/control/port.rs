@@ -16,8 +16,8 @@ use crate::cpu::{Cpu, ioapic};
 const COM2: u16 = 0x2f8;
 const IRQ: u8 = 3;
 
-/// Bytes that may wait for the host to read them.
-const QUEUE: usize = 64 << 10;
+/// Bytes that may wait for the host to read them: what there is to tell of 253 LHCAs with two ports each.
+const QUEUE: usize = 128 << 10;
 
 /// The control channel. [`Vector::CONTROL`] is raised when there is something to do for it.
 #[derive(Debug)]
