@@ -32,8 +32,8 @@ pub(crate) fn configure(topology: &Topology, end: End, lid: Option<Lid>, master:
     let port = topology.port(end)?;
     let mut info = unchanged(&port.info);
     if topology.nodes[end.node].is_end(end.port) {
-        // A port that was down may be another's now, or have been restarted.
-        let is_new = master.is_new || port.info.port_state() == PortState::INIT;
+        // A port that was down, or could not be reached, was let go from its groups.
+        let is_new = master.is_new || port.is_new || port.info.port_state() == PortState::INIT;
         set_end(&mut info, lid?, Master { is_new, ..master });
     }
     if port.info.port_state() == PortState::INIT

@@ -15,8 +15,8 @@ type Machine = platform::Machine<lhca::Vmmcall>;
 
 /// The LHCA's port that the manager is at.
 const PORT: PortNum = PortNum::new(1);
-/// Buffers of each queue pair in each direction, as a power of two: several times the window of requests.
-const LOG_BUFFERS: u8 = 6;
+/// Buffers of each queue pair in each direction, as a power of two: more than a window of requests, or of a table's segments.
+const LOG_BUFFERS: u8 = 7;
 /// Completions that there is room for, as a power of two: all buffers of both queue pairs.
 const LOG_COMPLETIONS: u8 = LOG_BUFFERS + 2;
 /// Events that there is room for, as a power of two. That some were lost is an event, too.

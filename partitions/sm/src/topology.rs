@@ -1,6 +1,6 @@
 //! What a sweep found: nodes, ports and links.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use iba::attr::{NodeDescription, NodeInfo, NodeType, PKeyTable, PortInfo, PortState, SmInfo, SwitchInfo};
@@ -40,6 +40,8 @@ pub(crate) struct Port {
     pub(crate) p_keys: Option<PKeyTable>,
     /// The other end of its link.
     pub(crate) peer: Option<End>,
+    /// Whether it was not there before, and was not set since.
+    pub(crate) is_new: bool,
 }
 
 /// All that was found.
@@ -67,7 +69,7 @@ impl Node {
 impl Port {
     /// A port of which only the way to it is known.
     pub(crate) fn new(guid: Guid, route: Route) -> Self {
-        Self { guid, route, info: PortInfo::default(), p_keys: None, peer: None }
+        Self { guid, route, info: PortInfo::default(), p_keys: None, peer: None, is_new: false }
     }
 
     /// Whether management packets pass its link.
@@ -125,6 +127,14 @@ impl Topology {
         let port = self.port(end).filter(|port| port.is_up())?;
         let peer = port.peer?;
         Some((peer, self.port(peer).filter(|port| port.is_up())?))
+    }
+
+    /// Notes which ports that packets end at were not there `before`, or are new still.
+    pub(crate) fn note_new_ports(&mut self, before: &Self) {
+        let old: BTreeSet<Guid> = before.ends().filter(|(_, port)| !port.is_new).map(|(_, port)| port.guid).collect();
+        for port in self.nodes.iter_mut().flat_map(|node| node.ports.values_mut()) {
+            port.is_new = port.guid != Guid::default() && !old.contains(&port.guid);
+        }
     }
 
     /// Forgets the name of the node whose port has this LID.

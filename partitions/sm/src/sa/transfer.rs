@@ -16,9 +16,9 @@ const PAYLOAD: usize = size_of::<RmppMad>() - core::mem::offset_of!(RmppMad, pay
 const TIMEOUT: Duration = Duration::from_millis(500);
 const RETRIES: u32 = 5;
 
-/// As many segments go out behind the last one that is acknowledged at most, however wide the receiver's window is: more
-/// would only fill queues on the way.
-const MAX_WINDOW: u32 = 16;
+/// As many segments go out behind the last one that is acknowledged at most, however wide the receiver's window is. It is
+/// no less than what receivers open, for some acknowledge a window's last segment only.
+const MAX_WINDOW: u32 = 96;
 
 /// A table that is being sent.
 #[derive(Debug)]
