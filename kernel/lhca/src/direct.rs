@@ -155,13 +155,14 @@ fn way<G: Guest>(
     if matches!(qp, Qpn::SMI | Qpn::GSI | Qpn::MULTICAST) || sl.get() > 15 {
         return None;
     }
-    let path = hsma.path(id, from.port(), dlid, sl)?;
-    let (source, target) = (hsma.lhca(id)?, hsma.lhca(path.lhca)?);
-    let to = lhcas.get(usize::from(path.lhca.0))?.as_ref()?.pairs.get(name_of(qp))?;
+    let source = hsma.lhca(id)?;
     let key = |adapter: &ChannelAdapter, pair: &QueuePair| {
         adapter.p_keys(pair.port())?.p_keys.get(usize::from(pair.p_key_index)).copied()
     };
     let p_key = key(source, from).filter(|key| !key.is_invalid())?;
+    let path = hsma.path(id, from.port(), dlid, sl, p_key)?;
+    let target = hsma.lhca(path.lhca)?;
+    let to = lhcas.get(usize::from(path.lhca.0))?.as_ref()?.pairs.get(name_of(qp))?;
     let fits = key(target, to)?.matches(p_key) && to.config.kind == QueuePairKind::UD && to.port() == path.port;
     let slid = source.port_info(from.port())?.lid;
     let lmc = target.port_info(path.port)?.lmc();

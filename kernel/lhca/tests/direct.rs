@@ -187,6 +187,33 @@ fn a_way_that_was_found_ends_with_what_it_depends_on() {
 }
 
 #[test]
+fn switches_that_look_at_p_keys_are_asked_once_and_again_when_they_change() {
+    let mut pair = Pair::new();
+    let own = pair.send(&mut [1; 64], 1, WorkFlags::empty(), Q_KEY);
+    let set_keys = |pair: &Pair, key: u16| {
+        for port in [2_u32, 3] {
+            pair.world.ask(Method::SET, AttributeId::P_KEY_TABLE, port << 16, &[], |smp| {
+                smp.data.fill(0);
+                smp.data[..2].copy_from_slice(&key.to_be_bytes());
+            });
+        }
+    };
+    set_keys(&pair, 0xffff);
+    for port in [2, 3] {
+        pair.world.set_port(port, &[], |info| {
+            info.set_partition_enforcement_inbound(true);
+            info.set_partition_enforcement_outbound(true);
+        });
+    }
+    let looked_at = pair.send(&mut [1; 64], 1, WorkFlags::empty(), Q_KEY);
+    assert_eq!((own.sent, own.got), (looked_at.sent, looked_at.got));
+    set_keys(&pair, 0x8123);
+    pair.assert_both_fail(Q_KEY);
+    set_keys(&pair, 0xffff);
+    pair.assert_arrives();
+}
+
+#[test]
 fn a_receiver_that_stops_receives_no_more() {
     let mut pair = Pair::new();
     pair.assert_arrives();

@@ -162,6 +162,8 @@ impl Drop for Leaving {
 pub(super) struct Body {
     pub(super) cpu: VirtualCpu,
     pub(super) console: String,
+    /// How often it was left.
+    pub(super) exits: u64,
 }
 
 impl Partition {
@@ -208,7 +210,7 @@ impl Partition {
             stopping: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
             activity: Mutex::new(Activity::Waiting),
-            body: Mutex::new(Body { cpu, console: String::new() }),
+            body: Mutex::new(Body { cpu, console: String::new(), exits: 0 }),
             lhca: Leaving(config.lhca.clone()),
         }))
     }
@@ -304,8 +306,9 @@ impl Partition {
 
     /// Marks it as over.
     pub(super) fn finish(self: &Arc<Self>, end: End) {
+        let exits = self.body.lock().exits;
         *self.activity.lock() = Activity::Ended(end);
-        log::info!("partition {} {end}", self.name);
+        log::info!("partition {} {end}; it was left {exits} times", self.name);
         // Who has a timer is kept by it.
         timers::set(self, 0, 0);
         if let Some(lhca) = &self.lhca.0 {

@@ -136,6 +136,7 @@ fn run_settled(partition: &Arc<Partition>, body: &mut Body, host: &Host) -> Next
             body.cpu.raise(vector);
         }
         let exit = body.cpu.run(host);
+        body.exits += 1;
         match exits::handle(partition, body, exit) {
             Next::Resume => {}
             // An interrupt that the guest has not taken yet wakes it at once.

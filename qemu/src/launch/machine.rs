@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) capture: Option<PathBuf>,
     pub(crate) logs: PathBuf,
     pub(crate) kernel: PathBuf,
+    /// Whether time is instructions: each takes a nanosecond, and the time-stamp counter counts them.
+    pub(crate) counts_instructions: bool,
     /// The images that the hypervisors are given.
     pub(crate) images: Vec<(ImageName, PathBuf)>,
 }
@@ -152,6 +154,7 @@ impl Machine {
             cpus: self.plan.cpus,
             memory: &self.plan.memory,
             table: &file,
+            counts_instructions: self.plan.counts_instructions,
             images: &self.plan.images,
             hca: self.adapters[index].memory(),
             lent: &lent,

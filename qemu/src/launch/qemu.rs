@@ -17,6 +17,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory: &'a str,
     /// The packed partition table, a file.
     pub(crate) table: &'a Path,
+    /// Whether time is instructions.
+    pub(crate) counts_instructions: bool,
     /// What partitions run, and the files.
     pub(crate) images: &'a [(ImageName, PathBuf)],
     /// Where the HCA's shared memory is served.
@@ -60,6 +62,9 @@ impl Machine<'_> {
                 "-device",
                 &format!("ivshmem-doorbell,chardev=lent-{device},vectors={},addr={device:#x}", hca_contract::VECTORS),
             ]);
+        }
+        if self.counts_instructions {
+            command.args(["-icount", "shift=0"]);
         }
         for (name, path) in self.images {
             // A comma in an option's value is said twice.

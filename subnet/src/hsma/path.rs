@@ -4,7 +4,7 @@
 //! or a cable moves, so whoever sends much to one place asks once, and again when the layout has changed.
 
 use iba::attr::PortState;
-use iba::{Lid, PortNum, Sl};
+use iba::{Lid, PKey, PortNum, Sl};
 
 use super::member::{At, Wire};
 use super::{Hsma, LhcaId};
@@ -32,10 +32,9 @@ pub struct Path {
 pub struct Layout(u64);
 
 impl Hsma {
-    /// The way that data to `dlid` on `sl` takes from `port` of `lhca`, if it leads to another LHCA and nothing about it needs
-    /// a look at each packet.
+    /// The way that data with `p_key` to `dlid` on `sl` takes from `port` of `lhca`, if it leads to another LHCA.
     #[must_use]
-    pub fn path(&self, lhca: LhcaId, port: PortNum, dlid: Lid, sl: Sl) -> Option<Path> {
+    pub fn path(&self, lhca: LhcaId, port: PortNum, dlid: Lid, sl: Sl, p_key: PKey) -> Option<Path> {
         let from = At { member: self.number(lhca)?, port };
         let Wire::To(At { member: switch, port: entry }) = self.wired(from) else { return None };
         let (source, relay) = (self.body(from.member)?, self.body(switch)?);
@@ -48,10 +47,11 @@ impl Hsma {
         let enters = |body: &Body, port: PortNum| {
             body.port(port).is_some_and(|port| port.info.port_state() == PortState::ACTIVE)
         };
-        let (way_in, way_out) = (&relay.port(entry)?.info, &relay.port(exit)?.info);
-        let looked_at = way_in.partition_enforcement_inbound() || way_out.partition_enforcement_outbound();
+        let (way_in, way_out) = (relay.port(entry)?, relay.port(exit)?);
+        let admitted = (!way_in.info.partition_enforcement_inbound() || way_in.admits(p_key))
+            && (!way_out.info.partition_enforcement_outbound() || way_out.admits(p_key));
         let arrives = enters(relay, entry) && enters(target, to.port) && target.port(to.port)?.has_lid(dlid);
-        if exit == entry || looked_at || !arrives || !dlid.is_unicast() {
+        if exit == entry || !admitted || !arrives || !dlid.is_unicast() {
             return None;
         }
         let takes = |mtu: u16| {

@@ -1,5 +1,6 @@
 //! `cargo portico bench`: the figures, beside their peers.
 
+mod data;
 mod instructions;
 mod netlist;
 mod opensm;
@@ -30,13 +31,17 @@ pub(super) struct Options {
 enum What {
     /// OpenSM's first sweep, and the instructions that an SMP costs, on Portico and on ibsim
     Sweep(sweep::Options),
+    /// The instructions that a datagram and a hypercall cost, and how often a partition under load is left
+    Data(data::Options),
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
-    let What::Sweep(options) = &options.what;
-    setup::ensure_present(&[&setup::QEMU, &setup::OPENSM, &setup::IBSIM, &setup::VALGRIND])?;
     let interrupt = Interrupt::catch()?;
-    match figures(options, &interrupt) {
+    let outcome = match &options.what {
+        What::Sweep(options) => figures(options, &interrupt),
+        What::Data(options) => data(options, &interrupt),
+    };
+    match outcome {
         Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(run::INTERRUPTED)),
         outcome => outcome.map(|()| ExitCode::SUCCESS),
     }
@@ -44,10 +49,19 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
 
 /// Measures, and prints tables.
 fn figures(options: &sweep::Options, interrupt: &Interrupt) -> Result<()> {
+    setup::ensure_present(&[&setup::QEMU, &setup::OPENSM, &setup::IBSIM, &setup::VALGRIND])?;
     let sweeps = sweep::measure(options, interrupt)?;
     println!("\n{sweeps}\n");
     let costs = instructions::measure(interrupt)?;
     println!("\n{costs}");
+    Ok(())
+}
+
+/// Measures, and prints a table.
+fn data(options: &data::Options, interrupt: &Interrupt) -> Result<()> {
+    setup::ensure_present(&[&setup::QEMU, &setup::OPENSM])?;
+    let figures = data::measure(options, interrupt)?;
+    println!("\n{figures}");
     Ok(())
 }
 

@@ -185,6 +185,7 @@ impl Options {
             socket: self.socket.clone(),
             capture: self.pcap.clone(),
             logs: std::path::absolute(logs)?,
+            counts_instructions: false,
             kernel,
         })
     }

@@ -79,7 +79,7 @@ impl Run {
     ///
     /// Without an SM of our own, another one's work is recognized by the hosts' ports; it is waited for without a limit
     /// if `patiently`.
-    pub(super) fn wait_for_subnet_up(&mut self, own_sm: bool, patiently: bool) -> Result<Outcome<Subnet>> {
+    pub(in crate::command) fn wait_for_subnet_up(&mut self, own_sm: bool, patiently: bool) -> Result<Outcome<Subnet>> {
         let deadline = Instant::now() + self.patience;
         let mut inactive = Vec::new();
         loop {

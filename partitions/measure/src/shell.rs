@@ -1,0 +1,195 @@
+//! The two roles, and what is counted.
+
+use iba::{Lid, PortNum, QKey, Qpn};
+use lhca::{CallError, CompletionQueue, Vmmcall};
+use lhca_contract::{CompletionStatus, QueuePairKind, SendEntry};
+use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup};
+
+use crate::load;
+use crate::samples::{ROUNDS, Samples};
+
+pub(crate) type Machine = platform::Machine<Vmmcall>;
+
+const Q_KEY: QKey = QKey::new(0x1ee8);
+const PORT: PortNum = PortNum::new(1);
+/// Buffers in each direction, as a power of two.
+const LOG_BUFFERS: u8 = 7;
+const MAX_PAYLOAD: usize = 4096;
+/// What the sender says to find its peer, and what the peer says to it.
+pub(crate) const HELLO: &[u8] = b"hello";
+/// How long the sender waits for something to change, in nanoseconds.
+const PAUSE: u64 = 1_000_000;
+/// LIDs at which the peer may be.
+const LIDS: u16 = 400;
+
+/// A queue pair for datagrams, with its buffers.
+pub(crate) struct End {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) completions: CompletionQueue,
+    pub(crate) free: heapless::Vec<Buffer, 8>,
+}
+
+pub(crate) fn run(machine: &mut Machine) -> Result<u64, CallError> {
+    let mut end = End::open(machine)?;
+    let load = machine.information.number("load");
+    match (machine.information.has("peer"), load) {
+        (true, None) => end.answer(machine),
+        (true, Some(count)) => load::receive(machine, &mut end, count),
+        (false, load) => {
+            let peer = end.find(machine)?;
+            match load {
+                None => measure(machine, &mut end, peer)?,
+                Some(count) => load::send(machine, &mut end, peer, count),
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn measure(machine: &Machine, end: &mut End, peer: Lid) -> Result<(), CallError> {
+    let mut samples = Samples::default();
+    for _ in 0..ROUNDS {
+        samples.count(|| machine.lhca.time())?;
+    }
+    samples.show("hypercall");
+    let cable = machine.lhca.port(PORT)?.sm_lid;
+    for (place, lid) in [("logical", peer), ("cable", cable)] {
+        for length in [64, MAX_PAYLOAD] {
+            let samples = end.count(machine, lid, length)?;
+            samples.show(match (place, length) {
+                ("logical", 64) => "logical-64",
+                ("logical", _) => "logical-4096",
+                (_, 64) => "cable-64",
+                _ => "cable-4096",
+            });
+        }
+    }
+    log::info!("figures complete");
+    Ok(())
+}
+
+impl End {
+    fn open(machine: &mut Machine) -> Result<Self, CallError> {
+        let completions =
+            CompletionQueue::create(&machine.lhca, machine.memory.ring(LOG_BUFFERS + 1), platform::VECTOR)?;
+        let setup = Setup {
+            kind: QueuePairKind::UD,
+            port: PORT,
+            q_key: Q_KEY,
+            log_buffers: LOG_BUFFERS,
+            completions: &completions,
+        };
+        let mut endpoint = Endpoint::open(machine, &setup)?;
+        for _ in 0..1 << LOG_BUFFERS {
+            let buffer = machine.memory.buffer(GRH + MAX_PAYLOAD);
+            // There is room for as many.
+            let _ = endpoint.post(machine, buffer);
+        }
+        let free = core::iter::repeat_with(|| machine.memory.buffer(MAX_PAYLOAD)).take(8).collect();
+        Ok(Self { endpoint, completions, free })
+    }
+
+    /// Sends `length` bytes, if there is a free buffer. The peer runs the same image, so that its queue pair has the same
+    /// number.
+    pub(crate) fn send(&mut self, machine: &Machine, dlid: Lid, length: usize) -> bool {
+        let Some(buffer) = self.free.pop() else { return false };
+        let address = self.address(dlid);
+        match self.endpoint.send(machine, buffer, 0, length, &address) {
+            Ok(()) => true,
+            Err(buffer) => {
+                let _ = self.free.push(buffer);
+                false
+            }
+        }
+    }
+
+    fn address(&self, dlid: Lid) -> SendEntry {
+        let remote_qp: Qpn = self.endpoint.number();
+        SendEntry { dlid, remote_qp, q_key: Q_KEY, ..SendEntry::default() }
+    }
+
+    pub(crate) fn say(&mut self, machine: &Machine, dlid: Lid, words: &[u8]) -> bool {
+        if let Some(buffer) = self.free.last_mut() {
+            buffer[..words.len()].copy_from_slice(words);
+        }
+        self.send(machine, dlid, words.len())
+    }
+
+    /// The next thing that arrived. Buffers that were sent are free again.
+    pub(crate) fn next(&mut self, machine: &Machine) -> Option<Arrival> {
+        while let Some(completion) = self.completions.next(&machine.lhca) {
+            match self.endpoint.take(&completion) {
+                Some(Done::Arrived(arrival)) => return Some(arrival),
+                Some(Done::Sent(buffer, status)) => {
+                    if status != CompletionStatus::SUCCESS && status != CompletionStatus::PORT_DOWN {
+                        log::warn!("a datagram was not sent: {status:?}");
+                    }
+                    let _ = self.free.push(buffer);
+                }
+                Some(Done::Unfilled(buffer)) => drop(self.endpoint.post(machine, buffer)),
+                None => {}
+            }
+        }
+        None
+    }
+
+    pub(crate) fn post(&mut self, machine: &Machine, buffer: Buffer) {
+        let _ = self.endpoint.post(machine, buffer);
+    }
+
+    /// The peer's part: to answer a greeting, and to take all else.
+    fn answer(&mut self, machine: &Machine) -> ! {
+        loop {
+            while let Some(arrival) = self.next(machine) {
+                if arrival.payload() == HELLO {
+                    self.say(machine, arrival.completion.slid, HELLO);
+                }
+                self.post(machine, arrival.buffer);
+            }
+            if !self.completions.arm() {
+                machine.wait();
+            }
+        }
+    }
+
+    /// Asks at every LID until the peer answers.
+    fn find(&mut self, machine: &Machine) -> Result<Lid, CallError> {
+        loop {
+            let own = machine.lhca.port(PORT)?.lid;
+            for lid in (1..=LIDS).map(Lid::new).filter(|&lid| lid != own) {
+                self.say(machine, lid, HELLO);
+                if let Some(arrival) = self.next(machine) {
+                    let peer = arrival.completion.slid;
+                    self.post(machine, arrival.buffer);
+                    machine.wait_until(machine.time() + PAUSE)?;
+                    while let Some(arrival) = self.next(machine) {
+                        self.post(machine, arrival.buffer); // it was asked more than once
+                    }
+                    return Ok(peer);
+                }
+            }
+            self.completions.arm();
+            machine.wait_until(machine.time() + PAUSE)?;
+        }
+    }
+
+    /// Counts the instructions from before a datagram is posted until the hypervisor has dealt with it, and the receiver's
+    /// completion is there.
+    fn count(&mut self, machine: &Machine, lid: Lid, length: usize) -> Result<Samples, CallError> {
+        let mut samples = Samples::default();
+        for round in 0..ROUNDS {
+            if round % 16 == 0 {
+                machine.wait_until(machine.time() + PAUSE)?; // the peer posts what it received again
+            }
+            let Some(buffer) = self.free.pop() else { continue };
+            let address = self.address(lid);
+            if let Err(buffer) = samples.count(|| self.endpoint.send(machine, buffer, 0, length, &address)) {
+                let _ = self.free.push(buffer);
+            }
+            while let Some(arrival) = self.next(machine) {
+                self.post(machine, arrival.buffer);
+            }
+        }
+        Ok(samples)
+    }
+}
