@@ -19,6 +19,8 @@ const SLICE_NS: u64 = 5_000_000;
 static READY: Mutex<VecDeque<Arc<Partition>>> = Mutex::new(VecDeque::new());
 /// The processors that sleep, a bit for each.
 static IDLE: AtomicU64 = AtomicU64::new(0);
+/// The processors whose partition has no end of its time slice, because nobody else waited when it began.
+static UNTIMED: AtomicU64 = AtomicU64::new(0);
 
 /// Lets a new partition run.
 pub fn start(partition: &Arc<Partition>) {
@@ -28,11 +30,16 @@ pub fn start(partition: &Arc<Partition>) {
 /// Puts a partition that is ready into the queue, and wakes a processor for it.
 pub(super) fn enqueue(partition: Arc<Partition>) {
     READY.lock().push_back(partition);
-    // Each is woken for one partition: its bit is cleared with that.
-    let woken = IDLE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |idle| (idle != 0).then_some(idle & (idle - 1)));
-    if let Ok(idle) = woken {
-        apic::wake(local::cpu_at(idle.trailing_zeros() as usize).apic_id());
+    // Who sleeps is woken; if nobody does, who never looks whether somebody waits.
+    if let Some(cpu) = take_one(&IDLE).or_else(|| take_one(&UNTIMED)) {
+        apic::wake(local::cpu_at(cpu).apic_id());
     }
+}
+
+/// Takes a processor out of a set: each is woken for one partition.
+fn take_one(set: &AtomicU64) -> Option<usize> {
+    let before = set.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |set| (set != 0).then_some(set & (set - 1)));
+    before.ok().map(|set| set.trailing_zeros() as usize)
 }
 
 /// Puts every processor to work for good: this one sees to `chores`, the others run partitions. A machine's only
@@ -99,12 +106,19 @@ fn sleep(deadline: Option<u64>) {
     IDLE.fetch_and(!bit, Ordering::SeqCst);
 }
 
-/// Runs a partition until its time slice is over, the processor is interrupted, or it has nothing to do.
+/// Runs a partition until its time slice is over, the processor is interrupted, or it has nothing to do. While nobody else
+/// waits, the slice has no end.
 fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
     partition.enter();
-    let slice_end = clock::now() + SLICE_NS;
-    apic::set_timer(Some(deadline.map_or(slice_end, |deadline| deadline.min(slice_end))));
-    match svm::with_host(|host| run_until_left(&partition, host)) {
+    let bit = 1 << local::cpu().index();
+    UNTIMED.fetch_or(bit, Ordering::SeqCst);
+    // As in `sleep`: either who enqueues sees the bit, or this one sees what it enqueued.
+    let alone = READY.lock().is_empty();
+    let slice_end = (!alone).then(|| clock::now() + SLICE_NS);
+    apic::set_timer(earlier(deadline, slice_end));
+    let left = svm::with_host(|host| run_until_left(&partition, host));
+    UNTIMED.fetch_and(!bit, Ordering::SeqCst);
+    match left {
         Next::End(end) => {
             timers::set(&partition, 0, 0);
             partition.finish(end);

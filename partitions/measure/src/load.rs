@@ -19,7 +19,7 @@ pub(crate) fn receive(machine: &Machine, end: &mut End, count: u64) {
         let greeting = arrival.payload() == HELLO;
         end.post(machine, arrival.buffer);
         received += u64::from(!greeting);
-        if greeting || received.is_multiple_of(BURST) {
+        if greeting || received.is_multiple_of(BURST) || received == count {
             while !end.say(machine, from, HELLO) {
                 let _ = end.next(machine).map(|arrival| end.post(machine, arrival.buffer));
             }
