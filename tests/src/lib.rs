@@ -25,7 +25,7 @@ pub use lines::PATIENCE;
 pub use machine::Machine;
 pub use opensm::OpenSm;
 pub use site::Site;
-pub use tool::{Output, Preload, Tool};
+pub use tool::{Output, Preload, Server, Tool};
 
 /// The command `portico`, built once for all tests of this program.
 ///

@@ -22,9 +22,9 @@ impl OpenSm {
     pub(crate) fn start(site: &Site, arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("opensm-").tempdir_in(site.folder()).unwrap();
         let path = folder.path().to_str().unwrap();
-        // An empty configuration: the administrator's is for a real fabric.
+        // Not the administrator's configuration, which is for a real fabric. One on standby notices soon that it is alone.
         let config = folder.path().join("opensm.conf");
-        fs::write(&config, "").unwrap();
+        fs::write(&config, "sminfo_polling_timeout 1000\npolling_retry_number 2\n").unwrap();
         let all = [&["-d2", "-f", "stdout", "-F", config.to_str().unwrap()], arguments].concat();
         let mut process = site
             .tool("opensm", &all)
@@ -70,6 +70,12 @@ impl OpenSm {
     pub fn sweep(&mut self) {
         kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
         self.wait_for_subnet_up();
+    }
+
+    /// The log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.taken.join("\n")
     }
 
     /// The lines of the log so far that tell of an error.

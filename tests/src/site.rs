@@ -19,6 +19,12 @@ pub struct Site {
 }
 
 impl Site {
+    /// The same fabric, for programs that attach to `host`: a node's id, or a partition that lends its port.
+    #[must_use]
+    pub fn at(&self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self.clone() }
+    }
+
     /// A program at this fabric, through Portico's library.
     #[must_use]
     pub fn tool(&self, program: &str, arguments: &[&str]) -> Tool {

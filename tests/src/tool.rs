@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
+use crate::lines::PATIENCE;
 use crate::site::Site;
 
 /// How long a program may take, in seconds, before it is killed and its test fails.
@@ -93,6 +95,23 @@ impl Tool {
         Output::of(self.words.join(" "), self.surround(&mut limited))
     }
 
+    /// Starts the program, which stays, and waits until `client` finds that it serves.
+    ///
+    /// # Panics
+    /// It cannot be started, or does not serve in time.
+    #[must_use]
+    pub fn serve(&self, client: &Self) -> Server {
+        let server = Server(self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = client.run();
+            if output.code == Some(0) {
+                return server;
+            }
+            assert!(Instant::now() < deadline, "{} does not serve: {output:?}", self.words.join(" "));
+        }
+    }
+
     /// The command, to be started and ended by the test itself, such as a subnet manager that stays.
     #[must_use]
     pub fn command(&self) -> Command {
@@ -113,6 +132,17 @@ impl Tool {
             .env("PATH", path)
             .envs(self.variables.iter().map(|(variable, value)| (variable, value)))
             .stdin(Stdio::null())
+    }
+}
+
+/// A program that stays. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -81,6 +81,12 @@ impl Partition {
         }
         partition.guid = raw.guid.as_ref().map(guid).transpose()?;
         partition.image = raw.image.as_ref().map(|written| image(written, folder)).transpose()?;
+        if partition.is_bridge()
+            && partition.qp0 == Qp0::None
+            && let Some(image) = &raw.image
+        {
+            return Err(wrong(image, "a bridge sends at queue pair 0: give it qp0 = \"query\" or \"manager\""));
+        }
         partition.autostart = raw.autostart.unwrap_or(true);
         if let Some(written) = &raw.memory {
             partition.memory = memory(written)?;

@@ -41,8 +41,11 @@ use crate::topology::{Kind, Topology};
 pub(crate) const DEFAULT_MEMORY: u32 = 2;
 
 /// The image, and so the partition, that manages the subnet, and the memory that it takes for the largest, in MiB.
-const SUBNET_MANAGER: &str = "sm";
+pub(crate) const SUBNET_MANAGER: &str = "sm";
 const SUBNET_MANAGER_MEMORY: u32 = 32;
+
+/// The image whose partitions lend their port to programs on the host, and so to OpenSM.
+pub(crate) const BRIDGE: &str = "bridge";
 
 /// Traps and subnet management packets that a partition may send in a second if nothing else is said.
 const DEFAULT_TRAPS: u32 = 4;
@@ -171,23 +174,22 @@ impl Config {
         Ok(config)
     }
 
-    /// Adds a partition that runs the subnet manager, unless one of the configuration does.
+    /// Adds a partition that runs `image` and may manage the subnet, unless one of the configuration runs it.
     ///
     /// # Errors
     /// Another partition has its name.
-    pub(crate) fn add_subnet_manager(&mut self) -> Result<()> {
-        let is_manager = |it: &Partition| it.image.as_ref().is_some_and(|image| image.name.text() == SUBNET_MANAGER);
-        if self.partitions.iter().any(is_manager) {
+    pub(crate) fn add_manager(&mut self, image: &str) -> Result<()> {
+        if self.partitions.iter().any(|partition| partition.runs(image)) {
             return Ok(());
         }
-        let name = Name::new(SUBNET_MANAGER)?;
+        let name = Name::new(image)?;
         ensure!(
             self.partitions.iter().all(|other| other.name != name),
-            "a partition is called {name} and does not run the image {SUBNET_MANAGER}: give it another name"
+            "a partition is called {name} and does not run the image {image}: give it another name"
         );
         self.partitions.push(Partition {
-            image: Some(Image::named(SUBNET_MANAGER)?),
-            memory: SUBNET_MANAGER_MEMORY,
+            image: Some(Image::named(image)?),
+            memory: if image == SUBNET_MANAGER { SUBNET_MANAGER_MEMORY } else { DEFAULT_MEMORY },
             qp0: Qp0::Manager,
             smps_per_second: DEFAULT_MANAGER_SMPS,
             ..Partition::named(name)
@@ -213,6 +215,15 @@ impl Partition {
             traps_per_second: DEFAULT_TRAPS,
             refused: Refused::Drop,
         }
+    }
+
+    /// Whether it lends its port to programs on the host, over an HCA of its own.
+    pub(crate) fn is_bridge(&self) -> bool {
+        self.runs(BRIDGE)
+    }
+
+    fn runs(&self, image: &str) -> bool {
+        self.image.as_ref().is_some_and(|own| own.name.text() == image)
     }
 
     /// The partition that `words` describe, each `KEY=VALUE`: the keys of a `[[partition]]`, and values without

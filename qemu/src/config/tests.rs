@@ -26,6 +26,20 @@ fn the_example_says_what_the_documentation_says_of_it() {
 }
 
 #[test]
+fn a_manager_is_added_once() {
+    let mut config = parse("[[partition]]\nname = 'a'").unwrap();
+    config.add_manager("bridge").unwrap();
+    let bridge = config.partitions[1].clone();
+    assert_eq!((bridge.name.text(), bridge.qp0), ("bridge", Qp0::Manager));
+    assert_eq!(bridge.image.unwrap().name.text(), "bridge");
+    let once = config.clone();
+    config.add_manager("bridge").unwrap();
+    assert_eq!(config, once);
+    let none = fault("[[partition]]\nname = 'a'\nimage = 'bridge'");
+    assert!(none.contains("a bridge sends at queue pair 0"), "{none}");
+}
+
+#[test]
 fn an_image_may_be_a_file_beside_the_configuration() {
     let config = parse("[[partition]]\nname = 'a'\nimage = './My_Image.elf'").unwrap();
     let image = config.partitions[0].image.as_ref().unwrap();

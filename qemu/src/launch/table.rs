@@ -9,13 +9,11 @@ use partition_table::{Lhca, MAX_UPLINKS, Name, Program, Qp0, Refused, Start, Upl
 use crate::config::{self, Config, Partition};
 use crate::topology::{Kind, Node, Topology};
 
-/// The image whose partitions drive an HCA of their own, the cable of which ends at the host.
-const BRIDGE: &str = "bridge";
-
-/// PCI device number of the first such HCA of a hypervisor; below are QEMU's own devices, and the hypervisor's.
+/// PCI device number of the first HCA of a hypervisor's that a partition drives; below are QEMU's own devices, and the
+/// hypervisor's.
 const FIRST_HCA: u8 = 16;
 
-/// Number of such an HCA among the nodes that are named after its partition; the LHCA is number 1.
+/// Number of a partition's own HCA among the nodes that are named after its partition; the LHCA is number 1.
 const HCA: u16 = 2;
 
 /// An HCA that a partition drives.
@@ -82,13 +80,16 @@ fn of<'a>(node: &Node, partitions: impl Iterator<Item = &'a Partition>, spare_po
         // Numbers from the top for the logical switches, so that an LHCA has its own number.
         switches[uplink] = stable_guid(id, u16::MAX - u16::from(uplink == 1));
     }
-    let mut rows = partitions.map(|partition| row(id, uplinks, partition)).collect::<Result<Vec<_>>>()?;
-    let mut lent = Vec::new();
-    let bridges = rows.iter_mut().filter(|row| row.partition().is_some_and(|program| program.image.text() == BRIDGE));
-    for (row, device) in bridges.zip(FIRST_HCA..) {
-        row.hca = device;
-        let partition = row.name.text().to_owned();
-        lent.push(Lent { guid: stable_guid(&format!("{id}/{partition}"), HCA), partition, device });
+    let (mut rows, mut lent) = (Vec::new(), Vec::new());
+    for partition in partitions {
+        let mut row = row(id, uplinks, partition)?;
+        if partition.is_bridge() {
+            let device = FIRST_HCA.saturating_add(u8::try_from(lent.len())?);
+            row.hca = device;
+            let partition = row.name.text().to_owned();
+            lent.push(Lent { guid: stable_guid(&format!("{id}/{partition}"), HCA), partition, device });
+        }
+        rows.push(row);
     }
     let name = Name::new(&node.description).with_context(|| format!("cannot name the logical switch of {id}"))?;
     let packed = encode(name, switches, spare_ports, &rows)
@@ -179,6 +180,20 @@ mod tests {
         let logical_switch = table.switch_guid(0).unwrap();
         assert_eq!(tables[0].guids, [logical_switch, a.node_guid]);
         assert_eq!(b.node_guid, stable_guid("portico-0/b", 1));
+    }
+
+    #[test]
+    fn each_bridge_has_an_hca_of_its_own() {
+        let mut config = Config::parse(Path::new("f"), "[[partition]]\nname = 'a'").unwrap();
+        for name in ["b", "c"] {
+            let words = [format!("name={name}"), "image=bridge".into(), "qp0=query".into()];
+            config.partitions.push(Partition::of_words(&words).unwrap());
+        }
+        let tables = of_hypervisors(&topology(), &config).unwrap();
+        let table = partition_table::Table::parse(&tables[0].packed).unwrap();
+        assert_eq!(table.lhcas().iter().map(|row| row.hca).collect::<Vec<_>>(), [0, 16, 17]);
+        let lent: Vec<_> = tables[0].lent.iter().map(|lent| (lent.partition.as_str(), lent.device)).collect();
+        assert_eq!(lent, [("b", 16), ("c", 17)]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 
 pub(super) use self::wait::{HOST, Outcome, Run};
 use super::setup;
-use crate::config::{Config, Image};
+use crate::config::{BRIDGE, Config, Image, SUBNET_MANAGER};
 use crate::launch::images;
 use crate::launch::machine::{Event, Plan};
 use crate::launch::workspace;
@@ -79,6 +79,8 @@ enum Sm {
     Opensm,
     /// A partition of the first hypervisor that runs the image `sm`
     Partition,
+    /// OpenSM inside the hypervisor: it sends as the partition `bridge` does, whose port it is lent
+    Bridge,
     /// None: attach one yourself
     None,
 }
@@ -86,7 +88,7 @@ enum Sm {
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let sm = options.sm();
     match sm {
-        Sm::Opensm => setup::ensure_present(&[&setup::QEMU, &setup::OPENSM])?,
+        Sm::Opensm | Sm::Bridge => setup::ensure_present(&[&setup::QEMU, &setup::OPENSM])?,
         Sm::Partition | Sm::None => setup::ensure_present(&[&setup::QEMU])?,
     }
     let plan = options.plan(sm)?;
@@ -106,18 +108,28 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Done(_) => step.done(),
     }
+    for partition in run.machine.lent_ports().collect::<Vec<_>>() {
+        if let Outcome::Interrupted = run.wait_for_port(&partition)? {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    }
     let Options { socket, .. } = options;
     println!("ready: IBSIM_SOCKNAME={socket} SIM_HOST={HOST} LD_PRELOAD={}", library.display());
-    let step = match sm {
-        Sm::Opensm => {
-            run.machine.start_opensm(HOST, &library)?;
-            Step::begin("OpenSM brings the subnet up")
-        }
-        Sm::Partition => Step::begin("the subnet manager in a partition brings the subnet up"),
-        Sm::None => Step::begin("wait for a subnet manager to bring the subnet up"),
+    let host = match sm {
+        Sm::Opensm => Some(HOST.to_owned()),
+        Sm::Bridge => run.machine.lent_ports().next(),
+        Sm::Partition | Sm::None => None,
+    };
+    if let Some(host) = &host {
+        run.machine.start_opensm(host, &library)?;
+    }
+    let step = match (&host, sm) {
+        (Some(host), _) => Step::begin(format!("OpenSM at {host} brings the subnet up")),
+        (None, Sm::Partition) => Step::begin("the subnet manager in a partition brings the subnet up"),
+        (None, _) => Step::begin("wait for a subnet manager to bring the subnet up"),
     };
     let patiently = sm == Sm::None && !options.once;
-    match run.wait_for_subnet_up(sm == Sm::Opensm, patiently)? {
+    match run.wait_for_subnet_up(host.is_some(), patiently)? {
         Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Done(subnet) => {
             step.done();
@@ -192,8 +204,10 @@ impl Options {
 
     fn config(&self, topology: &Topology, sm: Sm) -> Result<Config> {
         let mut config = self.partitions(topology)?;
-        if sm == Sm::Partition {
-            config.add_subnet_manager()?;
+        match sm {
+            Sm::Partition => config.add_manager(SUBNET_MANAGER)?,
+            Sm::Bridge => config.add_manager(BRIDGE)?,
+            Sm::Opensm | Sm::None => {}
         }
         Ok(config)
     }

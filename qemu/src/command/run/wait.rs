@@ -75,6 +75,23 @@ impl Run {
         }
     }
 
+    /// Waits until programs can attach at `host`.
+    pub(super) fn wait_for_port(&mut self, host: &str) -> Result<Outcome<()>> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match Agent::attach(&self.socket, host) {
+                Ok(_) => return Ok(Outcome::Done(())),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).with_context(|| format!("cannot attach at {host}\n{}", self.machine.consoles()));
+                }
+                Err(_) => {}
+            }
+            if let Some(Event::Interrupted) = self.next_event(LOOK)? {
+                return Ok(Outcome::Interrupted);
+            }
+        }
+    }
+
     /// Waits until the subnet manager says that it is done, and all ports are Active as a peer sees them.
     ///
     /// Without an SM of our own, another one's work is recognized by the hosts' ports; it is waited for without a limit

@@ -1,0 +1,179 @@
+//! Programs inside a partition: they attach at the bridge, and send and receive as it does.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use portico_tests::{Machine, OpenSm, Site};
+use rustix::process::Signal;
+
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge.toml");
+
+/// Where programs attach inside the hypervisor.
+const BRIDGE: &str = "bridge";
+
+/// A machine with the partitions of [`CONFIG`] and no subnet manager; and the bridge.
+fn machine() -> (Machine, Site) {
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--config", CONFIG, "--pcap", "capture"]);
+    let bridge = machine.site().at(BRIDGE);
+    (machine, bridge)
+}
+
+/// The LIDs of all adapters, by NodeDescription, as `ibnetdiscover` finds them from `site`.
+fn lids(site: &Site) -> BTreeMap<String, u16> {
+    let output = site.tool("ibnetdiscover", &["--ports"]).run();
+    // CA    4  1 0x02a75b2c7d000101 4x EDR - SW 3 2 0x026fb8f2d5ffff00 ( 'portico-0-lhca1' - 'portico-0' )
+    let lines = output.ok().lines().filter(|line| line.starts_with("CA"));
+    lines.map(|line| (line.split('\'').nth(1).unwrap().to_owned(), word(line, 1))).collect()
+}
+
+fn word(line: &str, nth: usize) -> u16 {
+    line.split_whitespace().nth(nth).unwrap().parse().unwrap()
+}
+
+/// The description of the node where `sminfo` at `site` finds the master.
+fn master(site: &Site) -> String {
+    let output = site.tool("sminfo", &[]).run();
+    let text = output.ok();
+    assert!(text.contains("SMINFO_MASTER"), "{text}");
+    let (_, rest) = text.split_once("sm lid ").unwrap();
+    let lid = word(rest, 0);
+    lids(site).into_iter().find(|(_, other)| *other == lid).unwrap().0
+}
+
+/// Asserts that nobody had to be told twice of an event: each repress has reached who told.
+fn assert_repressed(log: &str) {
+    let mut traps: Vec<_> = log.lines().filter(|line| line.contains("Received Generic Notice")).collect();
+    assert!(!traps.is_empty(), "{log}");
+    traps.iter_mut().for_each(|line| *line = line.split_once("type:").unwrap().1);
+    let all = traps.len();
+    traps.sort_unstable();
+    traps.dedup();
+    assert_eq!(traps.len(), all, "{log}");
+}
+
+#[test]
+fn opensm_inside_is_master_of_the_whole_subnet() {
+    let machine = Machine::up(&["--sm", "bridge", "--lhcas", "2", "--image", "echo"]);
+    let (outside, bridge) = (machine.site(), machine.site().at(BRIDGE));
+    assert_eq!((master(&outside), master(&bridge)), (BRIDGE.into(), BRIDGE.into()));
+    let found: Vec<_> = lids(&bridge).into_keys().collect();
+    assert_eq!(found, ["H1", "H2", BRIDGE, "portico-0-lhca1", "portico-0-lhca2"]);
+    assert_eq!(lids(&bridge), lids(&outside));
+    let records = bridge.tool("saquery", &["--list"]).run();
+    assert!(records.ok().contains("portico-0-lhca2"), "{records:?}");
+    let log = fs::read_to_string(machine.log("opensm.log")).unwrap();
+    assert!(log.contains("SUBNET UP") && !log.contains(" ERR "), "{log}");
+}
+
+#[test]
+fn traps_reach_opensm_inside_and_are_repressed() {
+    let (machine, bridge) = machine();
+    let mut opensm = bridge.opensm(&["-p", "1"]);
+    opensm.wait_for_subnet_up();
+    for word in ["down", "up"] {
+        assert!(machine.control("portico-0", &format!("port 3 {word}")).is_empty());
+        opensm.wait_for("num:128");
+        opensm.wait_for_subnet_up();
+    }
+    // H1 tells of a manager there, which is not the better one: from outside, by the cable.
+    let mut other = machine.opensm(&["-p", "0"]);
+    opensm.wait_for("num:144");
+    other.wait_for("Entering STANDBY state");
+    opensm.sweep();
+    assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
+    assert_repressed(&opensm.log());
+    // A repress is the only packet of its method; it goes to H1.
+    let mut tshark = Command::new("tshark");
+    tshark.args(["-Y", "infiniband.mad.method == 0x07", "-r"]).arg(machine.folder().join("capture"));
+    let repressed = tshark.output().unwrap();
+    assert!(!repressed.stdout.is_empty(), "no repress on the cable: {repressed:?}");
+}
+
+#[test]
+fn managers_inside_and_outside_hand_over_and_fail_over() {
+    let (machine, bridge) = machine();
+    let outside = machine.site();
+    let mut inside = bridge.opensm(&["-p", "1"]);
+    inside.wait_for_subnet_up();
+
+    // Handed over to the better one outside, and back when that is killed.
+    let mut better = outside.opensm(&["-p", "5"]);
+    better.wait_for("Entering MASTER state");
+    inside.wait_for("Entering STANDBY state");
+    better.wait_for_subnet_up();
+    assert_eq!(master(&bridge), "H1");
+    drop(better);
+    inside.wait_for("Entering MASTER state");
+    inside.wait_for_subnet_up();
+    assert_eq!(master(&outside), BRIDGE);
+
+    // The same from the other side.
+    let mut worse = outside.opensm(&["-p", "0"]);
+    worse.wait_for("Entering STANDBY state");
+    drop(inside);
+    worse.wait_for("Entering MASTER state");
+    worse.wait_for_subnet_up();
+    assert_eq!(master(&bridge), "H1");
+    let mut best = bridge.opensm(&["-p", "9"]);
+    best.wait_for("Entering MASTER state");
+    worse.wait_for("Entering STANDBY state");
+    best.wait_for_subnet_up();
+    assert_eq!(master(&outside), BRIDGE);
+}
+
+#[test]
+fn pings_leave_and_reach_the_bridge() {
+    let (machine, bridge) = machine();
+    let outside = machine.site();
+    let mut opensm: OpenSm = outside.opensm(&[]);
+    opensm.wait_for_subnet_up();
+    let lids = lids(&bridge);
+    let lid = |name: &str| lids[name].to_string();
+    let once = |from: &Site, to| from.tool("ibping", &["-c", "1", &lid(to)]);
+    let servers = [(&outside, &bridge, "H1"), (&bridge, &outside, BRIDGE)]
+        .map(|(of, from, name)| of.tool("ibping", &["-S"]).serve(&once(from, name)));
+    for (from, to) in [(&bridge, "H1"), (&bridge, "echo-1"), (&bridge, "echo-2"), (&outside, BRIDGE)] {
+        let output = from.tool("ibping", &["-f", "-c", "100", &lid(to)]).run();
+        let text = output.ok();
+        assert!(text.contains("100 packets transmitted, 100 received, 0% packet loss"), "{to}: {text}");
+    }
+    drop(servers);
+    let output = bridge.tool("ibsysstat", &[&lid("echo-1"), "host"]).run();
+    assert_eq!(output.ok().trim(), "echo-1");
+    let status = bridge.tool("ibsysstat", &[&lid("H1"), "ping"]);
+    let _server = outside.tool("ibsysstat", &["-S"]).serve(&status);
+    assert_eq!(status.run().ok().trim(), "sysstat ping succeeded");
+}
+
+#[test]
+fn a_program_at_the_bridge_sees_the_port_as_it_is() {
+    let (machine, bridge) = machine();
+    let base_lid = || {
+        let output = bridge.tool("ibstat", &[]).run();
+        let (_, lid) = output.ok().split_once("Base lid: ").unwrap();
+        word(lid, 0)
+    };
+    assert_eq!(base_lid(), 0);
+    let mut opensm = machine.opensm(&[]);
+    opensm.wait_for_subnet_up();
+    assert_eq!(base_lid(), lids(&bridge)[BRIDGE]);
+    assert_ne!(base_lid(), 0);
+}
+
+#[test]
+fn a_bridge_whose_adapter_dies_comes_back_and_leaves_nothing() {
+    let (mut machine, bridge) = machine();
+    let mut opensm = bridge.opensm(&[]);
+    opensm.wait_for_subnet_up();
+    for _ in 0..2 {
+        machine.kill("portico model --name bridge");
+        // Its port says that a manager is there again.
+        opensm.wait_for("num:144");
+        opensm.sweep();
+        assert_eq!(master(&machine.site()), BRIDGE);
+    }
+    drop(opensm);
+    assert!(machine.end_by(Signal::INT).success());
+}
