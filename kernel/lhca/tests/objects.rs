@@ -164,15 +164,16 @@ fn what_the_hypervisor_wrote_it_does_not_read_back() {
     let (_, machines) = world(1, Policy::default());
     let mut end = End::new(&machines[0], QueuePairKind::UD);
     let mut payload = vec![0; 8];
-    for (nth, scribble) in [0, 1, 17, u32::MAX].into_iter().enumerate() {
-        let consumed = with_exposed_provenance::<AtomicU32>(end.send_memory as usize + ring::CONSUMED);
-        // SAFETY: the ring was leaked, and is reached by atomics only.
-        unsafe { &*consumed }.store(scribble, Ordering::SeqCst);
+    let word = |ring: u64, offset: usize| with_exposed_provenance::<AtomicU32>(ring as usize + offset);
+    let words = [word(end.send_memory, ring::CONSUMED), word(end.completion_memory, ring::PRODUCED)];
+    // SAFETY: the rings were leaked, and are reached by atomics only.
+    let words = words.map(|word| unsafe { &*word });
+    for (nth, scribble) in [0, 1, 17, 200, u32::MAX].into_iter().enumerate() {
+        words.iter().for_each(|word| word.store(scribble, Ordering::SeqCst));
         let id = nth as u64;
         end.send(&SendEntry { id, ..lost(&mut payload) });
+        assert_eq!(words.map(|word| word.load(Ordering::SeqCst)), [nth as u32 + 1; 2]);
         assert_eq!(end.next().map(|done| (done.id, done.status)), Some((id, CompletionStatus::SUCCESS)));
-        // SAFETY: as above.
-        assert_eq!(unsafe { &*consumed }.load(Ordering::SeqCst), nth as u32 + 1);
     }
 }
 
@@ -193,6 +194,23 @@ fn completions_wait_for_room_and_none_is_lost() {
     let ids: Vec<_> = std::iter::from_fn(|| end.next()).map(|done| done.id).collect();
     assert_eq!(ids, (0..16).collect::<Vec<_>>());
     assert_eq!(world.logical.lock().unwrap().counts(machines[0].id).unwrap().no_queue_pair, 16);
+}
+
+#[test]
+fn room_that_is_asked_for_is_told_of_by_an_interrupt() {
+    let (_, machines) = world(1, Policy::default());
+    let mut end = End::with_room(&machines[0], QueuePairKind::UD, 1, 1).ready();
+    let mut payload = vec![0; 8];
+    for id in 0..4 {
+        end.send(&SendEntry { id, ..lost(&mut payload) }); // two complete, and two wait for room
+    }
+    let told = || core::mem::take(&mut *machines[0].guest.interrupts.lock().unwrap());
+    assert!(told().contains(&support::CQ_VECTOR), "the first completion: both sides' event indices begin at 0");
+    assert!(!end.pair.arm_send_room(), "there is none yet");
+    assert_eq!(end.next().unwrap().id, 0);
+    assert_eq!(told(), [support::ROOM_VECTOR], "a completion has room, so that a request was taken");
+    assert_eq!(end.next().unwrap().id, 1);
+    assert!(told().is_empty(), "that was not asked for again");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 
 mod support;
 
-use iba::{Gid, GidPrefix, Guid, Lid, QKey, Qpn};
+use iba::packet::UdHeader;
+use iba::{Gid, GidPrefix, Guid, Lid, PortNum, QKey, Qpn, Sl};
 use lhca::Platform;
 use lhca_contract::{
     Access, Call, CompletionStatus, Handle, MemoryRegion, MulticastGroup, QueueConfig, QueuePairChange,
@@ -12,6 +13,7 @@ use lhca_contract::{
     WorkFlags,
 };
 use lhca_engine::{Policy, Qp0};
+use subnet::{AdapterConfig, Hsma, HsmaOutlet, LhcaId, LogicalPort, NodeConfig, SwitchConfig, Time, UplinkId};
 use support::{End, Machine, Q_KEY, SM, lid, segment, world};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -237,6 +239,36 @@ fn a_datagram_finds_only_a_queue_pair_for_datagrams() {
     assert_eq!(status(&mut from, &entry), CompletionStatus::SUCCESS, "the sender does not know");
     assert!(smi.next().is_none());
     assert_eq!(world.logical.lock().unwrap().counts(receiver.lhca.platform().id).unwrap().no_queue_pair, 1);
+}
+
+#[test]
+fn a_queue_pair_receives_at_its_own_port_alone() {
+    let switches = [1, 2].map(|nth| SwitchConfig {
+        node: NodeConfig::new(Guid::new(nth << 8), "switch"),
+        ports: 2,
+        enforced_partitions: 0,
+    });
+    let mut hsma = Hsma::new(&switches).unwrap();
+    let config = AdapterConfig {
+        node: NodeConfig::new(Guid::new(0x1000), "lhca"),
+        port_guids: vec![Guid::new(0x1001), Guid::new(0x1002)],
+    };
+    let places = [0, 1].map(|nth| LogicalPort { uplink: UplinkId(nth), port: PortNum::new(2) });
+    hsma.add(&config, &places).unwrap();
+    let (world, machines) = support::world_of(hsma, 1, Policy::default());
+    let mut end = End::new(&machines[0], QueuePairKind::UD);
+    let mut room = vec![0; 40 + 64];
+    end.receive(1, &mut room);
+    let mut header = UdHeader::new(SM, lid(0), Sl::new(0), 64);
+    (header.bth.dest_qp, header.deth.q_key) = (end.pair.number(), Q_KEY.into());
+    let packet = [header.as_bytes(), &[7; 64]].concat();
+    let mut logical = world.logical.lock().unwrap();
+    let mut cable = support::Cable::default();
+    for (port, arrives) in [(2, false), (1, true)] {
+        let (hsma, mut out) = logical.split(Time(1), &mut cable);
+        out.deliver(LhcaId(0), hsma.lhca(LhcaId(0)).unwrap(), PortNum::new(port), &packet).unwrap();
+        assert_eq!(room[40] == 7, arrives, "port {port}");
+    }
 }
 
 #[test]

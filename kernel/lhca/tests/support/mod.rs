@@ -156,6 +156,15 @@ pub fn world(count: u16, policy: Policy) -> (&'static World, Vec<Machine>) {
         let config = AdapterConfig { node, port_guids: vec![Guid::new(guid + 1)] };
         hsma.add(&config, &[LogicalPort { uplink: UPLINK, port }]).unwrap();
     }
+    let (world, machines) = world_of(hsma, count, policy);
+    world.link_up();
+    world.configure(count);
+    world.take();
+    (world, machines)
+}
+
+/// A hypervisor with `count` partitions on the LHCAs that there are, which nobody has configured.
+pub fn world_of(hsma: Hsma, count: u16, policy: Policy) -> (&'static World, Vec<Machine>) {
     let world = World {
         logical: Mutex::new(Logical::new(hsma)),
         cable: Mutex::default(),
@@ -171,9 +180,6 @@ pub fn world(count: u16, policy: Policy) -> (&'static World, Vec<Machine>) {
         Machine { world, id, guest }
     };
     let machines = (0..count).map(machine).collect();
-    world.link_up();
-    world.configure(count);
-    world.take();
     (world, machines)
 }
 
@@ -287,10 +293,12 @@ pub struct End {
     pub completions: CompletionQueue,
     pub pair: QueuePair,
     pub send_memory: u64,
+    pub completion_memory: u64,
 }
 
 pub const Q_KEY: u32 = 0x1234;
 pub const CQ_VECTOR: u8 = 40;
+pub const ROOM_VECTOR: u8 = 41;
 
 impl End {
     /// A queue pair that is ready to send.
@@ -301,7 +309,10 @@ impl End {
     /// A queue pair in state Reset, with room for 2 to the power `log_sends` requests, and `log_completions` completions.
     pub fn with_room(machine: &Machine, kind: QueuePairKind, log_sends: u8, log_completions: u8) -> Self {
         let lhca = Lhca::probe(*machine).unwrap();
-        let completions = CompletionQueue::create(&lhca, memory(log_completions), CQ_VECTOR).unwrap();
+        let lines = vec![Line::ZERO; RingMemory::<Completion>::lines(log_completions)].leak();
+        let completion_memory = lines.as_mut_ptr().expose_provenance() as u64;
+        let completions = RingMemory::new(lines, log_completions);
+        let completions = CompletionQueue::create(&lhca, completions, CQ_VECTOR).unwrap();
         let lines = vec![Line::ZERO; RingMemory::<SendEntry>::lines(log_sends)].leak();
         let send_memory = lines.as_mut_ptr().expose_provenance() as u64;
         let new = NewQueuePair {
@@ -311,10 +322,10 @@ impl End {
             receive: memory(4),
             send_completions: &completions,
             receive_completions: &completions,
-            vector: 0,
+            vector: ROOM_VECTOR,
         };
         let pair = QueuePair::create(&lhca, new).unwrap();
-        Self { lhca, completions, pair, send_memory }
+        Self { lhca, completions, pair, send_memory, completion_memory }
     }
 
     pub fn modify(&mut self, change: QueuePairChange) -> Result<(), Status> {
