@@ -3,8 +3,9 @@
 
 use std::io::Read;
 use std::process::Stdio;
+use std::time::Instant;
 
-use portico_tests::{Machine, OpenSm};
+use portico_tests::{Machine, OpenSm, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A machine whose partitions run `echo`, under an OpenSM that has brought the subnet up.
@@ -123,6 +124,33 @@ fn a_configuration_is_what_runs() {
     assert!(adapter.contains("0x0200000000001001"), "{adapter}");
     let json = machine.ctl(&["status", "--json"]);
     assert!(json.ok().contains("\"name\": \"echo-2\""), "{}", json.stdout);
+}
+
+#[test]
+fn a_partition_that_ends_by_itself_says_how_and_may_be_begun_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portico.toml");
+    // A subnet manager that may not be one ends.
+    let manager = "[[partition]]\nname = \"manager\"\nimage = \"sm\"\nmemory = \"32M\"\nautostart = false\n";
+    std::fs::write(&file, manager).unwrap();
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--config", file.to_str().unwrap()]);
+    let before = machine.control("portico-0", "status");
+    for starts in 1..=3 {
+        let verb = if starts == 1 { "start" } else { "restart" };
+        change(&machine, &[verb, "manager"]);
+        // It begins, and ends, and only when its memory is wiped it is over.
+        let deadline = Instant::now() + PATIENCE;
+        let mut list = line(&machine, "list", "manager");
+        while list.contains("running") {
+            assert!(Instant::now() < deadline, "{list}");
+            list = line(&machine, "list", "manager");
+        }
+        let words: Vec<_> = list.split_whitespace().collect();
+        assert_eq!(words.join(" "), format!("manager ended sm none 32M {starts} 0 of 1 exited with code 1"));
+        let status = line(&machine, "status", "manager");
+        assert!(status.ends_with("its partition exited with code 1: ctl restart manager"), "{status}");
+    }
+    assert_eq!(machine.control("portico-0", "status"), before, "its memory is free again");
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! What a partition's queue pair 0 may send, and what of it is seen on the hypervisor's cable. Real tools send it: a
+//! partition that runs the image `bridge` lends them its port.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use portico_tests::{Machine, Output, PATIENCE};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+/// A machine whose partition `lender` may send what `policy` says, and the folder of the capture of its cable.
+fn machine(policy: &str) -> (Machine, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, capture) = (folder.path().join("portico.toml"), folder.path().join("uplink.erf"));
+    std::fs::write(&file, format!("[[partition]]\nname = \"lender\"\nimage = \"bridge\"\n{policy}")).unwrap();
+    let (file, capture) = (file.to_str().unwrap(), capture.to_str().unwrap());
+    (Machine::ready_for_tools(&["--sm", "none", "--config", file, "--pcap", capture]), folder)
+}
+
+/// Waits until tools can attach to the partition's port.
+fn wait_for_port(machine: &Machine) {
+    let deadline = Instant::now() + PATIENCE;
+    while machine.tool("smpquery", &["-D", "nodeinfo", "0"]).at("lender").run().code != Some(0) {
+        assert!(Instant::now() < deadline, "nobody can attach to the partition");
+    }
+}
+
+/// Has a tool ask the host `H1` for its GUIDs.
+fn ask(machine: &Machine) -> Output {
+    machine.tool("smpquery", &["-D", "guidinfo", "0,1,1,1"]).at("lender").run()
+}
+
+/// Has a tool disable the port of the switch outside that leads to the host `H2`.
+fn disable(machine: &Machine) -> Output {
+    machine.tool("ibportstate", &["-D", "0,1,1", "2", "disable"]).at("lender").run()
+}
+
+/// Ends the machine, and gives the methods of the requests that went out of its port from within.
+fn requests(mut machine: Machine, folder: &Path) -> Vec<u8> {
+    machine.end_by(Signal::INT);
+    // The directed route of what comes from within leads to port 1 of the logical switch, the uplink, and on the way of
+    // what comes from `H1` the second hop is another port.
+    let filter = "infiniband.mad.method < 0x80 && infiniband.smpdirected.initialpath[1:2] == 01:01";
+    let mut command = Command::new("tshark");
+    command.arg("-r").arg(folder.join("uplink.erf")).args([
+        "-Y",
+        filter,
+        "-T",
+        "fields",
+        "-e",
+        "infiniband.mad.method",
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|method| u8::from_str_radix(method.trim_start_matches("0x"), 16).unwrap()).collect()
+}
+
+const GET: u8 = 1;
+const SET: u8 = 2;
+
+#[test]
+fn who_may_send_nothing_is_not_heard_outside() {
+    let (machine, folder) = machine("");
+    // It asks even its own port in vain, so that no tool gets to use it.
+    machine.console("portico-0").wait_for(|line| line.contains("lender may not send Method(Get)"));
+    assert_ne!(ask(&machine).code, Some(0));
+    assert_eq!(requests(machine, folder.path()), [0; 0]);
+}
+
+#[test]
+fn who_may_ask_is_answered_and_changes_nothing() {
+    let (machine, folder) = machine("qp0 = \"query\"\nrefused = \"answer\"");
+    wait_for_port(&machine);
+    assert!(ask(&machine).ok().contains("0x0209270707b5bb01"), "the GUID of H1's port");
+    let refused = disable(&machine);
+    assert_ne!(refused.code, Some(0), "{}", refused.stdout);
+    machine.console("portico-0").wait_for(|line| line.contains("lender may not send Method(Set)"));
+    let requests = requests(machine, folder.path());
+    assert!(requests.contains(&GET) && !requests.contains(&SET), "{requests:?}");
+}
+
+#[test]
+fn who_may_manage_changes_what_it_likes() {
+    let (machine, folder) = machine("qp0 = \"manager\"");
+    wait_for_port(&machine);
+    let _ = disable(&machine).ok();
+    let state = machine.tool("ibportstate", &["-D", "0,1", "2", "query"]).run();
+    assert!(
+        state.ok().lines().any(|line| line.starts_with("LinkState:") && line.ends_with("Down")),
+        "{}",
+        state.stdout
+    );
+    let requests = requests(machine, folder.path());
+    assert!(requests.contains(&GET) && requests.contains(&SET), "{requests:?}");
+}
