@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)] // what goes wrong in a harness fails the test
 
+mod capture;
 mod console;
 mod ibsim;
 mod leftovers;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+pub use capture::tshark;
 pub use console::Console;
 pub use ibsim::Ibsim;
 pub use lines::PATIENCE;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use portico_tests::Machine;
+use portico_tests::{Machine, tshark};
 
 /// Checks both CRCs of each packet with Perl's Digest::CRC; gives the number of packets, or what is wrong.
 fn check_crcs(capture: &Path) -> Result<usize, String> {
@@ -16,16 +16,6 @@ fn check_crcs(capture: &Path) -> Result<usize, String> {
     } else {
         Err(String::from_utf8(output.stderr).unwrap())
     }
-}
-
-/// The packets that tshark shows through `filter`: the fields, one packet a line.
-fn tshark(capture: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
-    let fields = fields.iter().flat_map(|field| ["-e", field]);
-    let mut command = Command::new("tshark");
-    command.arg("-r").arg(capture).args(["-Y", filter, "-T", "fields"]).args(fields);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `cargo portico image`: the flashable ROM image.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -21,10 +21,21 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     setup::ensure_present(&[])?;
     let kernel = workspace::build_kernel()?;
-    let elf = fs::read(&kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
+    let output = pack(&kernel, options.output.as_deref())?;
+    let size = fs::metadata(&output)?.len() >> 10;
+    println!("{}: {size} KiB, to be mapped so that it ends at 4 GiB (QEMU: -bios)", output.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Packs the kernel as a flash image into `output`, or where it is by default; where it is.
+///
+/// # Errors
+/// It is no kernel, or the image cannot be written.
+pub(super) fn pack(kernel: &Path, output: Option<&Path>) -> Result<PathBuf> {
+    let elf = fs::read(kernel).with_context(|| format!("cannot read {}", kernel.display()))?;
     let image = portico_kernel::rom::pack(&elf).context("cannot make an image of the kernel")?;
-    let output = match &options.output {
-        Some(file) => file.clone(),
+    let output = match output {
+        Some(file) => file.to_owned(),
         None => {
             let folder = workspace::target_dir()?.join("portico");
             fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -32,6 +43,5 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         }
     };
     fs::write(&output, &image).with_context(|| format!("cannot write {}", output.display()))?;
-    println!("{}: {} KiB, to be mapped so that it ends at 4 GiB (QEMU: -bios)", output.display(), image.len() >> 10);
-    Ok(ExitCode::SUCCESS)
+    Ok(output)
 }

@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) capture: Option<PathBuf>,
     pub(crate) logs: PathBuf,
     pub(crate) kernel: PathBuf,
+    /// Whether the kernel is a flash image.
+    pub(crate) flash: bool,
     /// Whether time is instructions: each takes a nanosecond, and the time-stamp counter counts them.
     pub(crate) counts_instructions: bool,
     /// The images that the hypervisors are given.
@@ -151,6 +153,7 @@ impl Machine {
         let lent: Vec<_> = lent.map(|&(device, adapter)| (device, self.adapters[adapter].memory())).collect();
         let command = qemu::Machine {
             kernel: &self.plan.kernel,
+            flash: self.plan.flash,
             cpus: self.plan.cpus,
             memory: &self.plan.memory,
             table: &file,

@@ -10,8 +10,10 @@ use super::leash;
 
 /// A hypervisor's machine.
 pub(crate) struct Machine<'a> {
-    /// The kernel, an ELF with a PVH entry.
+    /// The kernel: an ELF with a PVH entry, or a flash image.
     pub(crate) kernel: &'a Path,
+    /// Whether it is in flash, and there is no firmware.
+    pub(crate) flash: bool,
     pub(crate) cpus: u8,
     /// As QEMU takes it, such as `256M`.
     pub(crate) memory: &'a str,
@@ -45,7 +47,7 @@ impl Machine<'_> {
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
             .args(["-machine", "q35", "-accel", "tcg", "-cpu", "max"])
             .args(["-smp", &self.cpus.to_string(), "-m", self.memory])
-            .arg("-kernel")
+            .arg(if self.flash { "-bios" } else { "-kernel" })
             .arg(self.kernel)
             .args(["-serial", &format!("file:{}", self.console.display())])
             .args(["-chardev", &format!("socket,id=control,path={}", self.control.display())])

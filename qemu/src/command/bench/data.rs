@@ -159,6 +159,7 @@ impl Lab<'_> {
             socket: format!("portico-bench-{}", process::id()),
             capture: None,
             logs: workspace::target_dir()?.join("portico/bench"),
+            flash: false,
             counts_instructions: load.is_none(),
             kernel: self.kernel.clone(),
         })

@@ -106,6 +106,7 @@ impl Lab<'_> {
             socket: socket(),
             capture: None,
             logs: workspace::target_dir()?.join("portico/bench"),
+            flash: false,
             counts_instructions: false,
             kernel: self.kernel.clone(),
             images: Vec::new(),

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 pub(super) use self::wait::{HOST, Outcome, Run};
-use super::setup;
+use super::{image, setup};
 use crate::config::{BRIDGE, Config, Image, SUBNET_MANAGER};
 use crate::launch::images;
 use crate::launch::machine::{Event, Plan};
@@ -40,6 +40,9 @@ pub(super) struct Options {
     /// The partitions and what each may do, a portico.toml, such as qemu/examples/portico.toml
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lhcas", "image", "spare_ports"])]
     config: Option<PathBuf>,
+    /// Boot the hypervisor from flash, without any firmware
+    #[arg(long)]
+    flash: bool,
     /// Processors of each hypervisor
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
     cpus: u8,
@@ -187,7 +190,8 @@ impl Options {
             None => workspace::target_dir()?.join("portico").join(&self.socket),
         };
         let config = self.config(&topology, sm)?;
-        let kernel = workspace::build_kernel()?;
+        let elf = workspace::build_kernel()?;
+        let kernel = if self.flash { image::pack(&elf, None)? } else { elf };
         Ok(Plan {
             images: images::of(&config)?,
             topology,
@@ -197,6 +201,7 @@ impl Options {
             socket: self.socket.clone(),
             capture: self.pcap.clone(),
             logs: std::path::absolute(logs)?,
+            flash: self.flash,
             counts_instructions: false,
             kernel,
         })
