@@ -7,7 +7,7 @@ use core::ptr::{NonNull, with_exposed_provenance_mut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use hca_contract::{BAR2_SIZE, VECTORS};
-use hca_driver::{Bar2, Doorbell};
+use hca_driver::{Bar2, Doorbell, Hca};
 use spin::Mutex;
 
 use crate::cpu::Cpu;
@@ -100,8 +100,8 @@ impl Lent {
         if function.id != IVSHMEM {
             return Err(CarrierError::Missing);
         }
-        let (registers, _) = function.bar(bus, REGISTERS)?;
-        let (memory, size) = function.bar(bus, SHARED_MEMORY)?;
+        let (registers, _) = function.map_bar(bus, REGISTERS, Caching::Uncached)?;
+        let (memory, size) = function.map_bar(bus, SHARED_MEMORY, Caching::Cached)?;
         if size != BAR2_SIZE as u64 {
             return Err(CarrierError::Size(size));
         }
@@ -115,6 +115,16 @@ impl Lent {
     /// Lets its interrupts come to `partition` from now on, with this vector.
     pub(crate) fn interrupt(&self, partition: &Arc<Partition>, vector: u8) {
         *self.driver.lock() = (Arc::downgrade(partition), vector);
+    }
+
+    /// Makes it forget its driver, which ended with its partition: its links go down until there is another.
+    pub(crate) fn reset(&self) {
+        if let Some(base) = NonNull::new(with_exposed_provenance_mut(self.memory as usize)) {
+            // SAFETY: BAR2 is mapped, of this size, and page-aligned. Its partition is over, so that nobody drives it.
+            let bar2 = unsafe { Bar2::new(base) };
+            // To become its driver is to tell it so; nothing is taken up.
+            let _forgotten = Hca::new(bar2, Bell { register: self.registers + DOORBELL });
+        }
     }
 
     /// Hands on what interrupts it raised; to be called after each.

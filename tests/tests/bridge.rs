@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
+use std::time::Instant;
 
-use portico_tests::{Machine, OpenSm, Site};
+use portico_tests::{Machine, OpenSm, PATIENCE, Site};
 use rustix::process::Signal;
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge.toml");
@@ -160,6 +161,26 @@ fn a_program_at_the_bridge_sees_the_port_as_it_is() {
     opensm.wait_for_subnet_up();
     assert_eq!(base_lid(), lids(&bridge)[BRIDGE]);
     assert_ne!(base_lid(), 0);
+}
+
+#[test]
+fn nobody_attaches_at_a_bridge_that_is_stopped() {
+    let (machine, bridge) = machine();
+    // It says what it is told at attaching, and sends nothing.
+    let attaches = || bridge.tool("ibstat", &[]).run().stdout.contains("Base lid");
+    let until = |expected: bool| {
+        let deadline = Instant::now() + PATIENCE;
+        while attaches() != expected {
+            assert!(Instant::now() < deadline, "attaching should succeed: {expected}");
+        }
+    };
+    for _ in 0..2 {
+        until(true);
+        let _ = machine.control("portico-0", "stop bridge");
+        until(false);
+        let _ = machine.control("portico-0", "start bridge");
+    }
+    until(true);
 }
 
 #[test]

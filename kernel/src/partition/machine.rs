@@ -311,6 +311,9 @@ impl Partition {
         log::info!("partition {} {end}; it was left {exits} times", self.name);
         // Who has a timer is kept by it.
         timers::set(self, 0, 0);
+        if let Some(hca) = &self.hca {
+            hca.reset();
+        }
         if let Some(lhca) = &self.lhca.0 {
             lhca.ended(end);
         }

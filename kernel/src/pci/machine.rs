@@ -148,25 +148,16 @@ impl ConfigRegionAccess for Bus {
 }
 
 impl Function {
-    /// Lets the function answer at its memory BARs, and gives the address and size in bytes of BAR `slot`.
-    ///
-    /// # Errors
-    /// If there is no such BAR.
-    pub fn bar(&mut self, bus: &Bus, slot: u8) -> Result<(u64, u64), PciError> {
-        let found = bars::memory_bars(&self.header, bus).find(|bar| bar.slot == slot);
-        let bar = found.ok_or(PciError::NoBar(slot))?;
-        self.header.update_command(bus, |command| command | CommandRegister::MEMORY_ENABLE);
-        Ok((bar.address, bar.size))
-    }
-
-    /// Like [`Self::bar`], and maps it.
+    /// Maps memory BAR `slot`, lets the function answer there, and gives its address and size in bytes.
     ///
     /// # Errors
     /// If there is no such BAR, or it is mapped already.
     pub fn map_bar(&mut self, bus: &Bus, slot: u8, caching: Caching) -> Result<(u64, u64), PciError> {
-        let (address, size) = self.bar(bus, slot)?;
-        map_device(address, size, caching)?;
-        Ok((address, size))
+        let found = bars::memory_bars(&self.header, bus).find(|bar| bar.slot == slot);
+        let bar = found.ok_or(PciError::NoBar(slot))?;
+        map_device(bar.address, bar.size, caching)?;
+        self.header.update_command(bus, |command| command | CommandRegister::MEMORY_ENABLE);
+        Ok((bar.address, bar.size))
     }
 
     /// The function's MSI-X table, with all interrupts masked, and the right to raise them.
