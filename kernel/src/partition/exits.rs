@@ -34,6 +34,7 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) ->
     let cpu = &mut body.cpu;
     match exit {
         Exit::Interrupt => return Next::Interrupted,
+        Exit::Window => {}
         Exit::Call => {
             cpu.skip(3);
             return calls::handle(partition, body);

@@ -22,10 +22,17 @@ impl Pending {
         self.vectors.iter().any(|word| word.load(Ordering::SeqCst) != 0)
     }
 
+    /// Whether there may be any: what is not so is so for sure.
+    #[inline]
+    #[must_use]
+    pub fn maybe(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// Takes the highest vector. Only one side takes.
     #[inline]
     pub fn take(&self) -> Option<u8> {
-        if self.any.load(Ordering::Acquire) { self.search() } else { None }
+        if self.maybe() { self.search() } else { None }
     }
 
     #[cold]

@@ -328,6 +328,17 @@ impl Partition {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Whether an interrupt waits. It waits until the guest is given it: what the processor is told of it, which is that the
+    /// guest is to be left when it takes interrupts, may get lost under QEMU's TCG (7.2 and later), where an interrupt from
+    /// another processor at the same moment rewrites that word without a lock.
+    pub(super) fn has_interrupt(&self) -> bool {
+        self.pending.any()
+    }
+
+    pub(super) fn may_have_interrupt(&self) -> bool {
+        self.pending.maybe()
+    }
+
     pub(super) fn take_interrupt(&self) -> Option<u8> {
         self.pending.take()
     }

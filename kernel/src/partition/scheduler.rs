@@ -144,18 +144,27 @@ fn run_settled(partition: &Arc<Partition>, body: &mut Body, host: &Host) -> Next
         if partition.stopping() {
             return Next::End(End::Stopped);
         }
-        if !body.cpu.interrupt_pending()
-            && let Some(vector) = partition.take_interrupt()
-        {
-            body.cpu.raise(vector);
+        if partition.may_have_interrupt() {
+            give_interrupt(partition, body);
         }
         let exit = body.cpu.run(host);
         body.exits += 1;
         match exits::handle(partition, body, exit) {
             Next::Resume => {}
             // An interrupt that the guest has not taken yet wakes it at once.
-            Next::Halt if body.cpu.interrupt_pending() => {}
+            Next::Halt if partition.has_interrupt() => {}
             next => return next,
         }
     }
+}
+
+/// Gives the guest the interrupt that waits, or sees to it that it is left when it takes one.
+#[cold]
+fn give_interrupt(partition: &Partition, body: &mut Body) {
+    if body.cpu.takes_interrupts()
+        && let Some(vector) = partition.take_interrupt()
+    {
+        body.cpu.interrupt(vector);
+    }
+    body.cpu.await_window(partition.has_interrupt());
 }

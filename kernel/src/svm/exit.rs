@@ -7,6 +7,8 @@ use bitflags::bitflags;
 pub enum Exit {
     /// A physical interrupt, non-maskable interrupt, or system management interrupt is the host's to take.
     Interrupt,
+    /// The guest takes interrupts from here on, and one was to be announced.
+    Window,
     /// An exception that is looked at: its vector and error code.
     Exception(u8, u32),
     /// CPUID.
@@ -81,6 +83,7 @@ impl Exit {
             0x20..=0x3f => Self::Protected(code), // debug registers
             0x40..=0x5f => Self::Exception((code - 0x40) as u8, info_1 as u32),
             0x60..=0x62 => Self::Interrupt,
+            0x64 => Self::Window,
             0x6f => Self::Protected(code), // RDPMC
             0x72 => Self::Cpuid,
             0x73 | 0x76 | 0x7a => Self::Undefined(code), // RSM, INVD, INVLPGA

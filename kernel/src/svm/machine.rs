@@ -236,15 +236,21 @@ impl VirtualCpu {
         self.vmcb.control.event_injection = EventInjection::exception(vector, error);
     }
 
-    /// Whether an interrupt given by [`Self::raise`] still waits to be taken.
+    /// Whether the guest would take an interrupt now.
     #[must_use]
-    pub fn interrupt_pending(&self) -> bool {
-        self.vmcb.control.interrupt_pending()
+    pub fn takes_interrupts(&self) -> bool {
+        let control = &self.vmcb.control;
+        self.interrupts_enabled() && control.interrupt_shadow & 1 == 0 && !control.event_injection.is_some()
     }
 
-    /// Lets the guest take an interrupt as soon as it takes any.
-    pub fn raise(&mut self, vector: u8) {
-        self.vmcb.control.raise(vector);
+    /// Gives the guest an interrupt, which it [takes](Self::takes_interrupts).
+    pub fn interrupt(&mut self, vector: u8) {
+        self.vmcb.control.event_injection = EventInjection::interrupt(vector);
+    }
+
+    /// Has the guest left as soon as it takes interrupts, or not.
+    pub fn await_window(&mut self, awaited: bool) {
+        self.vmcb.control.await_window(awaited);
     }
 
     /// EFER as the guest sees it.

@@ -16,6 +16,8 @@ bitflags! {
         const SMI = 1 << 2;
         /// INIT.
         const INIT = 1 << 3;
+        /// A virtual interrupt, before the guest takes it.
+        const VINTR = 1 << 4;
         /// RDPMC.
         const RDPMC = 1 << 15;
         /// CPUID.
@@ -110,6 +112,12 @@ impl EventInjection {
     const EXCEPTION: u64 = 3 << 8;
     const HAS_ERROR: u64 = 1 << 11;
 
+    /// An interrupt.
+    #[must_use]
+    pub const fn interrupt(vector: u8) -> Self {
+        Self(Self::VALID | vector as u64)
+    }
+
     /// An exception, with its error code if it has one.
     #[must_use]
     pub const fn exception(vector: u8, error: Option<u32>) -> Self {
@@ -174,15 +182,10 @@ impl Control {
         self.intercepts = [intercepts.bits() as u32, (intercepts.bits() >> 32) as u32];
     }
 
-    /// Whether a virtual interrupt waits to be taken.
-    #[must_use]
-    pub fn interrupt_pending(&self) -> bool {
-        self.virtual_interrupt & VirtualInterrupt::PENDING.bits() != 0
-    }
-
-    /// Lets the guest take a virtual interrupt as soon as it takes any.
-    pub fn raise(&mut self, vector: u8) {
-        self.virtual_interrupt = VirtualInterrupt::all().bits() | u64::from(vector) << 32;
+    /// Has the guest left as soon as it takes interrupts, or not.
+    pub fn await_window(&mut self, awaited: bool) {
+        let masking = VirtualInterrupt::MASKING;
+        self.virtual_interrupt = if awaited { VirtualInterrupt::all() } else { masking }.bits();
     }
 }
 
