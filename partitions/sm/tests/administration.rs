@@ -133,6 +133,29 @@ fn gid(guid: Guid) -> Gid {
 }
 
 #[test]
+fn a_receiver_that_acknowledges_whole_windows_is_not_waited_for() {
+    let mut world = fabric();
+    world.others.clear();
+    let request = request(Method::GET_TABLE, &PathRecord::default(), 0);
+    let begin = world.now;
+    world.ask(5, &request);
+    let mut window = 1;
+    loop {
+        let mad = answer(&mut world, 5, &request);
+        if mad.rmpp.segment.get() == window {
+            window += 64;
+            let mut ack = mad;
+            (ack.rmpp.kind, ack.rmpp.length_or_window) = (RmppType::ACK, window.into());
+            world.ask(5, &ack);
+        }
+        if mad.rmpp.is_last() {
+            break;
+        }
+    }
+    assert!(world.now - begin < 10_000_000, "{} ns", world.now - begin);
+}
+
+#[test]
 fn a_path_is_found_by_gid_and_by_lid_and_is_what_packets_take() {
     let mut world = fabric();
     let ends = world.check(3);
