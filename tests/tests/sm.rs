@@ -81,6 +81,30 @@ fn as_many_lhcas_as_a_logical_switch_takes_come_up_without_opensm() {
 }
 
 #[test]
+fn partitions_join_a_group_and_hear_all_that_is_sent_to_it() {
+    const COUNT: usize = 4;
+    let partition = |nth| {
+        format!(
+            "[[partition]]\nname = 'portico-0-lhca{nth}'\nimage = 'traffic'\n\
+             arguments = 'peers={COUNT} senders={} step=1024 stay'\n",
+            COUNT - 1
+        )
+    };
+    let config: String = (1..=COUNT).map(partition).collect();
+    // A host outside joins as well.
+    let machine = Machine::up_with(&config, &["--sm", "partition", "--responder", "H2"]);
+    let mut console = machine.console("portico-0");
+    for _ in 0..COUNT {
+        let words = [": counters right: ", "error", "exited"];
+        let line = console.wait_for(|line| words.iter().any(|words| line.contains(words)));
+        assert!(line.contains(": counters right: "), "{line}");
+    }
+    assert!(console.said().iter().all(|line| !line.contains(" wrong") || line.contains(", 0 wrong")));
+    let groups = machine.tool("saquery", &["--smkey", "1", "-m"]).run();
+    assert_eq!(groups.ok().matches("PortGid").count(), COUNT + 1, "{}", groups.stdout);
+}
+
+#[test]
 fn opensm_of_higher_priority_is_handed_the_subnet_and_gives_it_back_when_it_dies() {
     let machine = managed(4);
     let before = picture(&machine);
