@@ -71,8 +71,8 @@ pub(crate) fn pass<G: Guest>(
     let words = u16::try_from(words).ok().filter(|_| payload <= usize::from(way.path.mtu))?;
     let room = awaited(to, &receiver.guest, &way, q_key)?;
     let (sends, receives) = (from.config.send_completions.0, to.config.receive_completions.0);
-    let sends = sender.completion_queues.get_mut(sends).filter(|queue| queue.ring.room(&sender.guest) > 0)?;
-    let receives = receiver.completion_queues.get_mut(receives).filter(|queue| queue.ring.room(&receiver.guest) > 0)?;
+    let sends = sender.completion_queues.get_mut(sends).filter(|queue| queue.ring.has_room(&sender.guest))?;
+    let receives = receiver.completion_queues.get_mut(receives).filter(|queue| queue.ring.has_room(&receiver.guest))?;
     if (room.segment[0].length as usize) < GRH + payload {
         return None;
     }
@@ -109,7 +109,7 @@ pub(crate) fn pass<G: Guest>(
 fn posted<G: Guest>(sender: &Lhca<G>, name: u32) -> Option<(SendEntry, Option<Flow>)> {
     let pair = sender.pairs.get(name)?;
     let ready = pair.config.kind == QueuePairKind::UD && pair.state == QueuePairState::READY_TO_SEND;
-    if !ready || pair.send.waiting(&sender.guest).ok()? == 0 {
+    if !ready || !pair.send.has_entry(&sender.guest).ok()? {
         return None;
     }
     let entry = pair.send.peek(&sender.guest).ok()?;
@@ -123,8 +123,7 @@ fn posted<G: Guest>(sender: &Lhca<G>, name: u32) -> Option<(SendEntry, Option<Fl
 /// The next receive request of a queue pair, if it takes what comes with this key, and is a plain one.
 #[inline]
 fn awaited(to: &QueuePair, guest: &impl Guest, way: &Way, q_key: QKey) -> Option<ReceiveEntry> {
-    if !to.receives() || to.q_key != q_key || to.p_key_index != way.p_key_index || to.receive.waiting(guest).ok()? == 0
-    {
+    if !to.receives() || to.q_key != q_key || to.p_key_index != way.p_key_index || !to.receive.has_entry(guest).ok()? {
         return None;
     }
     let entry = to.receive.peek(guest).ok()?;

@@ -31,7 +31,7 @@ impl<G: Guest> Lhca<G> {
         self.tell_overrun(event.time);
         let Some(events) = self.events() else { return };
         let (guest, events) = events;
-        if events.overrun || events.queue.ring.room(guest) == 0 && !events.queue.ring.arm_space(guest) {
+        if events.overrun || !events.queue.ring.has_room(guest) && !events.queue.ring.arm_space(guest) {
             events.overrun = true;
         } else {
             events.queue.push(guest, &event);
@@ -41,7 +41,7 @@ impl<G: Guest> Lhca<G> {
     /// Tells that events were lost, if so, and if there is room now.
     pub(crate) fn tell_overrun(&mut self, time: u64) {
         let Some((guest, events)) = self.events() else { return };
-        if events.overrun && (events.queue.ring.room(guest) > 0 || events.queue.ring.arm_space(guest)) {
+        if events.overrun && (events.queue.ring.has_room(guest) || events.queue.ring.arm_space(guest)) {
             events.overrun = false;
             events.queue.push(guest, &Event { kind: EventKind::OVERRUN, source: 0, time });
         }

@@ -118,7 +118,7 @@ impl<G: Guest> Lhca<G> {
     /// Whether `queue` has room for a completion; if not, the partition rings when it has.
     pub(crate) fn has_room(&self, queue: Handle) -> bool {
         let Some(queue) = self.completion_queues.get(queue.0) else { return false };
-        queue.ring.room(&self.guest) > 0 || queue.ring.arm_space(&self.guest)
+        queue.ring.has_room(&self.guest) || queue.ring.arm_space(&self.guest)
     }
 
     /// Tells of a work request; there is room.

@@ -142,15 +142,14 @@ impl QueuePair {
     /// Consumes all that is posted, without completions.
     fn forget(&mut self, guest: &impl Guest) {
         self.flows = Flows::default();
-        let counts = [self.send.waiting(guest), self.receive.waiting(guest)].map(|count| count.unwrap_or(0));
-        if self.send.consume(guest, counts[0]) | self.receive.consume(guest, counts[1]) {
+        if self.send.consume_all(guest) | self.receive.consume_all(guest) {
             interrupt(guest, self.config.vector);
         }
     }
 
     /// Consumes a send entry.
     pub(crate) fn consume_send(&mut self, guest: &impl Guest) {
-        if self.send.consume(guest, 1) {
+        if self.send.consume(guest) {
             interrupt(guest, self.config.vector);
         }
     }
@@ -163,7 +162,7 @@ impl QueuePair {
 
     /// Consumes a receive entry.
     pub(crate) fn consume_receive(&mut self, guest: &impl Guest) {
-        if self.receive.consume(guest, 1) {
+        if self.receive.consume(guest) {
             interrupt(guest, self.config.vector);
         }
     }

@@ -109,7 +109,7 @@ impl<G: Guest> Lhca<G> {
             return count(&mut self.counts.no_queue_pair);
         };
         let queue = pair.config.receive_completions;
-        let posted = pair.receive.waiting(&self.guest).is_ok_and(|waiting| waiting > 0) && self.has_room(queue);
+        let posted = pair.receive.has_entry(&self.guest) == Ok(true) && self.has_room(queue);
         let entry = if posted { pair.receive.peek(&self.guest).ok() } else { None };
         let Some(entry) = entry else { return count(&mut self.counts.no_room) };
         let own_index = (pair.config.kind == QueuePairKind::UD).then_some(pair.p_key_index);

@@ -73,8 +73,8 @@ impl<G: Guest> Lhca<G> {
             _ => return Taken::Nothing,
         }
         let queue = pair.config.send_completions;
-        match pair.send.waiting(&self.guest) {
-            Ok(0) if self.pace.is_watched() || !pair.send.arm_data(&self.guest) => return Taken::Nothing,
+        match pair.send.has_entry(&self.guest) {
+            Ok(false) if self.pace.is_watched() || !pair.send.arm_data(&self.guest) => return Taken::Nothing,
             Ok(_) => {}
             Err(_) => return self.fail_pair(now, name),
         }

@@ -10,7 +10,7 @@ use super::exits::{self, Next};
 use super::machine::{Body, End, Partition};
 use super::timers;
 use crate::clock;
-use crate::cpu::{self, apic, idle, local};
+use crate::cpu::{self, MAX_CPUS, apic, idle, local};
 use crate::svm::{self, Host};
 
 /// How long a partition runs while others wait.
@@ -21,6 +21,8 @@ static READY: Mutex<VecDeque<Arc<Partition>>> = Mutex::new(VecDeque::new());
 static IDLE: AtomicU64 = AtomicU64::new(0);
 /// The processors whose partition has no end of its time slice, because nobody else waited when it began.
 static UNTIMED: AtomicU64 = AtomicU64::new(0);
+/// By when each processor has to do something else than to run its partition.
+static DEADLINES: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(u64::MAX) }; MAX_CPUS];
 
 /// Lets a new partition run.
 pub fn start(partition: &Arc<Partition>) {
@@ -30,16 +32,26 @@ pub fn start(partition: &Arc<Partition>) {
 /// Puts a partition that is ready into the queue, and wakes a processor for it.
 pub(super) fn enqueue(partition: Arc<Partition>) {
     READY.lock().push_back(partition);
-    // Who sleeps is woken; if nobody does, who never looks whether somebody waits.
-    if let Some(cpu) = take_one(&IDLE).or_else(|| take_one(&UNTIMED)) {
+    // Who sleeps is woken; if nobody does, who never looks whether somebody waits. Here, the slice gets an end now.
+    let here = local::cpu().index();
+    if let Some(cpu) = take_one(&IDLE, u64::MAX).or_else(|| take_one(&UNTIMED, !(1 << here))) {
         apic::wake(local::cpu_at(cpu).apic_id());
+    } else if take_one(&UNTIMED, 1 << here).is_some() {
+        end_slice_in_time(here);
     }
 }
 
-/// Takes a processor out of a set: each is woken for one partition.
-fn take_one(set: &AtomicU64) -> Option<usize> {
-    let before = set.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |set| (set != 0).then_some(set & (set - 1)));
-    before.ok().map(|set| set.trailing_zeros() as usize)
+/// Ends the time slice that this processor, the `here`th, began just now, or earlier if it has to do something else.
+fn end_slice_in_time(here: usize) {
+    let deadline = DEADLINES[here].load(Ordering::Relaxed);
+    apic::set_timer(Some(deadline.min(clock::now() + SLICE_NS)));
+}
+
+/// Takes a processor, one of `among`, out of a set: each is woken for one partition.
+fn take_one(set: &AtomicU64, among: u64) -> Option<usize> {
+    let lowest = |set: u64| 1_u64.checked_shl((set & among).trailing_zeros());
+    let before = set.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |set| lowest(set).map(|bit| set & !bit));
+    before.ok().map(|set| (set & among).trailing_zeros() as usize)
 }
 
 /// Puts every processor to work for good: this one sees to `chores`, the others run partitions. A machine's only
@@ -110,12 +122,17 @@ fn sleep(deadline: Option<u64>) {
 /// waits, the slice has no end.
 fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
     partition.enter();
-    let bit = 1 << local::cpu().index();
+    let here = local::cpu().index();
+    let bit = 1 << here;
     UNTIMED.fetch_or(bit, Ordering::SeqCst);
     // As in `sleep`: either who enqueues sees the bit, or this one sees what it enqueued.
-    let alone = READY.lock().is_empty();
-    let slice_end = (!alone).then(|| clock::now() + SLICE_NS);
-    apic::set_timer(earlier(deadline, slice_end));
+    DEADLINES[here].store(deadline.unwrap_or(u64::MAX), Ordering::Relaxed);
+    if READY.lock().is_empty() {
+        apic::set_timer(deadline);
+    } else {
+        UNTIMED.fetch_and(!bit, Ordering::SeqCst);
+        end_slice_in_time(here);
+    }
     let left = svm::with_host(|host| run_until_left(&partition, host));
     UNTIMED.fetch_and(!bit, Ordering::SeqCst);
     match left {
