@@ -13,7 +13,7 @@ use crate::show::progress::Step;
 pub(crate) const TOOLCHAIN: &str = "1.95.0";
 
 /// The images that partitions run: each is a folder of `partitions/`, whose package `portico-NAME` has the program `NAME`.
-pub(crate) const IMAGES: &[&str] = &["bridge", "echo", "measure", "sm", "traffic"];
+pub(crate) const IMAGES: &[&str] = &["bridge", "echo", "hostile", "measure", "sm", "traffic"];
 
 /// What cargo needs to be told of the target that the kernel and the images have: `core` and `alloc` are built with them.
 const KERNEL_TARGET: [&str; 5] = [

@@ -1,0 +1,11 @@
+//! What the image `hostile` tries, as far as that needs no machine: which arguments, which addresses, and what came of it.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod attempt;
+mod summary;
+
+pub use arguments::{Arguments, Random, boundaries, every_call};
+pub use attempt::{Attempt, STRANGE_ADDRESSES};
+pub use summary::Summary;

@@ -1,0 +1,63 @@
+//! The partition around the attempts.
+#![allow(clippy::cast_possible_truncation)] // of random numbers, any part will do
+
+mod calls;
+mod datagrams;
+mod memory;
+mod processor;
+mod queues;
+mod raw;
+
+use hostile_image::Attempt;
+use lhca::{CallError, Vmmcall};
+
+type Machine = platform::Machine<Vmmcall>;
+
+/// Why an attempt could not be made, or what should not have been possible.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the argument attempt= names nothing that can be tried: {0:?}")]
+    NoAttempt(&'static str),
+    #[error("memory changed at {0:#x}, though nobody else has it")]
+    Changed(u64),
+    #[error("there was memory at {0:#x}")]
+    Reached(u64),
+    #[error("the task priority register could be written")]
+    Priority,
+}
+
+/// Makes the attempt that the arguments name.
+pub(crate) fn run(machine: &mut Machine) -> Result<u64, Error> {
+    let name = machine.information.value("attempt").unwrap_or_default();
+    let attempt = Attempt::named(name).ok_or(Error::NoAttempt(name))?;
+    log::info!("tries {name}");
+    match attempt {
+        Attempt::Guard => memory::guard(machine)?,
+        Attempt::Calls => calls::every(machine),
+        Attempt::Random => calls::random(machine),
+        Attempt::Memory => memory::stray(machine)?,
+        Attempt::Keys => datagrams::keys(machine)?,
+        Attempt::Traps => datagrams::traps(machine)?,
+        Attempt::Smps => datagrams::smps(machine)?,
+        Attempt::Rings => queues::rings(machine)?,
+        Attempt::Indices => queues::indices(machine)?,
+        Attempt::Live => queues::live(machine)?,
+        Attempt::Doorbells => queues::doorbells(machine)?,
+        Attempt::TripleFault => processor::triple_fault(),
+        Attempt::Spin => processor::spin(),
+        Attempt::Cr8 => processor::raise_priority(machine)?,
+    }
+    Ok(0)
+}
+
+/// How often something is to be tried: as the arguments say, or `default`.
+fn count(machine: &Machine, default: u64) -> u64 {
+    machine.information.number("count").unwrap_or(default)
+}
+
+/// What makes random numbers the same ones each time.
+fn seed(machine: &Machine) -> u64 {
+    machine.information.number("seed").unwrap_or(1)
+}

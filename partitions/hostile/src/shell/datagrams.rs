@@ -1,0 +1,160 @@
+//! Datagrams: with keys and addresses of others, and more of them than anybody wants.
+
+use hostile_image::Random;
+use iba::attr::{NodeInfo, PortState};
+use iba::mad::{Attribute, Class, MadHeader, Method};
+use iba::notice::{LinkStateChange, Notice, TrapNumber};
+use iba::smp::Smp;
+use iba::{Lid, PortNum, ProducerType, QKey, Qpn, Sl, TransactionId};
+use lhca::CompletionQueue;
+use lhca_contract::{CompletionStatus, QueuePairKind, SendEntry, WorkFlags};
+use platform::{Buffer, Done, Endpoint, GRH, Setup};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::{Error, Machine, count, seed};
+
+const PORT: PortNum = PortNum::new(1);
+const LOG_BUFFERS: u8 = 4;
+const LENGTH: usize = 256;
+/// From one look at the port to the next, in nanoseconds.
+const LOOK_EVERY: u64 = 20_000_000;
+/// Completion statuses that are told apart.
+const STATUSES: usize = 16;
+
+/// A queue pair to flood from.
+struct Source {
+    endpoint: Endpoint,
+    completions: CompletionQueue,
+    free: heapless::Vec<Buffer, { 1 << LOG_BUFFERS }>,
+    outcomes: [u64; STATUSES],
+}
+
+impl Source {
+    /// Opens it, and waits until it can send.
+    fn open(machine: &mut Machine, kind: QueuePairKind) -> Result<Self, Error> {
+        let completions =
+            CompletionQueue::create(&machine.lhca, machine.memory.ring(LOG_BUFFERS + 1), platform::VECTOR)?;
+        let q_key = QKey::new(1);
+        let setup = Setup { kind, port: PORT, q_key, log_buffers: LOG_BUFFERS, completions: &completions };
+        let endpoint = Endpoint::open(machine, &setup)?;
+        while PortState::new(machine.lhca.port(PORT)?.state) != PortState::ACTIVE {
+            machine.wait_until(machine.time() + LOOK_EVERY)?;
+        }
+        let free = (0..1 << LOG_BUFFERS).map(|_| machine.memory.buffer(GRH + LENGTH)).collect();
+        Ok(Self { endpoint, completions, free, outcomes: [0; STATUSES] })
+    }
+
+    /// Sends `payload` to `address`, as soon as there is room.
+    fn send(&mut self, machine: &Machine, payload: &[u8], address: &SendEntry) {
+        let mut buffer = loop {
+            self.collect(machine);
+            match self.free.pop() {
+                Some(buffer) => break buffer,
+                None if self.completions.arm() => {}
+                None => machine.wait(),
+            }
+        };
+        buffer[GRH..GRH + payload.len()].copy_from_slice(payload);
+        if let Err(buffer) = self.endpoint.send(machine, buffer, GRH, payload.len(), address) {
+            let _ = self.free.push(buffer);
+        }
+    }
+
+    fn collect(&mut self, machine: &Machine) {
+        while let Some(done) = self.completions.next(&machine.lhca) {
+            if let Some(Done::Sent(buffer, status)) = self.endpoint.take(&done) {
+                self.outcomes[usize::from(status.0) % STATUSES] += 1;
+                // There is a place for each.
+                let _ = self.free.push(buffer);
+            }
+        }
+    }
+
+    /// Waits until all that was sent is done, and says what became of it.
+    fn report(&mut self, machine: &Machine) {
+        while self.free.len() < 1 << LOG_BUFFERS {
+            self.collect(machine);
+            if self.free.len() < 1 << LOG_BUFFERS && !self.completions.arm() {
+                machine.wait();
+            }
+        }
+        for (status, &times) in (0..).map(CompletionStatus).zip(&self.outcomes).filter(|&(_, &times)| times > 0) {
+            log::info!("{times} sends: {status:?}");
+        }
+    }
+}
+
+/// Datagrams to the victim and to others, with every kind of key and address that is not right.
+pub(super) fn keys(machine: &mut Machine) -> Result<(), Error> {
+    let mut source = Source::open(machine, QueuePairKind::UD)?;
+    let victim = Lid::new(machine.information.number("victim").unwrap_or(1) as u16);
+    let mut random = Random::new(seed(machine));
+    for _ in 0..count(machine, 20_000) {
+        let mut entry = SendEntry { dlid: victim, remote_qp: Qpn::new(0x101), ..SendEntry::default() };
+        entry.q_key = QKey::new(random.number() as u32);
+        match random.below(10) {
+            0 => entry.remote_qp = Qpn::SMI,
+            1 => (entry.remote_qp, entry.q_key) = (Qpn::GSI, QKey::GSI),
+            2 => entry.remote_qp = Qpn::new(random.number() as u32),
+            3 => entry.dlid = Lid::new(random.number() as u16),
+            4 => entry.dlid = Lid::PERMISSIVE,
+            5 => entry.sl = Sl::new(random.number() as u8),
+            6 => entry.source_path = random.number() as u8,
+            7 => entry.p_key_index = random.number() as u16,
+            8 => {
+                entry.flags = WorkFlags::GRH;
+                entry.grh_word = (random.number() as u32).to_be_bytes();
+                entry.destination_gid.guid = iba::Guid::new(random.number());
+            }
+            _ => {}
+        }
+        source.send(machine, &[0x61; LENGTH], &entry);
+    }
+    source.report(machine);
+    Ok(())
+}
+
+/// Traps to the subnet manager, all the same.
+pub(super) fn traps(machine: &mut Machine) -> Result<(), Error> {
+    let mut source = Source::open(machine, QueuePairKind::SMI)?;
+    let port = machine.lhca.port(PORT)?;
+    let mut details = LinkStateChange::new_zeroed();
+    details.lid = port.lid;
+    let notice = Notice::new(TrapNumber::LINK_STATE_CHANGE, ProducerType::CHANNEL_ADAPTER, port.lid, &details);
+    for nth in 0..count(machine, 20_000) {
+        let mut smp = smp(Class::SUBN_LID_ROUTED, Method::TRAP, nth);
+        smp.header.attribute_id = Notice::ID;
+        smp.set_attribute(&notice);
+        source.send(machine, smp.as_bytes(), &SendEntry { dlid: port.sm_lid, ..SendEntry::default() });
+    }
+    source.report(machine);
+    Ok(())
+}
+
+/// Questions and commands to the logical switch and beyond.
+pub(super) fn smps(machine: &mut Machine) -> Result<(), Error> {
+    let mut source = Source::open(machine, QueuePairKind::SMI)?;
+    let mut random = Random::new(seed(machine));
+    for nth in 0..count(machine, 20_000) {
+        let method = [Method::GET, Method::SET, Method::GET_RESP, Method::TRAP_REPRESS][random.below(4) as usize];
+        let mut smp = smp(Class::SUBN_DIRECTED_ROUTE, method, nth);
+        smp.header.attribute_id = NodeInfo::ID;
+        (smp.dr_slid, smp.dr_dlid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
+        let hops = random.below(4) as u8;
+        smp.set_hop_count(hops);
+        for hop in &mut smp.initial_path[1..=usize::from(hops)] {
+            *hop = PortNum::new(random.below(6) as u8);
+        }
+        source.send(machine, smp.as_bytes(), &SendEntry { dlid: Lid::PERMISSIVE, ..SendEntry::default() });
+    }
+    source.report(machine);
+    Ok(())
+}
+
+fn smp(class: Class, method: Method, number: u64) -> Smp {
+    let mut smp = Smp::new_zeroed();
+    let header = &mut smp.header;
+    (header.base_version, header.class, header.class_version) = (MadHeader::BASE_VERSION, class, Smp::CLASS_VERSION);
+    (header.method, header.transaction_id) = (method, TransactionId::new(number));
+    smp
+}

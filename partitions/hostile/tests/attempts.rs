@@ -1,0 +1,56 @@
+//! That nothing is left out.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::collections::HashSet;
+
+use hostile_image::{Attempt, Random, STRANGE_ADDRESSES, Summary, boundaries, every_call};
+use lhca_contract::{Call, Status};
+
+const MEMORY: u64 = 2 << 20;
+const SCRATCH: u64 = 0x14_0000;
+
+#[test]
+fn every_call_is_tried_with_every_value() {
+    let values = boundaries(MEMORY, SCRATCH);
+    let mut tried = HashSet::new();
+    for (call, arguments) in every_call(values) {
+        tried.insert(call.0);
+        assert!(arguments.iter().all(|argument| values.contains(argument)));
+    }
+    assert!(!tried.contains(&Call::EXIT.0), "it would be the last one");
+    let known = (0..).map(Call).take_while(|call| call.name().is_some()).filter(|&call| call != Call::EXIT);
+    assert!(known.clone().all(|call| tried.contains(&call.0)) && tried.len() > known.count(), "and some that are none");
+    let triples = every_call(values).filter(|&(call, _)| call == Call::VERSION).count();
+    assert_eq!(triples, values.len().pow(3));
+}
+
+#[test]
+fn random_calls_are_the_same_for_the_same_seed() {
+    let values = boundaries(MEMORY, SCRATCH);
+    let calls = |seed| {
+        let mut random = Random::new(seed);
+        std::iter::repeat_with(move || random.call(&values, SCRATCH..MEMORY - 0x1_0000)).take(1000).collect::<Vec<_>>()
+    };
+    assert_eq!(calls(1), calls(1));
+    assert_ne!(calls(1), calls(2));
+    assert!(calls(3).iter().all(|&(call, _)| call != Call::EXIT));
+}
+
+#[test]
+fn attempts_have_names() {
+    for (name, attempt) in Attempt::ALL {
+        assert_eq!(Attempt::named(name), Some(attempt));
+    }
+    assert_eq!(Attempt::named("nothing"), None);
+    assert!(STRANGE_ADDRESSES.iter().all(|&address| address >= MEMORY));
+}
+
+#[test]
+fn answers_are_counted_by_what_they_are() {
+    let mut summary = Summary::default();
+    for status in [Status::OK, Status::BAD_PORT, Status::BAD_PORT, Status(99)] {
+        summary.count(status);
+    }
+    assert_eq!((summary.of(Status::BAD_PORT), summary.total()), (2, 4));
+    assert_eq!(summary.to_string(), "4 calls, 1 OK, 2 BAD_PORT, 1 answered in no known way");
+}

@@ -1,0 +1,165 @@
+//! What a partition must not get away with: `hostile` tries it, beside one that guards its memory and one that answers pings.
+#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use portico_tests::{Console, Machine};
+
+/// Who looks whether its memory changes, who answers pings, and who attacks.
+const GUARD: &str = "guard-lhca";
+const VICTIM: &str = "victim-lhca";
+const HOSTILE: &str = "hostile-lhca";
+
+/// A machine with a guard and a victim, and room for attackers.
+struct Scene {
+    machine: Machine,
+    console: Console,
+    victim: u16,
+    /// What is held and what is free while nobody attacks.
+    before: Vec<String>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let config = format!(
+            "spare-ports = 1\n\
+             [[partition]]\nname = '{GUARD}'\nimage = 'hostile'\narguments = 'attempt=guard'\n\
+             [[partition]]\nname = '{VICTIM}'\nimage = 'echo'\n"
+        );
+        let machine = Machine::up_with(&config, &[]);
+        let victim = machine.active_lhcas()[VICTIM];
+        let mut console = machine.console("portico-0");
+        console.wait_for(|line| line.contains("look 1: "));
+        let before = held(&machine);
+        Self { machine, console, victim, before }
+    }
+
+    /// Adds an attacker, which tries `arguments` and may do with its queue pair 0 what `qp0` says.
+    fn attack(&self, arguments: &str, qp0: &str) {
+        let limits = ["smps-per-second=200", "traps-per-second=4"];
+        let words = ["name=hostile-lhca", "image=hostile", "memory=2M"].into_iter().chain(limits).map(str::to_owned);
+        let more = [format!("arguments={arguments}"), format!("qp0={qp0}")];
+        let all: Vec<_> = ["add".to_owned()].into_iter().chain(words).chain(more).collect();
+        let words: Vec<_> = all.iter().map(String::as_str).collect();
+        assert_eq!(self.machine.ctl(&words).ok(), "");
+    }
+
+    /// Waits for the attacker's end, and says how it was.
+    fn end(&mut self) -> String {
+        let start = format!("partition {HOSTILE} ");
+        let ends = ["exited", "crashed", "halted", "was stopped"].map(|end| format!("{start}{end}"));
+        let line = self.console.wait_for(|line| ends.iter().any(|end| line.contains(end)));
+        let end = line.split_once(&start).unwrap().1;
+        end.split(';').next().unwrap().trim_end().to_owned()
+    }
+
+    /// The victim answers.
+    fn ping(&self) {
+        let output = self.machine.tool("ibping", &["-f", "-c", "50", &self.victim.to_string()]).run();
+        assert!(output.ok().contains("50 packets transmitted, 50 received, 0% packet loss"), "{}", output.stdout);
+    }
+
+    /// The attacker's lines since it began.
+    fn said(&self) -> Vec<&str> {
+        let own = format!("{HOSTILE}: ");
+        let lines = self.console.said().iter().filter_map(|line| Some(line.split_once(&own)?.1.trim_end()));
+        let lines: Vec<_> = lines.collect();
+        let begin = lines.iter().rposition(|line| line.starts_with("tries ")).unwrap_or(0);
+        lines[begin..].to_vec()
+    }
+
+    /// Takes the attacker away, and sees that nothing is left of it: the victim answers, the guard's memory is as it was, and
+    /// what is held and what is free is what it was.
+    fn clear(&mut self) {
+        self.ping();
+        assert_eq!(self.machine.ctl(&["remove", HOSTILE]).ok(), "");
+        // Two looks: the first may have begun before the end.
+        for _ in 0..2 {
+            let line = self.console.wait_for(|line| line.contains(GUARD));
+            assert!(line.contains(" are as they were"), "{line}");
+        }
+        assert_eq!(held(&self.machine), self.before);
+        let quiet = |line: &String| !line.contains("WARN") && !line.contains("ERROR");
+        assert!(self.console.said().iter().filter(|line| line.contains(GUARD)).all(quiet));
+    }
+}
+
+/// What partitions hold, and what memory is free.
+fn held(machine: &Machine) -> Vec<String> {
+    let lines = machine.control("portico-0", "status");
+    lines.into_iter().filter(|line| line.starts_with("held ") || line.starts_with("free ")).collect()
+}
+
+/// The numbers of the line that begins with how many calls were made: all, and those that were done.
+fn calls(said: &[&str]) -> (u64, u64) {
+    let line = said.iter().find(|line| line.contains(" calls, ")).unwrap_or_else(|| panic!("no summary: {said:?}"));
+    let number = |words: &str| words.split(' ').next().unwrap().parse().unwrap();
+    let done = line.split(", ").find(|part| part.ends_with(" OK")).map_or(0, number);
+    (number(line), done)
+}
+
+#[test]
+fn no_hypercall_reaches_beyond_the_partition() {
+    let mut scene = Scene::new();
+    scene.attack("attempt=calls", "none");
+    assert_eq!(scene.end(), "exited with code 0");
+    let (all, done) = calls(&scene.said());
+    assert!(all > 300_000 && done > 0 && done < all / 2, "{:?}", scene.said());
+    scene.clear();
+    scene.attack("attempt=random count=1000000 seed=20261122", "manager");
+    assert_eq!(scene.end(), "exited with code 0");
+    let (all, done) = calls(&scene.said());
+    assert!(all == 1_000_000 && done > 0 && done < all / 2, "{:?}", scene.said());
+    scene.clear();
+}
+
+#[test]
+fn no_memory_beyond_the_partitions_own_is_reached() {
+    let mut scene = Scene::new();
+    // Each of the addresses ends the partition, for reading and for writing.
+    scene.attack("attempt=memory", "none");
+    for nth in 0..40 {
+        if nth > 0 {
+            assert_eq!(scene.machine.ctl(&["restart", HOSTILE]).ok(), "");
+        }
+        let end = scene.end();
+        let said = scene.said();
+        let [.., tried] = said[..] else { panic!("{said:?}") };
+        let address = tried.split_once("0x").unwrap().1;
+        assert_eq!(end, format!("crashed: no memory at 0x{address}"), "{said:?}");
+    }
+    scene.clear();
+}
+
+#[test]
+fn queues_that_break_the_contract_harm_nobody_else() {
+    let mut scene = Scene::new();
+    for attempt in ["rings", "indices", "live", "doorbells"] {
+        scene.attack(&format!("attempt={attempt}"), "none");
+        scene.ping();
+        assert_eq!(scene.end(), "exited with code 0", "{attempt}");
+        let (all, done) = calls(&scene.said());
+        assert!(all > 50_000 && done > 0, "{attempt}: {:?}", scene.said());
+        scene.clear();
+    }
+}
+
+#[test]
+fn keys_and_addresses_of_others_open_nothing() {
+    let mut scene = Scene::new();
+    scene.attack(&format!("attempt=keys victim={}", scene.victim), "none");
+    scene.ping();
+    assert_eq!(scene.end(), "exited with code 0");
+    assert!(scene.said().iter().any(|line| line.contains("BAD_ADDRESS")), "{:?}", scene.said());
+    scene.clear();
+}
+
+#[test]
+fn a_processor_that_is_abused_is_the_partitions_own() {
+    let mut scene = Scene::new();
+    scene.attack("attempt=triple-fault", "none");
+    assert_eq!(scene.end(), "crashed: triple fault");
+    scene.clear();
+    scene.attack("attempt=cr8", "none");
+    assert_eq!(scene.end(), "exited with code 102");
+    assert!(scene.said().iter().any(|line| line.contains("exception 13")), "{:?}", scene.said());
+    scene.clear();
+}
