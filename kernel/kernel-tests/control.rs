@@ -16,10 +16,10 @@ fn lines_wake_and_come_whole() {
     for round in 0..50 {
         writeln!(control, "port {round} down\r").expect("room");
         let line = loop {
-            idle::wait(); // for the interrupt that tells of the first byte
             if let Some(line) = control.line() {
                 break line;
             }
+            idle::wait(); // for the interrupt that tells of a byte
         };
         assert_eq!(line.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok()), Some(round));
     }

@@ -88,8 +88,8 @@ mod bare {
                 }
             }
             match fabric.lock().turn(Time(clock::now())) {
-                Next::AtOnce => Some(0),
-                Next::At(deadline) => Some(deadline.0),
+                Next::At(deadline) if !control.as_ref().is_some_and(Control::has_more) => Some(deadline.0),
+                Next::At(_) | Next::AtOnce => Some(0),
             }
         })
     }

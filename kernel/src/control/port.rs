@@ -19,12 +19,17 @@ const IRQ: u8 = 3;
 /// Bytes that may wait for the host to read them: what there is to tell of 253 LHCAs with two ports each.
 const QUEUE: usize = 128 << 10;
 
+/// Bytes that are sent in one turn. Each of them leaves the virtual machine, and the fabric waits meanwhile.
+const BURST: usize = 256;
+
 /// The control channel. [`Vector::CONTROL`] is raised when there is something to do for it.
 #[derive(Debug)]
 pub struct Control {
     port: Uart16550<PioBackend>,
     input: LineBuffer,
     output: VecDeque<u8>,
+    /// Whether the port would take more than it was given in this turn.
+    has_more: bool,
 }
 
 impl Control {
@@ -36,10 +41,11 @@ impl Control {
         port.init(Config { fifo_trigger_level: Some(FifoTriggerLevel::One), ..Config::default() }).ok()?;
         ioapic::route(IRQ, Vector::CONTROL, cpu);
         port.enable_interrupts(IER::DATA_READY);
-        Some(Self { port, input: LineBuffer::default(), output: VecDeque::with_capacity(QUEUE) })
+        Some(Self { port, input: LineBuffer::default(), output: VecDeque::with_capacity(QUEUE), has_more: false })
     }
 
-    /// The next line that came, if one is whole; never waits. To be called until it gives none, after each interrupt.
+    /// The next line that came, if one is whole; never waits. To be called until it gives none, after each interrupt and
+    /// in each turn in which there is something to send.
     pub fn line(&mut self) -> Option<Line> {
         self.send();
         // The interrupt is told by a rising edge, so that nothing may be left for which it was raised.
@@ -51,27 +57,40 @@ impl Control {
         None
     }
 
+    /// Whether there is more to send, and the port takes it: the next turn is due at once.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.has_more
+    }
+
     fn send(&mut self) {
+        let mut left = BURST;
+        self.has_more = false;
         while !self.output.is_empty() {
-            let sent = self.port.send_bytes(self.output.as_slices().0);
+            let waiting = self.output.as_slices().0;
+            let sent = self.port.send_bytes(&waiting[..waiting.len().min(left)]);
+            self.output.drain(..sent);
+            left -= sent;
+            if left == 0 {
+                self.has_more = !self.output.is_empty();
+                return;
+            }
             if sent == 0 {
                 self.port.enable_interrupts(IER::THR_EMPTY);
                 return;
             }
-            self.output.drain(..sent);
         }
         self.port.disable_interrupts(IER::THR_EMPTY);
     }
 }
 
-/// Says something to the host; never waits. What finds no room, because the host does not read, is an error.
+/// Says something to the host, from the next [`Control::line`] on; never waits. What finds no room, because the host does not read, is an error.
 impl Write for Control {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.output.len() + text.len() > QUEUE {
             return Err(fmt::Error);
         }
         self.output.extend(text.as_bytes());
-        self.send();
         Ok(())
     }
 }
