@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // what goes wrong fails the test
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs;
 use std::process::Command;
 use std::time::Instant;
@@ -13,6 +14,9 @@ const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge.toml");
 
 /// Where programs attach inside the hypervisor.
 const BRIDGE: &str = "bridge";
+
+/// How OpenSM logs what an adapter that has a manager says it can do.
+const WITH_MANAGER: &str = "new CapabilityMask 0x0640484a";
 
 /// A machine with the partitions of [`CONFIG`] and no subnet manager; and the bridge.
 fn machine() -> (Machine, Site) {
@@ -41,6 +45,18 @@ fn master(site: &Site) -> String {
     let (_, rest) = text.split_once("sm lid ").unwrap();
     let lid = word(rest, 0);
     lids(site).into_iter().find(|(_, other)| *other == lid).unwrap().0
+}
+
+/// Asks again and again until `ask` gives `expected`.
+fn wait_until<T: PartialEq + Debug>(expected: T, ask: impl Fn() -> T) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let got = ask();
+        if got == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{got:?} where {expected:?} was waited for");
+    }
 }
 
 /// Asserts that nobody had to be told twice of an event: each repress has reached who told.
@@ -159,8 +175,9 @@ fn a_program_at_the_bridge_sees_the_port_as_it_is() {
     assert_eq!(base_lid(), 0);
     let mut opensm = machine.opensm(&[]);
     opensm.wait_for_subnet_up();
-    assert_eq!(base_lid(), lids(&bridge)[BRIDGE]);
-    assert_ne!(base_lid(), 0);
+    let lid = lids(&bridge)[BRIDGE];
+    assert_ne!(lid, 0);
+    wait_until(lid, base_lid);
 }
 
 #[test]
@@ -168,19 +185,13 @@ fn nobody_attaches_at_a_bridge_that_is_stopped() {
     let (machine, bridge) = machine();
     // It says what it is told at attaching, and sends nothing.
     let attaches = || bridge.tool("ibstat", &[]).run().stdout.contains("Base lid");
-    let until = |expected: bool| {
-        let deadline = Instant::now() + PATIENCE;
-        while attaches() != expected {
-            assert!(Instant::now() < deadline, "attaching should succeed: {expected}");
-        }
-    };
     for _ in 0..2 {
-        until(true);
+        wait_until(true, attaches);
         let _ = machine.control("portico-0", "stop bridge");
-        until(false);
+        wait_until(false, attaches);
         let _ = machine.control("portico-0", "start bridge");
     }
-    until(true);
+    wait_until(true, attaches);
 }
 
 #[test]
@@ -191,7 +202,7 @@ fn a_bridge_whose_adapter_dies_comes_back_and_leaves_nothing() {
     for _ in 0..2 {
         machine.kill("portico model --name bridge");
         // Its port says that a manager is there again.
-        opensm.wait_for("num:144");
+        opensm.wait_for(WITH_MANAGER);
         opensm.sweep();
         assert_eq!(master(&machine.site()), BRIDGE);
     }
