@@ -5,9 +5,10 @@ use subnet::Time;
 /// A partition is watched once it rang so often in a row.
 const RINGS: u8 = 32;
 /// It rings in a row if no ring is later than this after the one before, in nanoseconds.
-const GAP: u64 = 500_000;
-/// It is not watched any more once it posted nothing for so long, in nanoseconds.
-const QUIET: u64 = 1_000_000;
+const GAP: u64 = 2_000_000;
+/// It is not watched any more once it posted nothing for so long, in nanoseconds: longer than a host that runs the
+/// processors by turns lets one of them wait.
+const QUIET: u64 = 20_000_000;
 
 /// How often a partition rings, or posts.
 #[derive(Debug, Default)]

@@ -34,7 +34,7 @@ pub(super) struct Options {
 
 /// What is counted, by its name on the console; for people; and how many instructions it may take if all is as it should be.
 const FIGURES: [(&str, &str, Option<u64>); 5] = [
-    ("hypercall", "a hypercall that asks for the time", Some(150)),
+    ("hypercall", "a hypercall that does nothing", Some(150)),
     ("logical-64", "64 bytes to another partition", Some(400)),
     ("logical-4096", "4096 bytes to another partition", None),
     ("cable-64", "64 bytes to the cable", None),
