@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
-use portico_tests::{Machine, OpenSm, PATIENCE, Site};
+use portico_tests::{Machine, OpenSm, PATIENCE, Preload, Site};
 use rustix::process::Signal;
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge.toml");
@@ -78,6 +78,8 @@ fn opensm_inside_is_master_of_the_whole_subnet() {
     let found: Vec<_> = lids(&bridge).into_keys().collect();
     assert_eq!(found, ["H1", "H2", BRIDGE, "portico-0-lhca1", "portico-0-lhca2"]);
     assert_eq!(lids(&bridge), lids(&outside));
+    let stock = bridge.tool("smpquery", &["-D", "nodedesc", "0"]).through(Preload::Stock).run();
+    assert!(stock.ok().contains(BRIDGE), "{stock:?}");
     let records = bridge.tool("saquery", &["--list"]).run();
     assert!(records.ok().contains("portico-0-lhca2"), "{records:?}");
     let log = fs::read_to_string(machine.log("opensm.log")).unwrap();
