@@ -105,6 +105,9 @@ pub struct VirtualCpu {
     pub registers: GuestRegisters,
     floating_point: FloatingPoint,
     asid: Asid,
+    /// Where the guest is, if that is behind an STI: no interrupt comes before that one instruction, or it would end no HLT
+    /// there. QEMU's TCG forgets this at entry (APM vol. 2, 15.21.5), so it is remembered until the guest has moved on.
+    shadowed: Option<u64>,
 }
 
 /// Attributes of segments as the VMCB has them (APM vol. 2, 15.5.1): present, accessed; code is 64-bit.
@@ -151,7 +154,7 @@ impl VirtualCpu {
         (save.rflags, save.rip, save.rsp) = (2, entry, stack);
         (save.dr6, save.dr7, save.g_pat) = (0xffff_0ff0, 0x400, PAT);
         let registers = GuestRegisters::default();
-        Self { vmcb, registers, floating_point: FloatingPoint::RESET, asid: Asid::default() }
+        Self { vmcb, registers, floating_point: FloatingPoint::RESET, asid: Asid::default(), shadowed: None }
     }
 
     /// Prepares to run the guest on this processor, again and again. No other guest runs here until
@@ -186,6 +189,9 @@ impl VirtualCpu {
         let control = &mut self.vmcb.control;
         control.tlb_control = TlbControl::Keep as u8;
         control.event_injection = EventInjection::interrupted(control.exit_int_info);
+        let rip = self.vmcb.save.rip;
+        self.shadowed =
+            if control.interrupt_shadow & 1 != 0 { Some(rip) } else { self.shadowed.filter(|at| *at == rip) };
         Exit::decode(control.exit_code, control.exit_info_1, control.exit_info_2)
     }
 
@@ -229,6 +235,7 @@ impl VirtualCpu {
     fn resume_at(&mut self, rip: u64) {
         self.vmcb.save.rip = rip;
         self.vmcb.control.interrupt_shadow = 0;
+        self.shadowed = None;
     }
 
     /// Gives the guest an exception instead of the instruction that left it.
@@ -239,8 +246,7 @@ impl VirtualCpu {
     /// Whether the guest would take an interrupt now.
     #[must_use]
     pub fn takes_interrupts(&self) -> bool {
-        let control = &self.vmcb.control;
-        self.interrupts_enabled() && control.interrupt_shadow & 1 == 0 && !control.event_injection.is_some()
+        self.interrupts_enabled() && self.shadowed.is_none() && !self.vmcb.control.event_injection.is_some()
     }
 
     /// Gives the guest an interrupt, which it [takes](Self::takes_interrupts).
@@ -248,9 +254,9 @@ impl VirtualCpu {
         self.vmcb.control.event_injection = EventInjection::interrupt(vector);
     }
 
-    /// Has the guest left as soon as it takes interrupts, or not.
+    /// Has the guest left as soon as it takes interrupts, or not. An instruction that nothing may come before is done first.
     pub fn await_window(&mut self, awaited: bool) {
-        self.vmcb.control.await_window(awaited);
+        self.vmcb.control.await_window(awaited && self.shadowed.is_none());
     }
 
     /// EFER as the guest sees it.
