@@ -153,6 +153,34 @@ fn keys_and_addresses_of_others_open_nothing() {
 }
 
 #[test]
+fn floods_of_management_stay_within_their_limits() {
+    let mut scene = Scene::new();
+    for (attempt, qp0) in
+        [("smps", "none"), ("smps", "query"), ("smps", "manager"), ("traps", "none"), ("traps", "manager")]
+    {
+        scene.attack(&format!("attempt={attempt}"), qp0);
+        scene.ping();
+        assert_eq!(scene.end(), "exited with code 0", "{attempt}, {qp0}");
+        let said = scene.said();
+        let times = |status: &str| {
+            let line = said.iter().find(|line| line.ends_with(&format!(" sends: {status}")));
+            line.map_or(0, |line| line.split(' ').next().unwrap().parse::<u32>().unwrap())
+        };
+        let (sent, refused) = (times("SUCCESS"), times("REFUSED"));
+        assert_eq!(sent + refused, 20_000, "{said:?}");
+        assert_eq!(sent == 0, qp0 == "none", "{said:?}");
+        assert!(refused > 0, "{said:?}");
+        scene.clear();
+    }
+    // OpenSM would say that it disables a port, and that one does not answer.
+    let log = std::fs::read_to_string(scene.machine.log("opensm.log")).unwrap();
+    let wrong = |line: &&str| line.contains("disabl") || line.contains("timeout") || line.contains("babbling");
+    let wrong: Vec<_> = log.lines().filter(wrong).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(scene.machine.active_lhcas().len(), 2);
+}
+
+#[test]
 fn a_processor_that_is_abused_is_the_partitions_own() {
     let mut scene = Scene::new();
     scene.attack("attempt=triple-fault", "none");
@@ -161,5 +189,9 @@ fn a_processor_that_is_abused_is_the_partitions_own() {
     scene.attack("attempt=cr8", "none");
     assert_eq!(scene.end(), "exited with code 102");
     assert!(scene.said().iter().any(|line| line.contains("exception 13")), "{:?}", scene.said());
+    scene.clear();
+    scene.attack("attempt=spin", "none");
+    scene.console.wait_for(|line| line.contains("tries spin"));
+    scene.ping();
     scene.clear();
 }
