@@ -328,9 +328,8 @@ impl Partition {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Whether an interrupt waits. It waits until the guest is given it: what the processor is told of it, which is that the
-    /// guest is to be left when it takes interrupts, may get lost under QEMU's TCG (7.2 and later), where an interrupt from
-    /// another processor at the same moment rewrites that word without a lock.
+    /// Whether an interrupt waits. It does until the guest is given it at an entry: what the processor is told is only that
+    /// the guest is to be left when it takes interrupts, so nothing that the processor forgets loses an interrupt.
     pub(super) fn has_interrupt(&self) -> bool {
         self.pending.any()
     }
