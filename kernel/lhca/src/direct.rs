@@ -53,12 +53,14 @@ pub(crate) fn pass<G: Guest>(
     name: u32,
 ) -> Option<()> {
     let layout = hsma.layout(now)?;
-    let (entry, remembered) = posted(lhcas.get(usize::from(id.0))?.as_ref()?, name)?;
+    let sender = lhcas.get(usize::from(id.0))?.as_ref()?;
+    let pair = sender.pairs.get(name)?;
+    let entry = posted(pair, &sender.guest)?;
     let key = (entry.dlid, entry.sl, entry.remote_qp);
-    let way = match remembered {
-        Some(flow) if flow.key == key && flow.layout == layout => flow.way,
-        _ => find(hsma, lhcas, id, name, Flow { key, layout, way: None }),
-    }?;
+    let way = match &pair.flows.0[slot(entry.dlid)] {
+        Some(flow) if flow.key == key && flow.layout == layout => flow.way?,
+        _ => find(hsma, lhcas, id, name, Flow { key, layout, way: None })?,
+    };
     let places = [id, way.path.lhca].map(|id| usize::from(id.0));
     let Ok([Some(sender), Some(receiver)]) = lhcas.get_disjoint_mut(places) else { return None };
     let from = sender.pairs.get_mut(name)?;
@@ -104,24 +106,23 @@ pub(crate) fn pass<G: Guest>(
     Some(())
 }
 
-/// The next send request of a queue pair, if it is a plain one, and what is remembered of where it goes.
-#[inline]
-fn posted<G: Guest>(sender: &Lhca<G>, name: u32) -> Option<(SendEntry, Option<Flow>)> {
-    let pair = sender.pairs.get(name)?;
+/// The next send request of a queue pair, if it is a plain one.
+#[inline(always)]
+fn posted(pair: &QueuePair, guest: &impl Guest) -> Option<SendEntry> {
     let ready = pair.config.kind == QueuePairKind::UD && pair.state == QueuePairState::READY_TO_SEND;
-    if !ready || !pair.send.has_entry(&sender.guest).ok()? {
+    if !ready || !pair.send.has_entry(guest).ok()? {
         return None;
     }
-    let entry = pair.send.peek(&sender.guest).ok()?;
+    let entry = pair.send.peek(guest).ok()?;
     let plain = WorkFlags::IMMEDIATE.union(WorkFlags::SOLICITED).contains(entry.flags)
         && entry.segments == 1
         && entry.segment.l_key == Segment::PHYSICAL
         && entry.source_path == 0;
-    plain.then(|| (entry, pair.flows.0[slot(entry.dlid)]))
+    plain.then_some(entry)
 }
 
 /// The next receive request of a queue pair, if it takes what comes with this key, and is a plain one.
-#[inline]
+#[inline(always)]
 fn awaited(to: &QueuePair, guest: &impl Guest, way: &Way, q_key: QKey) -> Option<ReceiveEntry> {
     if !to.receives() || to.q_key != q_key || to.p_key_index != way.p_key_index || !to.receive.has_entry(guest).ok()? {
         return None;

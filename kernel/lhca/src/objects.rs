@@ -39,6 +39,7 @@ impl<E: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable> Queue<E
     }
 
     /// Adds an entry, which there is room for.
+    #[inline(always)]
     pub(crate) fn push(&mut self, guest: &impl Guest, entry: &E) {
         if self.ring.produce(guest, entry) {
             interrupt(guest, self.vector);
@@ -148,6 +149,7 @@ impl QueuePair {
     }
 
     /// Consumes a send entry.
+    #[inline(always)]
     pub(crate) fn consume_send(&mut self, guest: &impl Guest) {
         if self.send.consume(guest) {
             interrupt(guest, self.config.vector);
@@ -161,6 +163,7 @@ impl QueuePair {
     }
 
     /// Consumes a receive entry.
+    #[inline(always)]
     pub(crate) fn consume_receive(&mut self, guest: &impl Guest) {
         if self.receive.consume(guest) {
             interrupt(guest, self.config.vector);

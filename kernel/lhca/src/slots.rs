@@ -43,11 +43,13 @@ impl<T> Slots<T> {
         self.name_at(place)
     }
 
+    #[inline(always)]
     pub(crate) fn get(&self, name: u32) -> Option<&T> {
         let slot = self.slots.get(self.place(name)?)?;
         slot.value.as_ref().filter(|_| slot.generation == generation(name))
     }
 
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, name: u32) -> Option<&mut T> {
         let place = self.place(name)?;
         let slot = self.slots.get_mut(place)?;
@@ -77,6 +79,7 @@ impl<T> Slots<T> {
         0..self.slots.len()
     }
 
+    #[inline(always)]
     fn place(&self, name: u32) -> Option<usize> {
         let [.., tag, place] = name.to_be_bytes();
         (tag == self.tag).then_some(place.into())
