@@ -49,7 +49,9 @@ fn a_lesser_one_stands_by_and_takes_over() {
     let second = world.manager(3, None, 1, with_priority(4));
     wait_for(&mut world, &[(second, SmState::STANDBY)]);
     world.kill(first);
+    world.reregistered.clear();
     world.settle(second);
+    assert!((2..=4).all(|node| world.reregistered[&node] == 1), "{:?}", world.reregistered);
     // Everything is as it was, but for who is master.
     assert_eq!(world.check(2), before);
     let own = before.iter().find(|((member, _), _)| *member == 3).unwrap().1;

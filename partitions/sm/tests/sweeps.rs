@@ -218,9 +218,13 @@ fn a_port_keeps_its_lid_when_it_comes_back() {
     world.pull((0, 4));
     world.settle(sm);
     assert_eq!(world.check(at.0).len(), 5);
+    let asked = world.reregistered.clone();
     world.plug((0, 4));
     world.settle(sm);
     assert_eq!(world.check(at.0), before);
+    // It alone is to register again: it was let go from all groups.
+    let again = world.reregistered.iter().filter(|(node, times)| asked[node] != **times).map(|(node, _)| *node);
+    assert_eq!(again.collect::<Vec<_>>(), [4]);
 }
 
 #[test]

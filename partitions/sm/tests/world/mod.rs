@@ -76,6 +76,8 @@ pub(crate) struct World {
     sms: Vec<Sm>,
     /// Sets of subnet management that managers sent.
     pub(crate) sets: usize,
+    /// How often consumers at each node were asked to register again.
+    pub(crate) reregistered: BTreeMap<usize, usize>,
     /// Datagrams that came to ports without managers, by their nodes.
     pub(crate) others: Vec<(usize, Mad)>,
 }
@@ -86,6 +88,7 @@ struct Said {
     cable: Vec<(u8, Vec<u8>)>,
     here: Vec<(Option<LhcaId>, u8, Vec<u8>)>,
     links: Vec<(u8, LinkRequest)>,
+    reregister: usize,
 }
 
 impl Outlet for Said {
@@ -97,6 +100,9 @@ impl Outlet for Said {
     }
     fn link(&mut self, port: PortNum, request: LinkRequest) {
         self.links.push((port.get(), request));
+    }
+    fn event(&mut self, _: PortNum, event: subnet::Event) {
+        self.reregister += usize::from(event == subnet::Event::ClientReregister);
     }
 }
 
@@ -144,6 +150,7 @@ impl World {
             queued: 0,
             sms: Vec::new(),
             sets: 0,
+            reregistered: BTreeMap::new(),
             others: Vec::new(),
         }
     }
@@ -344,6 +351,7 @@ impl World {
         if let Some(Time(deadline)) = deadline {
             self.push(deadline, What::Poll(index));
         }
+        *self.reregistered.entry(index).or_default() += said.reregister;
         for (port, packet) in said.cable {
             self.carry((index, port), &packet);
         }
