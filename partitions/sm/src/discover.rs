@@ -22,6 +22,8 @@ pub(crate) enum Question {
     ClearChange(usize),
     /// A port.
     Port(End),
+    /// A port at the other end of whose link nobody answered.
+    Confirm(End),
     /// The first P_Keys of a port.
     PKeys(End),
     /// The manager at a port.
@@ -80,7 +82,14 @@ impl Discovery {
             (Question::Node { route, from }, Some(smp)) => {
                 self.take_node(route, from, smp.attribute(), known, requests)
             }
-            (Question::Node { from: Some(from), .. }, None) => self.found.silent.push(from),
+            (Question::Node { from: Some(from), .. }, None) => self.confirm(from, requests),
+            (Question::Confirm(from), Some(smp)) => {
+                if let Some(port) = self.found.port_mut(from) {
+                    port.info = *smp.attribute();
+                    let is_up = port.is_up();
+                    self.found.silent.extend(is_up.then_some(from));
+                }
+            }
             (Question::Description(node), Some(smp)) => {
                 self.found.nodes[node].description = *smp.attribute::<NodeDescription>();
             }
@@ -158,6 +167,15 @@ impl Discovery {
     fn ask_ports(&self, node: usize, requests: &mut Requests) {
         for &port in self.found.nodes[node].ports.keys() {
             self.ask_port(End { node, port }, requests);
+        }
+    }
+
+    /// Asks the port at `from`, at whose other end nobody answered, how it is: its link may be down by now, or the whole way
+    /// there gone, with all the rest that is yet to be asked.
+    fn confirm(&self, from: End, requests: &mut Requests) {
+        if let Some(port) = self.found.port(from) {
+            let smp = port.route.request(Method::GET, PortInfo::ID, u32::from(from.port.get()));
+            requests.ask_first(Question::Confirm(from), Lid::PERMISSIVE, smp);
         }
     }
 

@@ -47,6 +47,11 @@ impl<Q> Transactions<Q> {
         self.waiting.push_back(Request { question, dlid, smp });
     }
 
+    /// As [`Transactions::ask`], before all others that wait.
+    pub(crate) fn ask_first(&mut self, question: Q, dlid: Lid, smp: Smp) {
+        self.waiting.push_front(Request { question, dlid, smp });
+    }
+
     /// Forgets all requests; answers to them mean nothing any more.
     pub(crate) fn clear(&mut self) {
         self.waiting.clear();
@@ -103,4 +108,65 @@ impl<Q> Transactions<Q> {
 
 fn transmit<Q>(request: &Request<Q>, out: &mut impl Outlet) {
     out.send(&Address::smi(request.dlid), zerocopy::transmute_ref!(&request.smp));
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use iba::attr::{NodeInfo, PortInfo};
+    use iba::mad::{Attribute, Method};
+
+    use super::*;
+    use crate::route::Route;
+
+    #[derive(Default)]
+    struct Sent(Vec<Smp>);
+
+    impl Outlet for Sent {
+        fn send(&mut self, _: &Address, mad: &[u8; 256]) {
+            self.0.push(zerocopy::transmute!(*mad));
+        }
+    }
+
+    fn milliseconds(time: u64) -> Duration {
+        Duration::from_millis(time)
+    }
+
+    #[test]
+    fn only_what_was_asked_is_answered_and_only_once() {
+        let config = Config { window: 2, timeout: milliseconds(100), retries: 1, ..Config::default() };
+        let mut requests = Transactions::new(&config, u32::MAX);
+        let mut out = Sent::default();
+        for port in 0..3 {
+            requests.ask(port, Lid::PERMISSIVE, Route::default().request(Method::GET, PortInfo::ID, port));
+        }
+        requests.send(milliseconds(0), &mut out);
+        assert_eq!(out.0.len(), 2, "as many as the window has room for");
+        let answer = out.0[1];
+        let mut other = answer;
+        other.header.attribute_id = NodeInfo::ID;
+        assert_eq!(requests.answer(&other), None, "another attribute");
+        other = answer;
+        other.header.attribute_modifier = 2.into();
+        assert_eq!(requests.answer(&other), None, "another port");
+        other = answer;
+        other.header.transaction_id = TransactionId::new(7);
+        assert_eq!(requests.answer(&other), None, "another transaction");
+        // What a server in between adds to the upper half of the transaction's id does no harm.
+        other = answer;
+        other.header.transaction_id = TransactionId::new(answer.header.transaction_id.get() | 0xab << 32);
+        assert_eq!(requests.answer(&other), Some(1));
+        assert_eq!(requests.answer(&other), None, "it is answered already");
+        // The first one is repeated, and then given up; the third comes after the second.
+        requests.send(milliseconds(50), &mut out);
+        assert_eq!((out.0.len(), requests.deadline()), (3, Some(milliseconds(100))));
+        assert_eq!(requests.expire(milliseconds(100), &mut out), None);
+        assert_eq!(requests.expire(milliseconds(150), &mut out), None);
+        assert_eq!(out.0[3..], [out.0[0], out.0[2]]);
+        assert_eq!(requests.expire(milliseconds(200), &mut out), Some(0));
+        assert_eq!(requests.expire(milliseconds(249), &mut out), None);
+        assert_eq!(requests.expire(milliseconds(250), &mut out), Some(2));
+        assert!(requests.is_idle());
+    }
 }

@@ -142,6 +142,7 @@ fn a_receiver_that_acknowledges_whole_windows_is_not_waited_for() {
     let mut window = 1;
     loop {
         let mad = answer(&mut world, 5, &request);
+        assert!(world.now - begin < 10_000_000, "{} ns", world.now - begin);
         if mad.rmpp.segment.get() == window {
             window += 64;
             let mut ack = mad;
@@ -152,7 +153,6 @@ fn a_receiver_that_acknowledges_whole_windows_is_not_waited_for() {
             break;
         }
     }
-    assert!(world.now - begin < 10_000_000, "{} ns", world.now - begin);
 }
 
 #[test]

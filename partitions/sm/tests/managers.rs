@@ -75,6 +75,16 @@ fn a_better_one_is_handed_the_subnet() {
 }
 
 #[test]
+fn a_better_one_whose_trap_is_lost_claims_the_subnet_itself() {
+    let mut world = fabric();
+    let first = world.manager(2, None, 1, with_priority(5));
+    world.settle(first);
+    world.no_traps = true;
+    let second = world.manager(4, None, 1, with_priority(6));
+    wait_for(&mut world, &[(first, SmState::STANDBY), (second, SmState::MASTER)]);
+}
+
+#[test]
 fn two_subnets_that_are_joined_have_one_master() {
     for better in [0, 1] {
         let mut world = fabric();

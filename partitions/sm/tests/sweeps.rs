@@ -210,6 +210,27 @@ fn cables_are_pulled_and_plugged_during_a_sweep() {
 }
 
 #[test]
+fn a_sweep_does_not_wait_for_each_of_many_that_are_gone() {
+    let mut world = World::new(1);
+    let (near, far, at) = (world.switch(2), world.switch(250), world.adapter(1));
+    world.cable((near, 1), (at, 1));
+    world.cable((near, 2), (far, 1));
+    for port in 2..=250 {
+        let adapter = world.adapter(1);
+        world.cable((far, port), (adapter, 1));
+    }
+    world.faults.jitter = 1_000_000;
+    let sm = world.manager(at, None, 1, Config::default());
+    world.run(100);
+    assert!(world.sweeps(sm).is_empty());
+    let pulled = world.now;
+    world.pull((near, 2));
+    world.wait("sweep", |world| !world.sweeps(sm).is_empty());
+    assert!(world.now - pulled < 3_000_000_000, "{} ns", world.now - pulled);
+    assert_eq!(world.settle(sm).nodes, 2);
+}
+
+#[test]
 fn a_port_keeps_its_lid_when_it_comes_back() {
     let mut world = World::new(1);
     let at = star(&mut world, 5);

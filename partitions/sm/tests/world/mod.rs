@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use iba::attr::SmState;
 use iba::mad::{Class, Mad, Method};
+use iba::notice::Notice;
 use iba::packet::{MadPacket, Packet, SmpPacket, parse};
 use iba::sa::SaMad;
 use iba::smp::Smp;
-use iba::{Guid, Lid, PortNum, Qpn, Sl};
+use iba::{Guid, Lid, PortNum, ProducerType, Qpn, Sl};
 use subnet::{
     AdapterConfig, ChannelAdapter, Hsma, HsmaOutlet, Key, LhcaId, Link, LinkRequest, LogicalPort, Node, NodeConfig,
     Outlet, Switch, SwitchConfig, Time, UPLINK, UplinkId,
@@ -70,6 +71,8 @@ pub(crate) struct World {
     /// Nodes that do not react to anything.
     pub(crate) mute: BTreeSet<usize>,
     pub(crate) faults: Faults,
+    /// Whether all traps of adapters' agents are lost.
+    pub(crate) no_traps: bool,
     random: u64,
     queue: BinaryHeap<Reverse<(u64, u64, What)>>,
     queued: u64,
@@ -132,6 +135,13 @@ impl subnet_manager::Outlet for Sent {
     }
 }
 
+/// Whether a packet is a trap of an adapter's agent.
+fn is_trap(packet: &[u8]) -> bool {
+    let Ok(packet) = SmpPacket::read_from_bytes(packet) else { return false };
+    let producer = packet.smp.attribute::<Notice>().producer;
+    packet.smp.header.method == Method::TRAP && producer == ProducerType::CHANNEL_ADAPTER
+}
+
 fn guid(member: usize) -> Guid {
     Guid::new(0x0200_0000_0000_0000 + (member as u64 + 1) * 0x1_0000)
 }
@@ -145,6 +155,7 @@ impl World {
             pulled: BTreeSet::new(),
             mute: BTreeSet::new(),
             faults: Faults::default(),
+            no_traps: false,
             random: seed.wrapping_mul(2) + 1,
             queue: BinaryHeap::new(),
             queued: 0,
@@ -380,6 +391,9 @@ impl World {
 
     fn carry(&mut self, from: At, packet: &[u8]) {
         let Some(&to) = self.wires.get(&from) else { return };
+        if self.no_traps && is_trap(packet) {
+            return;
+        }
         let copies = 1 + usize::from(self.chance(self.faults.duplicate));
         for _ in 0..copies {
             if !self.chance(self.faults.loss) {
