@@ -15,11 +15,12 @@ fn lines_wake_and_come_whole() {
     unsafe { Port::new(0x2fc).write(0x1b_u8) };
     for round in 0..50 {
         writeln!(control, "port {round} down\r").expect("room");
+        assert!(!control.send(), "the port takes all of it");
         let line = loop {
+            idle::wait(); // for the interrupt that tells of the first byte
             if let Some(line) = control.line() {
                 break line;
             }
-            idle::wait(); // for the interrupt that tells of a byte
         };
         assert_eq!(line.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok()), Some(round));
     }

@@ -28,8 +28,6 @@ pub struct Control {
     port: Uart16550<PioBackend>,
     input: LineBuffer,
     output: VecDeque<u8>,
-    /// Whether the port would take more than it was given in this turn.
-    has_more: bool,
 }
 
 impl Control {
@@ -41,13 +39,11 @@ impl Control {
         port.init(Config { fifo_trigger_level: Some(FifoTriggerLevel::One), ..Config::default() }).ok()?;
         ioapic::route(IRQ, Vector::CONTROL, cpu);
         port.enable_interrupts(IER::DATA_READY);
-        Some(Self { port, input: LineBuffer::default(), output: VecDeque::with_capacity(QUEUE), has_more: false })
+        Some(Self { port, input: LineBuffer::default(), output: VecDeque::with_capacity(QUEUE) })
     }
 
-    /// The next line that came, if one is whole; never waits. To be called until it gives none, after each interrupt and
-    /// in each turn in which there is something to send.
+    /// The next line that came, if one is whole; never waits. To be called until it gives none, after each interrupt.
     pub fn line(&mut self) -> Option<Line> {
-        self.send();
         // The interrupt is told by a rising edge, so that nothing may be left for which it was raised.
         while let Ok(byte) = self.port.try_receive_byte() {
             if let Some(line) = self.input.push(byte) {
@@ -57,34 +53,29 @@ impl Control {
         None
     }
 
-    /// Whether there is more to send, and the port takes it: the next turn is due at once.
-    #[must_use]
-    pub fn has_more(&self) -> bool {
-        self.has_more
-    }
-
-    fn send(&mut self) {
+    /// Sends some of what was said; never waits. Whether there is more that the port would take at once: if not, an interrupt
+    /// tells when it does.
+    pub fn send(&mut self) -> bool {
         let mut left = BURST;
-        self.has_more = false;
         while !self.output.is_empty() {
             let waiting = self.output.as_slices().0;
             let sent = self.port.send_bytes(&waiting[..waiting.len().min(left)]);
             self.output.drain(..sent);
             left -= sent;
             if left == 0 {
-                self.has_more = !self.output.is_empty();
-                return;
+                return !self.output.is_empty();
             }
             if sent == 0 {
                 self.port.enable_interrupts(IER::THR_EMPTY);
-                return;
+                return false;
             }
         }
         self.port.disable_interrupts(IER::THR_EMPTY);
+        false
     }
 }
 
-/// Says something to the host, from the next [`Control::line`] on; never waits. What finds no room, because the host does not read, is an error.
+/// Says something to the host, which [`Control::send`] sends; never waits. What finds no room, because the host does not read, is an error.
 impl Write for Control {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.output.len() + text.len() > QUEUE {
