@@ -43,6 +43,7 @@ impl Platform for Vmmcall {
         [leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]
     }
 
+    #[inline]
     fn call(&self, call: Call, [rdi, rsi, rdx]: [u64; 3]) -> (Status, u64) {
         let (status, value);
         // SAFETY: the hypervisor changes RAX and RDX, and memory only where an argument points; the driver passes

@@ -29,6 +29,29 @@ fn the_benchmark_compares_with_ibsim_and_smps_are_cheap() {
 }
 
 #[test]
+fn datagrams_and_hypercalls_cost_the_same_however_many_ports_there_are() {
+    let said = run(&["bench", "data", "--lhcas", "2", "--lhcas", "60", "--load", "3200"]);
+    let figure = |lhcas: &str, what: &str| -> u64 {
+        let row = |line: &str| Some(line.strip_prefix(lhcas)?.trim_start().strip_prefix(what)?.to_owned());
+        let row = said.lines().find_map(row).unwrap_or_else(|| panic!("no {what} in:\n{said}"));
+        row.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let datagrams = [
+        "64 bytes to another partition",
+        "4096 bytes to another partition",
+        "64 bytes to the cable",
+        "4096 bytes to the cable",
+    ];
+    for what in datagrams.into_iter().chain(["a hypercall that does nothing"]) {
+        let (few, many) = (figure("2 ", what), figure("60 ", what));
+        assert!(many.abs_diff(few) * 100 <= few, "{what}: {few} instructions with 2 LHCAs, {many} with 60");
+    }
+    // One copy: by QEMU's count an instruction for each 8 bytes more.
+    let [short, long] = [figure("2 ", datagrams[0]), figure("2 ", datagrams[1])];
+    assert!(long - short < 2 * (4096 - 64) / 8, "{short} for 64 bytes, {long} for 4096");
+}
+
+#[test]
 fn an_image_is_made_that_flash_can_hold() {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("portico.rom");

@@ -158,7 +158,7 @@ impl Lab<'_> {
             memory: "256M".into(),
             socket: format!("portico-bench-{}", process::id()),
             capture: None,
-            logs: workspace::target_dir()?.join("portico/bench"),
+            logs: workspace::target_dir()?.join("portico/bench-data"),
             flash: false,
             counts_instructions: load.is_none(),
             kernel: self.kernel.clone(),
