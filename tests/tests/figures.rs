@@ -30,11 +30,12 @@ fn the_benchmark_compares_with_ibsim_and_smps_are_cheap() {
 
 #[test]
 fn datagrams_and_hypercalls_cost_the_same_however_many_ports_there_are() {
-    let said = run(&["bench", "data", "--lhcas", "2", "--lhcas", "60", "--load", "3200"]);
+    let said = run(&["bench", "data", "--lhcas", "2", "--lhcas", "60", "--load", "0"]);
     let figure = |lhcas: &str, what: &str| -> u64 {
         let row = |line: &str| Some(line.strip_prefix(lhcas)?.trim_start().strip_prefix(what)?.to_owned());
         let row = said.lines().find_map(row).unwrap_or_else(|| panic!("no {what} in:\n{said}"));
-        row.split_whitespace().next().unwrap().parse().unwrap()
+        // The least, in brackets after the median: the peer may be woken amidst the others.
+        row.split(['(', ')']).nth(1).unwrap().parse().unwrap()
     };
     let datagrams = [
         "64 bytes to another partition",

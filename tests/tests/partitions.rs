@@ -10,6 +10,11 @@ fn echoes(count: usize, more: &[&str]) -> (Machine, BTreeMap<String, u16>) {
     let machine = Machine::up(&[&["--lhcas", &count.to_string(), "--image", "echo"], more].concat());
     let lids = machine.active_lhcas();
     assert_eq!(lids.len(), count, "{lids:?}");
+    // The ports are up before all partitions have begun.
+    let mut console = machine.console("portico-0");
+    for _ in 0..count {
+        console.wait_for(|line| line.contains("queue pair 0x000001 answers at port 1"));
+    }
     (machine, lids)
 }
 
