@@ -252,6 +252,40 @@ guests! {
         vmmcall
         3: inc qword ptr [0x8008]
         iretq";
+    /// Asks for a timer, and works, until it was interrupted as often as its number says; then exits.
+    works_by_the_clock: "
+        mov qword ptr [0x9008], 0
+        mov dword ptr [0x900c], 0x00209a00
+        mov word ptr [0xa000], 15
+        mov qword ptr [0xa002], 0x9000
+        lgdt [0xa000]
+        lea rax, [rip + 3f]
+        mov [0xb400], ax
+        mov word ptr [0xb402], 8
+        mov word ptr [0xb404], 0x8e00
+        shr rax, 16
+        mov [0xb406], ax
+        mov word ptr [0xa010], 0x40f
+        mov qword ptr [0xa012], 0xb000
+        lidt [0xa010]
+        mov esi, 0x40
+        sti
+        1: mov r8, [0x8008]
+        mov eax, 19
+        vmmcall
+        lea rdi, [rdx + 300000]
+        mov eax, 22
+        vmmcall
+        2: cmp r8, [0x8008]
+        je 2b
+        mov rax, [0x8008]
+        cmp rax, [0x8000]
+        jb 1b
+        xor edi, edi
+        mov eax, 21
+        vmmcall
+        3: inc qword ptr [0x8008]
+        iretq";
     /// Makes 1000 null hypercalls, and exits with the ticks that the last 999 took.
     calls: "
         mov r8d, 1000

@@ -150,6 +150,11 @@ fn a_partition_wakes_itself() {
 }
 kernel_test!(a_partition_wakes_itself);
 
+fn a_partition_that_works_alone_has_its_timer_too() {
+    ends(guests::works_by_the_clock, 20, End::Exited(0));
+}
+kernel_test!(a_partition_that_works_alone_has_its_timer_too, machine: "-smp 2");
+
 fn many_partitions_come_and_go() {
     const ROUNDS: u64 = 4;
     let before = memory::available();

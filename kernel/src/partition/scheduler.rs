@@ -21,7 +21,7 @@ static READY: Mutex<VecDeque<Arc<Partition>>> = Mutex::new(VecDeque::new());
 static IDLE: AtomicU64 = AtomicU64::new(0);
 /// The processors whose partition has no end of its time slice, because nobody else waited when it began.
 static UNTIMED: AtomicU64 = AtomicU64::new(0);
-/// By when each processor has to do something else than to run its partition.
+/// By when each processor is to leave its partition.
 static DEADLINES: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(u64::MAX) }; MAX_CPUS];
 
 /// Lets a new partition run.
@@ -41,10 +41,21 @@ pub(super) fn enqueue(partition: Arc<Partition>) {
     }
 }
 
-/// Ends the time slice that this processor, the `here`th, began just now, or earlier if it has to do something else.
+/// Ends the time slice that this processor, the `here`th, began just now.
 fn end_slice_in_time(here: usize) {
-    let deadline = DEADLINES[here].load(Ordering::Relaxed);
-    apic::set_timer(Some(deadline.min(clock::now() + SLICE_NS)));
+    leave_by(here, clock::now() + SLICE_NS);
+}
+
+/// Has this processor, the `here`th, which runs a partition, leave it by `time` if it was to do so later.
+fn leave_by(here: usize, time: u64) {
+    let deadline = DEADLINES[here].load(Ordering::Relaxed).min(time);
+    DEADLINES[here].store(deadline, Ordering::Relaxed);
+    apic::set_timer(Some(deadline));
+}
+
+/// Has this processor, which runs the partition that asks, see to what is due at `time` when it is.
+pub(super) fn heed(time: u64) {
+    leave_by(local::cpu().index(), time);
 }
 
 /// Takes a processor, one of `among`, out of a set: each is woken for one partition.

@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering;
 use spin::Mutex;
 
 use super::machine::Partition;
+use super::scheduler;
 
 /// By time, and by place in memory where two have the same.
 static TIMERS: Mutex<BTreeMap<(u64, usize), Timer>> = Mutex::new(BTreeMap::new());
@@ -19,7 +20,7 @@ struct Timer {
 /// Interrupts `partition` with `vector` at `time`, in nanoseconds since boot, and not when it had asked for before. With
 /// vector 0 there is no timer.
 ///
-/// The processor that runs it, and so is not asleep, is the one that calls this: it heeds the time before it sleeps.
+/// The processor that runs it, and so is not asleep, is the one that calls this, and the one that sees to it.
 pub(super) fn set(partition: &Arc<Partition>, time: u64, vector: u8) {
     let place = Arc::as_ptr(partition).addr();
     let mut timers = TIMERS.lock();
@@ -27,6 +28,8 @@ pub(super) fn set(partition: &Arc<Partition>, time: u64, vector: u8) {
     timers.remove(&(before, place));
     if vector != 0 {
         timers.insert((time, place), Timer { partition: partition.clone(), vector });
+        drop(timers);
+        scheduler::heed(time);
     }
 }
 
