@@ -60,6 +60,34 @@ fn a_partition_that_is_stopped_and_started_is_a_cable_pulled_and_plugged() {
 }
 
 #[test]
+fn a_cable_is_pulled_and_plugged_by_name_or_place() {
+    let (machine, mut opensm) = up(3, &[]);
+    let before = machine.active_lhcas();
+    let was = line(&machine, "status", "portico-0-lhca2");
+    for port in ["portico-0-lhca2", "1/3"] {
+        change(&machine, &["port", port, "down"]);
+        opensm.wait_for("num:128");
+        let without = machine.wait_for_active(&mut opensm, 2);
+        assert!(!without.contains_key("portico-0-lhca2"), "{without:?}");
+        let status = line(&machine, "status", "portico-0-lhca2");
+        assert!(status.contains("running") && status.contains("ctl port portico-0-lhca2 up"), "{status}");
+        change(&machine, &["port", port, "up"]);
+        opensm.wait_for("num:128");
+        assert_eq!(machine.wait_for_active(&mut opensm, 3), before);
+    }
+    assert_eq!(line(&machine, "status", "portico-0-lhca2"), was);
+    ping(&machine, before["portico-0-lhca2"]);
+    // The uplink: the manager outside sees nothing behind it.
+    change(&machine, &["port", "1/1", "down"]);
+    opensm.wait_for("num:128");
+    machine.wait_for_active(&mut opensm, 0);
+    assert!(machine.ctl(&["status"]).ok().contains("uplink 1 without a link"));
+    change(&machine, &["port", "1/1", "up"]);
+    opensm.wait_for("num:128");
+    assert_eq!(machine.wait_for_active(&mut opensm, 3), before);
+}
+
+#[test]
 fn a_partition_is_added_and_removed() {
     let (machine, mut opensm) = up(2, &["--spare-ports", "1"]);
     let nodes = || machine.tool("ibnetdiscover", &[]).run().ok().to_owned();
@@ -89,9 +117,10 @@ fn a_partition_is_added_and_removed() {
 fn what_makes_no_sense_is_refused_with_what_would() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "1", "--image", "echo", "--spare-ports", "1"]);
     let before = machine.control("portico-0", "list");
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["stop", "nobody"], "there is no \"nobody\""),
         (&["start", "portico-0-lhca1"], "portico-0-lhca1"),
+        (&["port", "nobody", "down"], "\"nobody\" names no port"),
         (&["--hypervisor", "west", "list"], "has no hypervisor west: it has portico-0"),
         (&["add", "image=echo"], "missing field `name`"),
         (&["add", "name=a", "qp0=all"], "expected one of `none`, `query`, `manager`"),

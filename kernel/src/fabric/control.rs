@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::{self, Write};
 
-use hca_driver::{Doorbell, LinkRequest};
+use hca_driver::{Doorbell, LinkRequest, Port};
 use iba::PortNum;
 use iba::attr::{PortInfo, PortPhysicalState, PortState};
 use lhca_engine::{Counts, Guest, Held};
@@ -12,6 +12,15 @@ use subnet::{LhcaId, LogicalPort, Time, UPLINK};
 
 use super::physical::Physical;
 use super::{Fabric, uplink_id};
+
+/// What a port of a logical switch leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtPort {
+    /// The cable of this physical port: it is the uplink.
+    Cable(Port),
+    /// An LHCA.
+    Lhca(LhcaId),
+}
 
 impl<D: Doorbell, G: Guest> Fabric<D, G> {
     /// One line for each port of an LHCA, and one more where it is not Active and there is a reason.
@@ -103,12 +112,11 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         )
     }
 
-    /// Pulls or plugs what is at the port `name` of a logical switch, `[UPLINK/]PORT`: the LHCA, or at the uplink the link
-    /// itself.
+    /// What is at the port `name` of a logical switch, `[UPLINK/]PORT`.
     ///
     /// # Errors
     /// Why there is no such port, for people.
-    pub(crate) fn set_port(&mut self, now: Time, name: &str, up: bool) -> Result<(), String> {
+    pub(crate) fn at_port(&self, name: &str) -> Result<AtPort, String> {
         let (uplink, port) = name.split_once('/').unwrap_or(("1", name));
         let (Ok(uplink), Ok(port)) = (uplink.parse::<usize>(), port.parse::<u8>()) else {
             return Err(format!("{name:?} names no port: say PORT, or UPLINK/PORT"));
@@ -118,12 +126,14 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         let physical = physical.ok_or_else(|| format!("there is no uplink {uplink}"))?;
         let place = LogicalPort { uplink: uplink_id(index), port: PortNum::new(port) };
         if place.port == UPLINK {
-            self.hca.request_link(physical, if up { LinkRequest::Enable } else { LinkRequest::Disable });
-        } else {
-            let lhca = self.lhca_at(place).ok_or_else(|| format!("nothing is at port {name}"))?;
-            self.set_plugged(now, lhca, up);
+            return Ok(AtPort::Cable(physical));
         }
-        Ok(())
+        self.lhca_at(place).map(AtPort::Lhca).ok_or_else(|| format!("nothing is at port {name}"))
+    }
+
+    /// Pulls or plugs the cable of a physical port.
+    pub(crate) fn set_link(&mut self, port: Port, up: bool) {
+        self.hca.request_link(port, if up { LinkRequest::Enable } else { LinkRequest::Disable });
     }
 
     /// Pulls or plugs an LHCA.

@@ -21,6 +21,7 @@ use lhca_contract::{Call, Status};
 use lhca_engine::{Guest, Logical, Policy, Refusal};
 use subnet::{LhcaId, PortError, Time, UplinkId};
 
+pub(crate) use self::control::AtPort;
 use self::limiter::Limiter;
 use self::physical::Physical;
 pub use self::setup::SetupError;

@@ -10,7 +10,7 @@ use spin::Mutex;
 use subnet::Time;
 
 use super::{Done, Life, Runner, State, Tenant, Then};
-use crate::fabric::Fabric;
+use crate::fabric::{AtPort, Fabric};
 
 /// What can be asked for.
 const HELP: &str = "say `list`, `status [NAME]`, `start NAME`, `stop NAME`, `restart NAME`, `add ROW`, `remove NAME`, or \
@@ -47,7 +47,7 @@ impl<R: Runner> Life<R> {
                 }
                 Err(why) => Err(why),
             },
-            ("port", words) => set_port(now, words, fabric).map(|()| Done::Now),
+            ("port", words) => self.set_port(now, words, fabric).map(|()| Done::Now),
             ("start", name) => self.start(now, name, fabric).map(|()| Done::Now),
             ("stop", name) => self.end_one(now, name, Then::Stay, fabric),
             ("restart", name) => self.end_one(now, name, Then::BeginAgain, fabric),
@@ -97,12 +97,38 @@ impl<R: Runner> Life<R> {
         self.end(now, nth, then, fabric)
     }
 
+    /// Pulls or plugs a cable. That of a partition which does not run stays out.
+    fn set_port<D: Doorbell>(&self, now: Time, words: &str, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<(), String> {
+        let (port, up) = match words.split_once(' ') {
+            Some((port, "up")) => (port, true),
+            Some((port, "down")) => (port, false),
+            _ => return Err("say `port [UPLINK/]PORT down`, or `up`; 1 is the uplink".to_string()),
+        };
+        let mut fabric = fabric.lock();
+        match fabric.at_port(port)? {
+            AtPort::Cable(physical) => fabric.set_link(physical, up),
+            AtPort::Lhca(id) => {
+                let stopped = self.tenants.iter().find(|tenant| tenant.id == id && !tenant.may_be_plugged());
+                if let Some(tenant) = stopped.filter(|_| up) {
+                    return Err(format!("{0} does not run: `start {0}` plugs it in", tenant.row.name));
+                }
+                fabric.set_plugged(now, id, up);
+            }
+        }
+        Ok(())
+    }
+
     fn named(&self, name: &str) -> Result<usize, String> {
         self.find(name).ok_or_else(|| format!("there is no {name:?}: `list` names those that there are"))
     }
 }
 
 impl<P> Tenant<P> {
+    /// Whether its partition runs, if it has one.
+    fn may_be_plugged(&self) -> bool {
+        matches!(self.state, State::None | State::Running(_))
+    }
+
     fn show(&self, answer: &mut impl Write) -> fmt::Result {
         let Self { row, starts, state, .. } = self;
         let (state, because) = match state {
@@ -133,18 +159,6 @@ pub fn tell(outcome: &Result<(), String>, answer: &mut impl Write) -> fmt::Resul
     match outcome {
         Ok(()) => writeln!(answer, "ok"),
         Err(why) => writeln!(answer, "error: {why}"),
-    }
-}
-
-fn set_port<D: Doorbell, G: lhca_engine::Guest>(
-    now: Time,
-    words: &str,
-    fabric: &Mutex<Fabric<D, G>>,
-) -> Result<(), String> {
-    match words.split_once(' ') {
-        Some((port, "up")) => fabric.lock().set_port(now, port, true),
-        Some((port, "down")) => fabric.lock().set_port(now, port, false),
-        _ => Err("say `port [UPLINK/]PORT down`, or `up`; 1 is the uplink".to_string()),
     }
 }
 

@@ -162,6 +162,21 @@ fn a_partition_begins_at_boot_or_when_asked() {
 }
 
 #[test]
+fn a_cable_is_pulled_and_plugged_while_its_partition_runs() {
+    let stage = Stage::default();
+    let mut rig = rig_of(&[partition(1, "echo"), row(2)], 0, stage.clone());
+    for port in [2, 3] {
+        assert_eq!(rig.say(&format!("port {port} down")), "ok\n");
+        assert_eq!(state(&mut rig, port), PortState::DOWN);
+        assert_eq!(rig.say(&format!("port 1/{port} up")), "ok\n");
+        assert_eq!(state(&mut rig, port), PortState::INIT);
+    }
+    stage.end_last(&mut rig, "crashed: triple fault");
+    assert_eq!(rig.say("port 2 up"), "error: lhca-1 does not run: `start lhca-1` plugs it in\n");
+    assert_eq!(state(&mut rig, 2), PortState::DOWN);
+}
+
+#[test]
 fn who_cannot_begin_is_told_of_and_begins_when_it_can() {
     let mut rig = rig_of(&[partition(1, "bad"), partition(2, "echo")], 1, Stage::default());
     let list = rig.say("list");

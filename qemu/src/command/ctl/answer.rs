@@ -80,6 +80,12 @@ impl State {
         }
         Ok(Self { hypervisor: hypervisor.to_owned(), uplinks, lhcas })
     }
+
+    /// Where the first port of the LHCA `name` is, if there is one.
+    pub(super) fn place_of(&self, name: &str) -> Option<(u8, u8)> {
+        let lhca = self.lhcas.iter().find(|lhca| lhca.name == name)?;
+        Some(lhca.ports.first()?.at)
+    }
 }
 
 impl Uplink {
@@ -119,16 +125,17 @@ impl Lhca {
         *place = Some(why.to_owned());
     }
 
-    /// Says of ports that are down with their partition what to do.
+    /// Says of ports that are down with their partition, or whose cable is out, what to do.
     fn advise(&mut self) {
         let Self { name, partition, because, ports, .. } = self;
         let why = match (partition.as_str(), because.as_deref()) {
             ("ended", how) => format!("its partition {}: ctl restart {name}", how.unwrap_or("ended")),
             ("stopped", None) => format!("its partition is stopped: ctl start {name}"),
             ("stopped", Some(how)) => format!("its partition cannot begin: {how}"),
-            _ => return,
+            _ => format!("its cable is out: ctl port {name} up"),
         };
-        for port in ports.iter_mut().filter(|port| port.state != "Active") {
+        let runs = matches!(partition.as_str(), "running" | "none");
+        for port in ports.iter_mut().filter(|port| if runs { !port.is_plugged } else { port.state != "Active" }) {
             port.because = Some(why.clone());
         }
     }
@@ -212,8 +219,8 @@ mod tests {
                 format!("ended {words}\nbecause crashed: triple fault"),
                 "its partition crashed: triple fault: ctl restart web",
             ),
-            (format!("running {words}"), "its cable is out"),
-            ("none qp0 none name web".into(), "its cable is out"),
+            (format!("running {words}"), "its cable is out: ctl port web up"),
+            ("none qp0 none name web".into(), "its cable is out: ctl port web up"),
         ];
         for (partition, why) in cases {
             let ports = ports(&format!("partition {partition}\n{port}"), STATUS);

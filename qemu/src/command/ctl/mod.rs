@@ -6,7 +6,7 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use partition_table::Uplinks;
 use zerocopy::IntoBytes;
 
@@ -58,6 +58,14 @@ enum Action {
         /// The partition
         name: String,
     },
+    /// Pull or plug a cable, such as: port web down
+    Port {
+        /// A logical HCA by its name, with all its ports, or UPLINK/PORT as `status` has it; port 1 is the uplink itself
+        name: String,
+        /// What becomes of the cable
+        #[arg(value_enum)]
+        cable: Cable,
+    },
     /// Add a partition on a spare port, such as: add name=web image=echo memory=4M
     Add {
         /// The keys of a [[partition]] in portico.toml and their values
@@ -71,6 +79,15 @@ enum Action {
     },
 }
 
+/// What becomes of a cable.
+#[derive(Clone, Copy, ValueEnum)]
+enum Cable {
+    /// It is plugged in
+    Up,
+    /// It is pulled
+    Down,
+}
+
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     match &options.action {
         Action::List { json } => show(&options.places()?, *json, report::list)?,
@@ -79,6 +96,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         Action::Stop { name } => options.change("stop", name)?,
         Action::Restart { name } => options.change("restart", name)?,
         Action::Remove { name } => options.change("remove", name)?,
+        Action::Port { name, cable } => options.set_port(name, *cable)?,
         Action::Add { words } => options.add(words)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -121,6 +139,15 @@ impl Options {
     fn change(&self, verb: &str, name: &str) -> Result<()> {
         ensure!(!name.contains(char::is_control), "{name:?} is no partition's name");
         ask(&self.place()?, &format!("{verb} {name}")).with_context(|| format!("cannot {verb} {name}"))?;
+        Ok(())
+    }
+
+    fn set_port(&self, name: &str, cable: Cable) -> Result<()> {
+        ensure!(!name.contains(char::is_control), "{name:?} is no port");
+        let place = self.place()?;
+        let at = state(&place)?.place_of(name).map(|(uplink, port)| format!("{uplink}/{port}"));
+        let (port, word) = (at.as_deref().unwrap_or(name), if matches!(cable, Cable::Up) { "up" } else { "down" });
+        ask(&place, &format!("port {port} {word}")).with_context(|| format!("cannot take {name} {word}"))?;
         Ok(())
     }
 
