@@ -24,6 +24,7 @@ mod console;
 mod endpoint;
 #[cfg(target_os = "none")]
 mod entry;
+pub mod group;
 #[cfg(all(target_os = "none", feature = "heap"))]
 mod heap;
 mod information;

@@ -22,10 +22,3 @@ mod tally;
 pub use course::{Course, MAX_PEERS, Message, Plan, Step, To, Totals};
 pub use pattern::{Key, Tag};
 pub use tally::{Tally, words};
-
-use iba::{Gid, GidPrefix, Guid, QKey};
-
-/// The group in which images and hosts outside find each other.
-pub const GROUP: Gid = Gid { prefix: GidPrefix::new(0xff12_1ee7_0000_0000), guid: Guid::new(0x0000_0050_6f72_7431) };
-/// The Q_Key of its datagrams, and of those between its members.
-pub const Q_KEY: QKey = QKey::new(0x0001_1ee7);

@@ -7,8 +7,9 @@ use heapless::{Deque, Vec};
 use iba::{Gid, Lid, PortNum};
 use lhca::{CallError, CompletionQueue, Vmmcall};
 use lhca_contract::{Completion, CompletionFlags, CompletionStatus, QueuePairKind, SendEntry, WorkFlags};
+use platform::group::{GROUP, Q_KEY};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup};
-use traffic_image::{Course, GROUP, Message, Plan, Q_KEY, Step, Tag, Tally, To, words};
+use traffic_image::{Course, Message, Plan, Step, Tag, Tally, To, words};
 
 use self::management::{Heard, Management};
 
@@ -100,7 +101,7 @@ impl Member {
             }
             let now = machine.time();
             let Some(course) = &mut self.course else {
-                let wake = self.management.join(machine, now, Q_KEY)?;
+                let wake = self.management.join(machine, now)?;
                 self.sleep(machine, wake)?;
                 continue;
             };

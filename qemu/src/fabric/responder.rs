@@ -11,13 +11,10 @@ use iba::lrh::{Lrh, NextHeader};
 use iba::mad::{Class, MadHeader, Method, Status};
 use iba::packet::{self, Packet, UdHeader};
 use iba::sa::{McMemberRecord, SaMad};
-use iba::{Gid, GidPrefix, Guid, PKey, QKey, Qpn, TransactionId};
+use iba::{Gid, Guid, PKey, QKey, Qpn, TransactionId};
+use platform::group::{GROUP, Q_KEY};
 use subnet::Time;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
-
-/// The group in which partitions with the image `traffic` meet, and its Q_Key.
-const GROUP: Gid = Gid { prefix: GidPrefix::new(0xff12_1ee7_0000_0000), guid: Guid::new(0x0000_0050_6f72_7431) };
-const Q_KEY: QKey = QKey::new(0x0001_1ee7);
 
 /// The queue pair that its datagrams come from.
 const OWN_QP: Qpn = Qpn::new(2);
@@ -123,7 +120,7 @@ fn send_back(port: &Port, packet: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use iba::{Lid, Sl};
+    use iba::{GidPrefix, Lid, Sl};
 
     use super::*;
 

@@ -1,14 +1,12 @@
 //! Queue pair 1: the subnet administrator, who lets a port into a group, and the port's own counters.
 
-use iba::attr::PortState;
 use iba::mad::{Attribute, Class, Mad, MadHeader, Method, Status};
 use iba::pma::{PerfMad, PortCountersExtended};
-use iba::sa::{McMemberRecord, SaMad};
-use iba::{Gid, Lid, PKey, QKey, Qpn, TransactionId};
+use iba::{Lid, QKey, Qpn, TransactionId};
 use lhca::{CallError, CompletionQueue};
 use lhca_contract::{Completion, QueuePairKind, SendEntry};
-use platform::{Buffer, Done, Endpoint, GRH, Setup};
-use traffic_image::{GROUP, Tally};
+use platform::{Buffer, Done, Endpoint, GRH, Setup, group};
+use traffic_image::Tally;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::{Machine, PORT};
@@ -55,23 +53,14 @@ impl Management {
     }
 
     /// Asks to be let into the group, once the port can and unless it was just asked; by when to do so again.
-    pub(super) fn join(&mut self, machine: &Machine, now: u64, q_key: QKey) -> Result<u64, CallError> {
+    pub(super) fn join(&mut self, machine: &Machine, now: u64) -> Result<u64, CallError> {
         if now < self.ask_at {
             return Ok(self.ask_at);
         }
         self.ask_at = now + AGAIN;
         let port = machine.lhca.port(PORT)?;
-        if PortState::new(port.state) == PortState::ACTIVE && port.sm_lid.is_unicast() {
+        if let Some(mad) = group::request(&port, TransactionId::new(now)) {
             self.own = port.lid;
-            let mut record = McMemberRecord::default();
-            (record.mgid, record.q_key, record.p_key) = (GROUP, q_key, PKey::DEFAULT);
-            record.port_gid = Gid { prefix: port.gid_prefix, guid: port.guid };
-            record.set_join_state(McMemberRecord::FULL_MEMBER);
-            let mut mad = SaMad::new_zeroed();
-            mad.header = header(Class::SUBN_ADM, SaMad::CLASS_VERSION, Method::SET, now);
-            mad.header.attribute_id = McMemberRecord::ID;
-            mad.component_mask = McMemberRecord::TO_CREATE.into();
-            mad.set_record(&record);
             self.ask(machine, port.sm_lid, mad.as_bytes());
         }
         Ok(self.ask_at)
@@ -81,8 +70,10 @@ impl Management {
     pub(super) fn ask_counters(&mut self, machine: &Machine) -> Result<(), CallError> {
         if !core::mem::replace(&mut self.counters_asked, true) {
             let mut mad = PerfMad::new_zeroed();
-            mad.header = header(Class::PERF, PerfMad::CLASS_VERSION, Method::GET, machine.time());
-            mad.header.attribute_id = PortCountersExtended::ID;
+            mad.header.base_version = MadHeader::BASE_VERSION;
+            (mad.header.class, mad.header.class_version) = (Class::PERF, PerfMad::CLASS_VERSION);
+            (mad.header.method, mad.header.attribute_id) = (Method::GET, PortCountersExtended::ID);
+            mad.header.transaction_id = TransactionId::new(machine.time());
             mad.attribute_mut::<PortCountersExtended>().port_select = PORT;
             self.ask(machine, self.own, mad.as_bytes());
         }
@@ -116,28 +107,13 @@ impl Management {
     }
 
     fn hear(&mut self, payload: &[u8]) -> Option<Heard> {
-        let mad = Mad::read_from_bytes(payload).ok()?;
+        if let Some(group) = group::joined(payload) {
+            return Some(Heard::Joined { own: self.own, group });
+        }
+        let mad = PerfMad::read_from_bytes(payload).ok()?;
         let header = &mad.header;
-        if header.method != Method::GET_RESP || header.status != Status::OK {
-            return None;
-        }
-        match header.class {
-            Class::SUBN_ADM if header.attribute_id == McMemberRecord::ID => {
-                let mad = SaMad::read_from_bytes(payload).ok()?;
-                Some(Heard::Joined { own: self.own, group: mad.record::<McMemberRecord>().mlid })
-            }
-            Class::PERF if core::mem::take(&mut self.counters_asked) => {
-                let mad = PerfMad::read_from_bytes(payload).ok()?;
-                Some(Heard::Counters(mad.attribute::<PortCountersExtended>().into()))
-            }
-            _ => None,
-        }
+        let is_answer = (header.class, header.method, header.status) == (Class::PERF, Method::GET_RESP, Status::OK);
+        let is_first = is_answer && core::mem::take(&mut self.counters_asked);
+        is_first.then(|| Heard::Counters(mad.attribute::<PortCountersExtended>().into()))
     }
-}
-
-fn header(class: Class, class_version: u8, method: Method, number: u64) -> MadHeader {
-    let mut header = MadHeader::default();
-    (header.base_version, header.class, header.class_version) = (MadHeader::BASE_VERSION, class, class_version);
-    (header.method, header.transaction_id) = (method, TransactionId::new(number));
-    header
 }
