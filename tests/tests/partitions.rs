@@ -150,3 +150,25 @@ fn sixteen_partitions_exchange_datagrams_of_every_size() {
         assert_eq!(passed.get("PortXmitDiscards").copied().unwrap_or(0), 0, "{name}: {passed:?}");
     }
 }
+
+#[test]
+fn echo_sends_back_every_byte() {
+    const SENDERS: usize = 2;
+    const SIZES: usize = 4096 / 64 + 1;
+    const PEERS: usize = SENDERS - 1 + 2;
+    let senders = partitions(SENDERS, "traffic", &format!("peers={PEERS} senders={} step=64 stay", SENDERS - 1));
+    let echo = "image = 'echo'\nmemory = '2M'\narguments = 'group'\n";
+    let echoes: String = (1..=2).map(|nth| format!("[[partition]]\nname = 'echo-{nth}'\n{echo}")).collect();
+    let machine = Machine::up_with(&(senders + &echoes), &[]);
+    let mut console = machine.console("portico-0");
+    let expected = format!(
+        ": done: {} unicast and {SIZES} multicast sent, {} returned, {} served, 0 wrong",
+        2 * SIZES * PEERS,
+        2 * SIZES * PEERS + (SIZES + 1) * PEERS,
+        3 * SIZES * (SENDERS - 1),
+    );
+    for _ in 0..SENDERS {
+        let line = console.wait_for(|line| [": done: ", "error", "exited"].iter().any(|words| line.contains(words)));
+        assert!(line.contains(&expected), "{line}");
+    }
+}
