@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)] // what goes wrong fails the test
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use portico_tests::{Machine, Output, tshark};
+use portico_tests::{Machine, Output, PATIENCE, tshark};
 use tempfile::TempDir;
 
 /// By directed route from `H1`: the logical switch, behind port 3 of `S1`.
@@ -37,6 +39,28 @@ fn captured(arguments: &[&str]) -> (Machine, PathBuf, TempDir) {
     (machine, capture, folder)
 }
 
+/// A port of an LHCA, as the hypervisor itself has it.
+struct Logical {
+    /// The logical switch's port that it is at.
+    place: u8,
+    guid: u64,
+    lid: u16,
+}
+
+/// The ports of all LHCAs, in the order of their places.
+fn logical_ports(machine: &Machine) -> Vec<Logical> {
+    let list = machine.control("portico-0", "list");
+    let ports = list.iter().filter_map(|line| line.strip_prefix("port 1 at 1/"));
+    let parse = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        let [place, "guid", guid, "lid", lid, ..] = words[..] else { panic!("{line}") };
+        Logical { place: place.parse().unwrap(), guid: number(guid), lid: lid.parse().unwrap() }
+    };
+    let mut ports: Vec<_> = ports.map(parse).collect();
+    ports.sort_by_key(|port| port.place);
+    ports
+}
+
 /// GUIDs of nodes that said on the cable what they are.
 fn nodes_that_answered(capture: &Path) -> BTreeSet<u64> {
     let answers = "infiniband.mad.method == 0x81 && infiniband.mad.attributeid == 0x11";
@@ -64,9 +88,11 @@ fn claim_01_one_physical_port_and_its_queue_pair_0_serve_many_logical_ports() {
     let cables = machine.tool("ibnetdiscover", &[]).run();
     let to_portico = cables.ok().lines().filter(|line| line.contains("# \"portico-0\" lid"));
     assert_eq!(to_portico.filter(|line| line.starts_with("[3]")).count(), 1, "one cable:\n{}", cables.stdout);
-    let management = tshark(&capture, "infiniband.mad", &["infiniband.bth.destqp", "infiniband.lrh.vl"]);
-    let to_queue_pair_0 = management.iter().filter(|line| line.starts_with("0x000000\t0x0f")).count();
-    assert!(to_queue_pair_0 > 16 * 10, "all of it through one queue pair 0: {to_queue_pair_0}");
+    let fields = ["infiniband.deth.srcqp", "infiniband.bth.destqp", "infiniband.lrh.vl"];
+    let management = tshark(&capture, "infiniband.mad.mgmtclass in {0x01, 0x81}", &fields);
+    assert!(management.len() > 16 * 10, "{}", management.len());
+    let ways: BTreeSet<_> = management.iter().map(String::as_str).collect();
+    assert_eq!(ways, ["0x00000000\t0x000000\t0x0f"].into(), "all of it is from one queue pair 0 to the other");
 }
 
 #[test]
@@ -115,10 +141,15 @@ fn claim_04_the_logical_switch_is_managed_as_any_switch_is() {
 #[test]
 fn claim_05_the_agent_answers_on_behalf_of_each_logical_port_by_directed_route() {
     let machine = Machine::up(&["--lhcas", "4"]);
-    let answered: BTreeSet<u64> = (2..=5)
-        .map(|port| number(&field(&ask(&machine, &["-D", "nodeinfo", &format!("{LOGICAL_SWITCH},{port}")]), "Guid")))
-        .collect();
-    assert_eq!(answered, guids(&machine, "portico-0-lhca"));
+    let ports = logical_ports(&machine);
+    assert_eq!(ports.len(), 4);
+    for (port, nth) in ports.iter().zip(1..) {
+        let route = format!("{LOGICAL_SWITCH},{}", port.place);
+        let info = ask(&machine, &["-D", "nodeinfo", &route]);
+        assert_eq!(number(&field(&info, "PortGuid")), port.guid, "as that port, and no other, would answer");
+        let description = ask(&machine, &["-D", "nodedesc", &route]);
+        assert_eq!(field(&description, "Node Description"), format!("portico-0-lhca{nth}"));
+    }
 }
 
 #[test]
@@ -126,20 +157,32 @@ fn claim_06_and_by_lid() {
     let machine = Machine::up(&["--lhcas", "4"]);
     for (name, lid) in machine.active_lhcas() {
         let description = ask(&machine, &["nodedesc", &lid.to_string()]);
-        assert_eq!(description.ok().trim().trim_start_matches("Node Description:").trim_start_matches('.'), name);
+        assert_eq!(field(&description, "Node Description"), name);
     }
 }
 
 #[test]
 fn claim_07_each_logical_port_has_guids_lids_and_p_keys_of_its_own() {
-    let machine = Machine::up(&["--lhcas", "4"]);
-    let lids: BTreeSet<u16> = machine.active_lhcas().into_values().collect();
-    let port_guids: BTreeSet<String> =
-        lids.iter().map(|lid| field(&ask(&machine, &["nodeinfo", &lid.to_string()]), "PortGuid")).collect();
-    assert_eq!((lids.len(), port_guids.len()), (4, 4));
-    for lid in lids {
-        let keys = ask(&machine, &["pkeys", &lid.to_string()]);
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
+    let second = logical_ports(&machine)[1].guid;
+    let partitions = machine.folder().join("partitions.conf");
+    fs::write(&partitions, format!("Default=0x7fff: ALL=full;\nOwn=0x1234: {second:#x}=full;\n")).unwrap();
+    let mut opensm = machine.opensm(&["-P", partitions.to_str().unwrap()]);
+    machine.wait_for_active(&mut opensm, 4);
+    let ports = logical_ports(&machine);
+    let said = |lid: u16| number(&field(&ask(&machine, &["nodeinfo", &lid.to_string()]), "PortGuid"));
+    assert!(ports.iter().all(|port| said(port.lid) == port.guid));
+    let distinct: BTreeSet<_> = ports.iter().map(|port| (port.lid, port.guid)).collect();
+    assert_eq!(distinct.len(), 4);
+    for port in ports {
+        let keys = ask(&machine, &["pkeys", &port.lid.to_string()]);
         assert!(keys.ok().contains("0xffff"), "{}", keys.stdout);
+        assert_eq!(
+            keys.stdout.contains("0x9234"),
+            port.guid == second,
+            "one's own key is nobody else's: {}",
+            keys.stdout
+        );
     }
 }
 
@@ -149,11 +192,18 @@ fn claim_08_each_logical_port_has_an_m_key_of_its_own() {
     let succeeds = |output: Output| assert_eq!(output.code, Some(0), "{output:?}");
     succeeds(machine.tool("ibportstate", &["-D", FIRST, "1", "mkey", "0x1234"]).run());
     succeeds(machine.tool("ibportstate", &["-y", "0x1234", "-D", FIRST, "1", "mkeyprot", "3"]).run());
+    succeeds(machine.tool("ibportstate", &["-y", "0x1234", "-D", FIRST, "1", "mkeylease", "1"]).run());
     succeeds(ask(&machine, &["-y", "0x1234", "-D", "portinfo", FIRST]));
     assert_ne!(ask(&machine, &["-t", "200", "-D", "portinfo", FIRST]).code, Some(0), "nobody else is answered");
     let violations = field(&ask(&machine, &["-y", "0x1234", "-D", "portinfo", FIRST]), "MkeyViolations");
     assert!(number(&violations) > 0, "and it was counted");
-    assert_eq!(field(&ask(&machine, &["-D", "portinfo", SECOND]), "MkeyViolations"), "0");
+    let other = ask(&machine, &["-D", "portinfo", SECOND]);
+    assert_eq!((field(&other, "MkeyViolations"), field(&other, "MkeyLeasePeriod")), ("0".into(), "0".into()));
+    // The lease is a second: it begins with a violation, and then anybody may read the port again.
+    let deadline = Instant::now() + PATIENCE;
+    while ask(&machine, &["-t", "200", "-D", "portinfo", FIRST]).code != Some(0) {
+        assert!(Instant::now() < deadline, "the lease does not end");
+    }
 }
 
 #[test]
@@ -230,11 +280,16 @@ fn claim_13_two_physical_ports_are_two_logical_switches() {
 
 #[test]
 fn claim_14_a_partition_has_an_aliased_queue_pair_0_for_its_logical_port() {
-    let machine = Machine::up(&["--sm", "partition", "--lhcas", "1"]);
+    let (machine, capture, _folder) = captured(&["--sm", "partition", "--lhcas", "1"]);
     let is_sm = |lid: u16| number(&field(&ask(&machine, &["portinfo", &lid.to_string()]), "CapMask")) & 2;
     // IsSM is bit 1 (14.2.5.6): who sits at that queue pair 0 says that it manages.
     assert_eq!(is_sm(master(&machine)), 2);
     assert_eq!(is_sm(machine.active_lhcas()["portico-0-lhca1"]), 0);
+    let from_inside = "infiniband.mad.method < 0x80 && infiniband.smpdirected.initialpath[1:2] == 01:01";
+    let pairs = tshark(&capture, from_inside, &["infiniband.deth.srcqp", "infiniband.lrh.vl"]);
+    assert!(pairs.len() > 10, "{}", pairs.len());
+    let distinct: BTreeSet<_> = pairs.iter().map(String::as_str).collect();
+    assert_eq!(distinct, ["0x00000000\t0x0f"].into(), "outside it is a queue pair 0 as any");
 }
 
 #[test]
@@ -248,13 +303,45 @@ fn claim_15_what_only_a_manager_takes_goes_to_the_aliased_queue_pair_0() {
 
 #[test]
 fn claim_16_what_it_sends_to_a_logical_port_loops_back_and_never_comes_to_the_cable() {
-    let (machine, capture, _folder) = captured(&["--sm", "partition", "--lhcas", "3"]);
-    assert_eq!(machine.active_lhcas().len(), 3, "the manager in the partition has set up each logical port");
-    // Each Set that is on the cable left by the uplink, which is port 1: the second hop of its route, after the LHCA's own.
-    let sets = tshark(&capture, "infiniband.mad.method == 0x02", &["infiniband.smpdirected.initialpath"]);
-    assert!(sets.len() > 10, "those to S1, H1 and H2: {}", sets.len());
-    let others: Vec<_> = sets.iter().filter(|route| !route.starts_with("000101")).collect();
-    assert!(others.is_empty(), "{others:#?}");
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("cable.erf");
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge.toml");
+    let options = ["--sm", "none", "--config", config, "--pcap", capture.to_str().unwrap()];
+    let mut machine = Machine::ready_for_tools(&options);
+    let inside = machine.site().at("bridge");
+    let first = inside.opensm(&[]);
+    machine.wait_for("subnet up:");
+    drop(first);
+    let succeeds = |output: Output| assert_eq!(output.code, Some(0), "{output:?}");
+    // Nobody else asks for GUIDs, and nobody outside for anything from here on: it marks where the capture begins to matter.
+    succeeds(ask(&machine, &["-D", "guidinfo", LOGICAL_SWITCH]));
+    inside.opensm(&[]).wait_for_subnet_up();
+    // So OpenSM has set up each logical port anew. And now Get and Set, by directed route and by LID.
+    let ports = logical_ports(&machine);
+    assert_eq!(ports.len(), 3, "two partitions', and the bridge's own");
+    for Logical { place, lid, .. } in &ports {
+        for destination in [&["-D", &format!("0,1,{place}")][..], &[&lid.to_string()]] {
+            succeeds(inside.tool("smpquery", &[&["portinfo"], destination].concat()).run());
+            succeeds(inside.tool("ibportstate", &[destination, &["1", "mkey", "0"]].concat()).run());
+        }
+    }
+    succeeds(inside.tool("smpquery", &["-D", "guidinfo", "0,1,1,1"]).run());
+    let marks = tshark(&capture, "infiniband.mad.attributeid == 0x14", &["frame.number"]);
+    let [_, begin, _, _] = &marks[..] else { panic!("two questions and their answers: {marks:?}") };
+
+    // Who sends by directed route from inside leaves by the uplink, port 1, as the second hop after the LHCA's own, and the
+    // answer bears the same route.
+    let with_class = |class: &str, fields: &[&str]| {
+        tshark(&capture, &format!("frame.number > {begin} && infiniband.mad.mgmtclass == {class}"), fields)
+    };
+    let routes = with_class("0x81", &["infiniband.smpdirected.initialpath"]);
+    assert!(routes.len() > 20, "those to S1, H1 and H2: {}", routes.len());
+    let first_hops: BTreeSet<_> = routes.iter().map(|route| &route[..6]).collect();
+    assert_eq!(first_hops, ["000101"].into());
+    let logical: BTreeSet<u64> = ports.iter().map(|port| port.lid.into()).collect();
+    let is_between = |pair: &String| pair.split('\t').all(|lid| logical.contains(&number(lid)));
+    let pairs = with_class("0x01", &["infiniband.lrh.slid", "infiniband.lrh.dlid"]);
+    assert!(!pairs.iter().any(is_between), "{pairs:?}");
 }
 
 #[test]
