@@ -8,7 +8,7 @@ use crate::objects::{CompletionQueue, EventQueue, QueuePair};
 use crate::pace::Pace;
 use crate::policy::{Gate, Policy};
 use crate::segments::Regions;
-use crate::slots::Slots;
+use crate::slots::{Generation, Slots};
 
 /// Ports at most.
 pub(crate) const PORTS: usize = 2;
@@ -83,14 +83,15 @@ pub(crate) struct Lhca<G> {
 }
 
 impl<G: Guest> Lhca<G> {
-    pub(crate) fn new(guest: G, policy: Policy) -> Self {
+    /// An LHCA that has nothing yet. `first` is the generation of its first queue pairs.
+    pub(crate) fn new(guest: G, policy: Policy, first: Generation) -> Self {
         Self {
             guest,
             gate: Gate::new(policy),
-            pairs: Slots::new(0, MAX_QUEUE_PAIRS + MANAGEMENT_PAIRS),
-            completion_queues: Slots::new(1, MAX_COMPLETION_QUEUES),
-            event_queues: Slots::new(2, 1),
-            regions: Slots::new(0, MAX_REGIONS),
+            pairs: Slots::new(0, MAX_QUEUE_PAIRS + MANAGEMENT_PAIRS, first),
+            completion_queues: Slots::new(1, MAX_COMPLETION_QUEUES, Generation::FIRST),
+            event_queues: Slots::new(2, 1, Generation::FIRST),
+            regions: Slots::new(0, MAX_REGIONS, Generation::FIRST),
             aliases: Default::default(),
             counts: Counts::default(),
             busy: false,

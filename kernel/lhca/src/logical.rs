@@ -15,6 +15,7 @@ use crate::lhca::{Counts, Held, Lhca};
 use crate::outlet::{Joined, Wire};
 use crate::policy::{Policy, Qp0};
 use crate::send::{MAX_PACKET, Refusal, Taken};
+use crate::slots::Generation;
 use crate::{calls, direct};
 
 /// Send requests that one queue pair may have served at once: whoever posts many must not keep the others waiting.
@@ -24,6 +25,9 @@ const BATCH: usize = 64;
 pub struct Logical<G> {
     hsma: Hsma,
     lhcas: Vec<Option<Lhca<G>>>,
+    /// With which generation of queue pairs the next partition of each LHCA begins, so that nothing that was meant for its
+    /// predecessor reaches it.
+    generations: Vec<Generation>,
     buffer: Box<[u8; MAX_PACKET]>,
     undelivered: u64,
     refusal: Option<(LhcaId, Refusal)>,
@@ -39,9 +43,10 @@ impl<G: Guest> Logical<G> {
         let last = hsma.lhcas().map(|LhcaId(number)| number).max();
         let count = last.map_or(0, |last| usize::from(last) + 1);
         let lhcas = (0..count).map(|_| None).collect();
+        let generations = alloc::vec![Generation::FIRST; count];
         let busy = VecDeque::with_capacity(count);
         let buffer = Box::new([0; MAX_PACKET]);
-        Self { hsma, lhcas, buffer, undelivered: 0, refusal: None, busy, watches: false }
+        Self { hsma, lhcas, generations, buffer, undelivered: 0, refusal: None, busy, watches: false }
     }
 
     /// Whether partitions that ring again and again are watched instead: [`Logical::serve`] is to be called without a pause
@@ -87,6 +92,7 @@ impl<G: Guest> Logical<G> {
         let id = self.hsma.add(config, places)?;
         let count = self.lhcas.len().max(usize::from(id.0) + 1);
         self.lhcas.resize_with(count, || None);
+        self.generations.resize(count, Generation::FIRST);
         self.busy.reserve(count - self.busy.len());
         Ok(id)
     }
@@ -107,8 +113,9 @@ impl<G: Guest> Logical<G> {
 
     /// Gives an LHCA to a partition that begins, and plugs it in.
     pub fn attach(&mut self, now: Time, id: LhcaId, guest: G, policy: Policy, wire: &mut impl Wire) {
-        if let Some(place) = self.lhcas.get_mut(usize::from(id.0)) {
-            *place = Some(Lhca::new(guest, policy));
+        let index = usize::from(id.0);
+        if let (Some(place), Some(&first)) = (self.lhcas.get_mut(index), self.generations.get(index)) {
+            *place = Some(Lhca::new(guest, policy, first));
             let (hsma, mut out) = self.split(now, wire);
             hsma.plug(now, id, &mut out);
         }
@@ -116,7 +123,11 @@ impl<G: Guest> Logical<G> {
 
     /// Takes an LHCA from a partition that ended: unplugs it, and forgets all that was created. Gives the partition back.
     pub fn detach(&mut self, now: Time, id: LhcaId, wire: &mut impl Wire) -> Option<G> {
-        let lhca = self.lhcas.get_mut(usize::from(id.0))?.take()?;
+        let index = usize::from(id.0);
+        let lhca = self.lhcas.get_mut(index)?.take()?;
+        if let Some(next) = self.generations.get_mut(index) {
+            *next = lhca.pairs.unused();
+        }
         self.busy.retain(|busy| *busy != id);
         let (hsma, mut out) = self.split(now, wire);
         for port in 1..=hsma.lhca(id).map_or(0, |adapter| adapter.node_info().num_ports) {

@@ -4,56 +4,78 @@ use alloc::vec::Vec;
 
 /// Values by place, and how often each place was used.
 ///
-/// A name is that use's number, from 1, in the upper half; in the lower half a tag, which tells values of different kinds
-/// apart, and the place.
+/// A name is that use's generation in the upper half; in the lower half a tag, which tells values of different kinds apart, and
+/// the place.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     slots: Vec<Slot<T>>,
     capacity: u8,
     tag: u8,
+    first: Generation,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
-    /// From 1; a place that was used 65535 times is not used again.
-    generation: u16,
+    generation: Generation,
     value: Option<T>,
 }
 
+/// The how manieth use of a place it is: from 1 to 65535, and then from 1 again. A place that was used in all of them is not
+/// used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u16);
+
+impl Generation {
+    /// The first one.
+    pub(crate) const FIRST: Self = Self(1);
+
+    fn next(self) -> Self {
+        self.0.checked_add(1).map_or(Self::FIRST, Self)
+    }
+
+    /// How many come after `first` until this one.
+    fn since(self, first: Self) -> u16 {
+        // There are 65535, so that a step over the end is by one more.
+        self.0.checked_sub(first.0).unwrap_or_else(|| self.0.wrapping_sub(first.0).wrapping_sub(1))
+    }
+}
+
 impl<T> Slots<T> {
-    /// Room for `capacity` values, with `tag` in their names.
-    pub(crate) const fn new(tag: u8, capacity: u8) -> Self {
-        Self { slots: Vec::new(), capacity, tag }
+    /// Room for `capacity` values, with `tag` in their names, and `first` in the first ones.
+    pub(crate) const fn new(tag: u8, capacity: u8, first: Generation) -> Self {
+        Self { slots: Vec::new(), capacity, tag, first }
+    }
+
+    /// A generation that no name has had, unless all are used up.
+    pub(crate) fn unused(&self) -> Generation {
+        let latest = self.slots.iter().map(|slot| slot.generation).max_by_key(|latest| latest.since(self.first));
+        latest.map_or(self.first, Generation::next)
     }
 
     /// Takes `value` in; its name, or nothing if there is no room.
     pub(crate) fn insert(&mut self, value: T) -> Option<u32> {
-        let free = |slot: &Slot<T>| slot.value.is_none() && slot.generation < u16::MAX;
-        let place = match self.slots.iter().position(free) {
-            Some(place) => place,
-            None if self.slots.len() < usize::from(self.capacity) => {
-                self.slots.push(Slot { generation: 0, value: None });
-                self.slots.len() - 1
-            }
+        let free = |slot: &Slot<T>| slot.value.is_none() && slot.generation.next() != self.first;
+        let place = self.slots.iter().position(free).unwrap_or(self.slots.len());
+        let value = Some(value);
+        match self.slots.get_mut(place) {
+            Some(slot) => *slot = Slot { generation: slot.generation.next(), value },
+            None if place < usize::from(self.capacity) => self.slots.push(Slot { generation: self.first, value }),
             None => return None,
-        };
-        let slot = &mut self.slots[place];
-        slot.generation += 1;
-        slot.value = Some(value);
+        }
         self.name_at(place)
     }
 
     #[inline(always)]
     pub(crate) fn get(&self, name: u32) -> Option<&T> {
         let slot = self.slots.get(self.place(name)?)?;
-        slot.value.as_ref().filter(|_| slot.generation == generation(name))
+        slot.value.as_ref().filter(|_| slot.generation.0 == generation(name))
     }
 
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, name: u32) -> Option<&mut T> {
         let place = self.place(name)?;
         let slot = self.slots.get_mut(place)?;
-        slot.value.as_mut().filter(|_| slot.generation == generation(name))
+        slot.value.as_mut().filter(|_| slot.generation.0 == generation(name))
     }
 
     pub(crate) fn remove(&mut self, name: u32) -> Option<T> {
@@ -70,7 +92,7 @@ impl<T> Slots<T> {
     pub(crate) fn name_at(&self, place: usize) -> Option<u32> {
         let slot = self.slots.get(place)?;
         slot.value.as_ref()?;
-        let [high, low] = slot.generation.to_be_bytes();
+        let [high, low] = slot.generation.0.to_be_bytes();
         Some(u32::from_be_bytes([high, low, self.tag, u8::try_from(place).ok()?]))
     }
 
@@ -93,13 +115,14 @@ fn generation(name: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     extern crate std;
+    use std::collections::BTreeSet;
     use std::string::String;
 
     use super::*;
 
     #[test]
     fn a_name_never_means_its_successor() {
-        let mut slots = Slots::new(7, 2);
+        let mut slots = Slots::new(7, 2, Generation::FIRST);
         let first = slots.insert('a').unwrap();
         let second = slots.insert('b').unwrap();
         assert_eq!(slots.insert('c'), None, "full");
@@ -114,12 +137,31 @@ mod tests {
 
     #[test]
     fn a_place_that_is_worn_out_is_left() {
-        let mut slots = Slots::new(0, 1);
-        for generation in 1..=u32::from(u16::MAX) {
-            let name = slots.insert(()).unwrap();
-            assert_eq!(name, generation << 16);
-            slots.remove(name);
+        for first in [1, 2, 40_000, u16::MAX] {
+            let mut slots = Slots::new(0, 1, Generation(first));
+            let mut names = BTreeSet::new();
+            while let Some(name) = slots.insert(()) {
+                assert!(name >> 16 != 0 && names.insert(name), "{name:#x}");
+                slots.remove(name);
+            }
+            assert_eq!(names.len(), usize::from(u16::MAX));
         }
-        assert_eq!(slots.insert(()), None);
+    }
+
+    #[test]
+    fn the_generation_that_comes_next_was_none_of_any_place() {
+        for first in [1, 2, 40_000, u16::MAX - 1, u16::MAX] {
+            let mut slots = Slots::new(0, 2, Generation(first));
+            assert_eq!(slots.unused(), Generation(first));
+            let mut last = slots.insert(()).unwrap();
+            slots.insert(()).unwrap(); // which stays
+            let mut used = BTreeSet::from([Generation(first).0]);
+            for _ in 0..5 {
+                slots.remove(last);
+                last = slots.insert(()).unwrap();
+                used.insert(generation(last));
+                assert!(!used.contains(&slots.unused().0), "{used:?}");
+            }
+        }
     }
 }

@@ -202,6 +202,28 @@ fn keys_that_do_not_fit_are_counted_and_told() {
 }
 
 #[test]
+fn what_was_meant_for_a_partition_does_not_reach_its_successor() {
+    let (world, machines) = world(2, Policy::default());
+    let mut from = End::new(&machines[0], QueuePairKind::UD);
+    let (mut payload, mut room) = (pattern(64, 0), vec![0; 200]);
+    let mut numbers = Vec::new();
+    for _ in 0..4 {
+        let mut to = End::new(&machines[1], QueuePairKind::UD);
+        to.receive(1, &mut room);
+        for &remote_qp in &numbers {
+            from.send(&SendEntry { remote_qp, ..entry(&to, lid(1), &mut payload) });
+            assert_eq!(from.next().unwrap().status, CompletionStatus::SUCCESS, "the sender does not know");
+            assert!(to.next().is_none(), "{remote_qp} reaches the successor");
+        }
+        from.send(&entry(&to, lid(1), &mut payload));
+        assert_eq!(from.next().unwrap().status, CompletionStatus::SUCCESS);
+        assert_eq!(to.next().unwrap().id, 1);
+        numbers.push(to.pair.number());
+        world.restart(&machines[1]);
+    }
+}
+
+#[test]
 fn a_datagram_to_a_group_comes_to_each_member_once() {
     let (world, machines) = world(3, Policy::default());
     let group_lid = Lid::new(0xc005);

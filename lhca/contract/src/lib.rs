@@ -34,6 +34,10 @@
 //! # Handles
 //! What a partition creates it names by a [`Handle`], part of which counts how often its place was used. A handle of
 //! something that was destroyed is refused, and never means its successor.
+//!
+//! The same part is in the upper 16 bits of the number that a queue pair for datagrams has in the subnet. It goes on over the
+//! partition's end: nothing that was meant for a partition reaches a queue pair of its successor, unless it was started
+//! 65535 times meanwhile. So who was started again has other numbers than before, and tells them anew.
 #![no_std]
 #![forbid(unsafe_code)]
 

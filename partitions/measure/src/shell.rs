@@ -89,8 +89,8 @@ impl End {
         Ok(Self { endpoint, completions, free })
     }
 
-    /// Sends `length` bytes, if there is a free buffer. The peer runs the same image, so that its queue pair has the same
-    /// number.
+    /// Sends `length` bytes, if there is a free buffer. The peer runs the same image and was started as often, so that
+    /// its queue pair has the same number.
     pub(crate) fn send(&mut self, machine: &Machine, dlid: Lid, length: usize) -> bool {
         let Some(buffer) = self.free.pop() else { return false };
         let address = self.address(dlid);

@@ -256,6 +256,27 @@ impl World {
         self.ask(Method::SET, AttributeId::PORT_INFO, port, route, |smp| smp.set_attribute(&info));
     }
 
+    /// The LHCA with this number gets its LID, and is Active.
+    fn activate(&self, nth: u16) {
+        let port = u8::try_from(nth + 2).unwrap();
+        self.set_port(1, &[port], |info| info.lid = lid(nth));
+        for state in [PortState::ARMED, PortState::ACTIVE] {
+            self.set_port(port.into(), &[], |info| info.set_port_state(state));
+            self.set_port(1, &[port], |info| info.set_port_state(state));
+        }
+    }
+
+    /// A partition ends, and its successor begins, with the same port and its LID.
+    pub fn restart(&self, machine: &Machine) {
+        {
+            let (mut logical, mut cable) = (self.logical.lock().unwrap(), self.cable.lock().unwrap());
+            let guest = logical.detach(self.time(), machine.id, &mut *cable).unwrap();
+            logical.attach(self.time(), machine.id, guest, Policy::default(), &mut *cable);
+        }
+        self.activate(machine.id.0);
+        self.take();
+    }
+
     /// What a subnet manager does: LIDs, routes, and every port Active.
     fn configure(&self, count: u16) {
         self.set_port(0, &[], |info| info.lid = Lid::new(3));
@@ -270,12 +291,7 @@ impl World {
         info.linear_fdb_top = 63.into();
         self.ask(Method::SET, AttributeId::SWITCH_INFO, 0, &[], |smp| smp.set_attribute(&info));
         for nth in 0..count {
-            let port = u8::try_from(nth + 2).unwrap();
-            self.set_port(1, &[port], |info| info.lid = lid(nth));
-            for state in [PortState::ARMED, PortState::ACTIVE] {
-                self.set_port(port.into(), &[], |info| info.set_port_state(state));
-                self.set_port(1, &[port], |info| info.set_port_state(state));
-            }
+            self.activate(nth);
         }
         for state in [PortState::ARMED, PortState::ACTIVE] {
             self.set_port(1, &[], |info| info.set_port_state(state));
