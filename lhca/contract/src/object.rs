@@ -61,7 +61,7 @@ impl InformationPage {
 
 /// The LHCA and its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct HcaAttributes {
     /// Node GUID; port `p`'s GUID is this plus `p`.
     pub node_guid: Guid,
@@ -87,7 +87,7 @@ pub struct HcaAttributes {
 
 /// A port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct PortAttributes {
     /// Subnet prefix.
     pub gid_prefix: GidPrefix,
@@ -217,7 +217,7 @@ bitflags! {
 
 /// A change of a queue pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct QueuePairChange {
     /// Which of the others count.
     pub fields: QueuePairFields,
@@ -251,7 +251,7 @@ pub struct QueuePairAttributes {
 
 /// A multicast group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct MulticastGroup {
     /// Its GID.
     pub gid: Gid,
@@ -295,4 +295,9 @@ const _: () = {
     assert!(size_of::<QueueConfig>() == 16 && size_of::<QueuePairConfig>() == 32);
     assert!(size_of::<QueuePairChange>() == 8 && size_of::<QueuePairAttributes>() == 48);
     assert!(size_of::<MulticastGroup>() == 24 && size_of::<MemoryRegion>() == 32);
+    // A hypercall takes no address that is not a multiple of 8.
+    assert!(align_of::<HcaAttributes>() == 8 && align_of::<PortAttributes>() == 8);
+    assert!(align_of::<QueueConfig>() == 8 && align_of::<QueuePairConfig>() == 8);
+    assert!(align_of::<QueuePairChange>() == 8 && align_of::<QueuePairAttributes>() == 8);
+    assert!(align_of::<MulticastGroup>() == 8 && align_of::<MemoryRegion>() == 8);
 };
