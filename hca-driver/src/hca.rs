@@ -138,6 +138,16 @@ pub struct Counters {
     pub vl15_send_dropped: u64,
 }
 
+/// Slots of a queue's rings that are free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// For packets to send. Fewer than there are means that some wait, on a data lane for the credit of the cable's other
+    /// end.
+    pub send: u32,
+    /// For packets that come. The device gives the cable's other end credit for these.
+    pub receive: u32,
+}
+
 /// The driver of one HCA.
 #[derive(Debug)]
 pub struct Hca<D> {
@@ -215,6 +225,17 @@ impl<D: Doorbell> Hca<D> {
             self.lose(fault);
             false
         })
+    }
+
+    /// The free slots of a queue's rings; `None` while there is no device with this port.
+    pub fn free(&mut self, port: Port, queue: Queue) -> Option<Free> {
+        self.bell_of(port)?;
+        let PortState { send, receive, .. } = &mut self.ports[port as usize];
+        let free = send[queue as usize].free(&self.bar, port, queue).and_then(|send| {
+            let receive = receive[queue as usize].free(&self.bar, port, queue)?;
+            Ok(Free { send, receive })
+        });
+        free.map_err(|fault| self.lose(fault)).ok()
     }
 
     /// Receives the next packet, from its LRH through its payload, with one copy into `buffer`. `None`: there is none.

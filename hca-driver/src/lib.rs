@@ -46,7 +46,7 @@ mod ring;
 
 pub use bar::Bar2;
 pub use fault::{Fault, SendError, SlotFault};
-pub use hca::{Counters, Doorbell, Hca, Identity, MAX_PACKET, Port, Queue};
+pub use hca::{Counters, Doorbell, Free, Hca, Identity, MAX_PACKET, Port, Queue};
 pub use hca_contract::LinkRequest;
 pub use life::{CHECK_PERIOD, Event};
 pub use link::Rate;

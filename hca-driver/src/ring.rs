@@ -60,6 +60,12 @@ impl SendRing {
         Ok(!self.full(ring))
     }
 
+    /// How many slots are free.
+    pub(crate) fn free(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<u32, Fault> {
+        self.refresh(bar, port, queue)?;
+        Ok(queue.send_ring().slots() - self.produced.wrapping_sub(self.consumed))
+    }
+
     /// Puts a packet, which must fit a slot, into the ring.
     pub(crate) fn push(&mut self, bar: &Bar2, port: Port, queue: Queue, packet: &[u8]) -> Result<Push, Fault> {
         let ring = queue.send_ring();
@@ -111,16 +117,27 @@ impl ReceiveRing {
     /// Whether a packet is waiting.
     pub(crate) fn waiting(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<bool, Fault> {
         if self.produced == self.consumed {
-            let ring = queue.receive_ring();
-            let seen = bar.receive_control(port, ring).produced().read();
-            fence(Ordering::Acquire);
-            if seen.wrapping_sub(self.consumed) > ring.slots() {
-                let (before, consumed) = (self.produced, self.consumed);
-                return Err(Fault::ProducedJumped { port, queue, before, seen, consumed });
-            }
-            self.produced = seen;
+            self.refresh(bar, port, queue)?;
         }
         Ok(self.produced != self.consumed)
+    }
+
+    /// How many slots are free.
+    pub(crate) fn free(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<u32, Fault> {
+        self.refresh(bar, port, queue)?;
+        Ok(queue.receive_ring().slots() - self.produced.wrapping_sub(self.consumed))
+    }
+
+    fn refresh(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<(), Fault> {
+        let ring = queue.receive_ring();
+        let seen = bar.receive_control(port, ring).produced().read();
+        fence(Ordering::Acquire);
+        if seen.wrapping_sub(self.produced) > ring.slots() - self.produced.wrapping_sub(self.consumed) {
+            let (before, consumed) = (self.produced, self.consumed);
+            return Err(Fault::ProducedJumped { port, queue, before, seen, consumed });
+        }
+        self.produced = seen;
+        Ok(())
     }
 
     /// Copies the packet that is waiting to the front of `buffer`, and gives its length.

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use hca_contract::Ring;
-use hca_driver::{LinkRequest, MAX_PACKET, Port, Queue, SendError};
+use hca_driver::{Free, LinkRequest, MAX_PACKET, Port, Queue, SendError};
 use support::{attached, packet, pair};
 
 const RINGS: [(Queue, Ring, Ring); 2] =
@@ -79,6 +79,25 @@ fn a_full_packet_ring_says_so_and_asks_to_be_told() {
     assert!(p.fake.take(0, Ring::PacketSend).is_some());
     assert_eq!(p.fake.interrupts(), [], "and only of that");
     p.hca.send(Port::One, Queue::Packet, &packet(64, 0)).unwrap();
+}
+
+#[test]
+fn free_slots_are_counted_on_both_sides_of_a_queue() {
+    let mut p = attached(1);
+    let mut buffer = [0; MAX_PACKET];
+    for (queue, send, receive) in RINGS {
+        assert_eq!(p.hca.free(Port::One, queue), Some(Free { send: 256, receive: 256 }));
+        for i in 0..3 {
+            p.hca.send(Port::One, queue, &packet(64, i)).unwrap();
+        }
+        assert!(p.fake.deliver(0, receive, &packet(64, 0)));
+        assert_eq!(p.hca.free(Port::One, queue), Some(Free { send: 253, receive: 255 }));
+        assert!(p.fake.deliver(0, receive, &packet(64, 0)));
+        assert!(p.fake.take(0, send).is_some());
+        assert!(p.hca.receive(Port::One, queue, &mut buffer).unwrap().is_some());
+        assert_eq!(p.hca.free(Port::One, queue), Some(Free { send: 254, receive: 255 }), "what came since counts, too");
+    }
+    assert_eq!(p.hca.free(Port::Two, Queue::Qp0), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::{self, Write};
 
-use hca_driver::{Doorbell, LinkRequest, Port};
+use hca_driver::{Doorbell, LinkRequest, Port, Queue};
 use iba::PortNum;
 use iba::attr::{PortInfo, PortPhysicalState, PortState};
 use lhca_engine::{Counts, Guest, Held};
@@ -65,11 +65,11 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         }
     }
 
-    /// The HCA, the logical switches, what came to nothing, and what partitions hold.
+    /// The HCA, the logical switches, what came to nothing, the free slots, and what partitions hold.
     ///
     /// # Errors
     /// `answer` took no more.
-    pub(crate) fn status(&self, answer: &mut impl Write) -> fmt::Result {
+    pub(crate) fn status(&mut self, answer: &mut impl Write) -> fmt::Result {
         match self.hca.identity() {
             Some(hca) => writeln!(answer, "hca generation {} ports {}", hca.generation, hca.ports)?,
             None => writeln!(answer, "hca absent")?,
@@ -88,7 +88,23 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         }
         let drops = self.drops();
         writeln!(answer, "drops slots {} undelivered {} unsent {}", drops.slots, drops.undelivered, drops.unsent)?;
+        self.show_credits(answer)?;
         self.show_held(None, answer)
+    }
+
+    /// The free slots of each uplink's rings, if there is an HCA.
+    fn show_credits(&mut self, answer: &mut impl Write) -> fmt::Result {
+        for (uplink, number) in self.uplinks.iter().zip(1..) {
+            let [qp0, packet] = Queue::ALL.map(|queue| self.hca.free(uplink.port, queue));
+            let Some((qp0, packet)) = qp0.zip(packet) else { continue };
+            let [(qp0_send, qp0_receive), (send, receive)] = [qp0, packet].map(|free| (free.send, free.receive));
+            writeln!(
+                answer,
+                "credits uplink {number} qp0-send {qp0_send} qp0-receive {qp0_receive} packet-send {send} \
+                 packet-receive {receive}"
+            )?;
+        }
+        Ok(())
     }
 
     /// What came to nothing at an LHCA whose partition runs, by reason, and what the partition holds.

@@ -272,6 +272,9 @@ fn requests_wait_until_there_is_room_for_their_answers() {
             transactions.for_each(|transaction| ask(&mut rig, receive, transaction));
             rig.settle();
         }
+        let status = rig.say("status");
+        let name = if receive == Ring::Qp0Receive { "qp0" } else { "packet" };
+        assert!(status.contains(&format!(" {name}-send 0 {name}-receive {}", 256 - (500 - 256))), "{status}");
         for transaction in 0..500 {
             if transaction == 256 {
                 rig.settle();
@@ -281,6 +284,8 @@ fn requests_wait_until_there_is_room_for_their_answers() {
             assert_eq!((header.method, header.transaction_id), (Method::GET_RESP, TransactionId::new(transaction)));
         }
         assert_eq!(rig.fabric.get_mut().drops(), Drops::default());
+        let free = "\ncredits uplink 1 qp0-send 256 qp0-receive 256 packet-send 256 packet-receive 256\n";
+        assert!(rig.say("status").contains(free));
     }
 }
 
@@ -336,7 +341,7 @@ proptest! {
     fn no_packet_and_no_command_makes_the_loop_panic(
         bytes in proptest::collection::vec(any::<u8>(), 8..484),
         smp in proptest::collection::vec(any::<u8>(), 256),
-        line in "(port|list|status|start|stop|restart|remove|add|[a-z]{0,5})( [0-9/]{0,6}| up| down| lhca-[0-9]){0,3}",
+        line in "(port|list|status|digest|start|stop|restart|remove|add|[a-z]{0,5})( [0-9/]{0,6}| up| down| lhca-[0-9]){0,3}",
     ) {
         let mut rig = rig(3);
         let mut packet = bytes;
