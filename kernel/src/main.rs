@@ -90,7 +90,7 @@ mod bare {
             // A long answer goes in pieces, between which the fabric has its turn.
             let has_more = control.as_mut().is_some_and(Control::send);
             match fabric.lock().turn(Time(clock::now())) {
-                Next::At(deadline) if !has_more => Some(deadline.0),
+                Next::At(deadline) if !has_more && !life.is_busy() => Some(deadline.0),
                 Next::At(_) | Next::AtOnce => Some(0),
             }
         })

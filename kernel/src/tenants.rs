@@ -8,6 +8,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use lhca_contract::{Call, Status};
+use lhca_engine::BadAddress;
 use partition_table::{ImageName, Lhca, Name, Table};
 use spin::{Mutex, Once};
 use subnet::{LhcaId, Time};
@@ -126,6 +127,10 @@ impl Run for Scheduled {
             .is_over
             .load(Ordering::Acquire)
             .then(|| self.lease.end.get().map_or_else(String::new, End::to_string))
+    }
+
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
+        self.partition.upgrade().ok_or(BadAddress)?.memory().read(address, into)
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `list` | the LHCAs and their ports, as below |
 //! | `status` | the HCA, the logical switches, what came to nothing, and what is free |
 //! | `status NAME` | what `list` says of one LHCA, and if its partition runs what came to nothing there, and what it holds |
+//! | `digest NAME` | whether a running partition's memory is what it was: a CRC-64 of all of it, taken while it runs |
 //! | `port [UPLINK/]PORT down`, or `up` | a port of the logical switch pulled or plugged; port 1 is the uplink's own link |
 //! | `start NAME` | the partition begins, or without one its ports are plugged |
 //! | `stop NAME` | the partition ends, its memory is wiped, and its ports are pulled |
@@ -31,13 +32,15 @@
 //! partition does not run and there is a reason to tell. The ports follow, by the LHCA's own numbers; `at` are uplink and
 //! port of the logical switch. A line `because TEXT` follows a port that is not Active.
 //!
-//! `status` answers with lines of a name and pairs of a word and a value, among them what partitions hold and what memory
-//! is free, in bytes, so that whoever compares before and after sees a leak:
+//! `status` answers with lines of a name and pairs of a word and a value, among them the free slots of the HCA's rings, what
+//! partitions hold, and what memory is free, in bytes, so that whoever compares before and after sees a leak. A free slot for
+//! what is received is credit for the cable's other end; one for what is sent is taken until that gave credit for it:
 //!
 //! ```text
 //! hca generation 1 ports 1
 //! uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 3
 //! drops slots 0 undelivered 0 unsent 0
+//! credits uplink 1 qp0-send 256 qp0-receive 256 packet-send 256 packet-receive 256
 //! held lhcas 4 queue-pairs 4 completion-queues 4 event-queues 0 memory-regions 0 attachments 0
 //! free memory 218103808
 //! ```

@@ -13,8 +13,8 @@ use super::{Done, Life, Runner, State, Tenant, Then};
 use crate::fabric::{AtPort, Fabric};
 
 /// What can be asked for.
-const HELP: &str = "say `list`, `status [NAME]`, `start NAME`, `stop NAME`, `restart NAME`, `add ROW`, `remove NAME`, or \
-                    `port [UPLINK/]PORT down|up`";
+const HELP: &str = "say `list`, `status [NAME]`, `digest NAME`, `start NAME`, `stop NAME`, `restart NAME`, `add ROW`, \
+                    `remove NAME`, or `port [UPLINK/]PORT down|up`";
 
 impl<R: Runner> Life<R> {
     /// Does what `line` asks for, and answers on `answer`; or, if [`Life::is_waiting`] afterwards, later.
@@ -47,6 +47,7 @@ impl<R: Runner> Life<R> {
                 }
                 Err(why) => Err(why),
             },
+            ("digest", name) => self.named(name).and_then(|nth| self.digest(nth)),
             ("port", words) => self.set_port(now, words, fabric).map(|()| Done::Now),
             ("start", name) => self.start(now, name, fabric).map(|()| Done::Now),
             ("stop", name) => self.end_one(now, name, Then::Stay, fabric),
@@ -56,7 +57,7 @@ impl<R: Runner> Life<R> {
             _ => Err(format!("unknown command: {HELP}")),
         };
         match done {
-            Ok(Done::Now) => tell(&Ok(()), answer),
+            Ok(Done::Now) => tell(&Ok(String::new()), answer),
             Ok(Done::Later) => Ok(()),
             Err(why) => tell(&Err(why), answer),
         }
@@ -151,13 +152,13 @@ impl<P> Tenant<P> {
     }
 }
 
-/// The last line of an answer.
+/// What is left of an answer: lines, and the last one; or the last one alone, which says why.
 ///
 /// # Errors
 /// `answer` took no more.
-pub fn tell(outcome: &Result<(), String>, answer: &mut impl Write) -> fmt::Result {
+pub fn tell(outcome: &Result<String, String>, answer: &mut impl Write) -> fmt::Result {
     match outcome {
-        Ok(()) => writeln!(answer, "ok"),
+        Ok(lines) => writeln!(answer, "{lines}ok"),
         Err(why) => writeln!(answer, "error: {why}"),
     }
 }

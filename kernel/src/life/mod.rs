@@ -8,6 +8,7 @@
 //! Who makes partitions run is a [`Runner`]; so all of this is tested without any.
 
 mod command;
+mod digest;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -16,12 +17,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use hca_driver::Doorbell;
-use lhca_engine::{Guest, Policy, Qp0, Refused};
+use lhca_engine::{BadAddress, Guest, Policy, Qp0, Refused};
 use partition_table::{Lhca, Start, Table};
 use spin::Mutex;
 use subnet::{LhcaId, Time};
 
 pub use self::command::tell;
+use self::digest::Digest;
 use crate::fabric::Fabric;
 
 /// Makes partitions, and lets them run.
@@ -54,6 +56,12 @@ pub trait Run {
 
     /// How it ended, once it is over: its LHCA is detached, and its memory wiped and free again.
     fn end(&self) -> Option<String>;
+
+    /// Copies from its memory at `address` on.
+    ///
+    /// # Errors
+    /// [`BadAddress`]: it has no such memory, or none any more.
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress>;
 }
 
 /// The partitions of a hypervisor.
@@ -65,6 +73,8 @@ pub struct Life<R: Runner> {
     over: u32,
     /// What waits for a partition's end.
     asked: Option<Asked>,
+    /// What goes on from turn to turn.
+    digest: Option<Digest>,
 }
 
 /// An LHCA, and its partition if it has one.
@@ -114,7 +124,7 @@ impl<R: Runner> Life<R> {
     /// told of, and left.
     pub fn new<D: Doorbell>(now: Time, table: &Table<'_>, runner: R, fabric: &Mutex<Fabric<D, R::Guest>>) -> Self {
         let tenants = (0..).map(LhcaId).zip(table.lhcas()).map(|(id, row)| Tenant::new(*row, id)).collect();
-        let mut life = Self { over: runner.over(), runner, tenants, asked: None };
+        let mut life = Self { over: runner.over(), runner, tenants, asked: None, digest: None };
         for tenant in &mut life.tenants {
             if tenant.row.start == Start::AT_BOOT
                 && let Err(why) = tenant.begin(now, &mut life.runner, fabric)
@@ -129,22 +139,29 @@ impl<R: Runner> Life<R> {
     /// Whether a command's answer is still to come, by [`Life::tend`]: no other command is taken meanwhile.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.asked.is_some()
+        self.asked.is_some() || self.is_busy()
     }
 
-    /// Takes note of partitions that are over. What was asked for and waited for that is done then; its outcome.
-    pub fn tend<D: Doorbell>(&mut self, now: Time, fabric: &Mutex<Fabric<D, R::Guest>>) -> Option<Result<(), String>> {
+    /// Whether [`Life::tend`] is to be called again at once.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.digest.is_some()
+    }
+
+    /// Takes note of partitions that are over, and goes on with what takes many turns. What was asked for and is done then:
+    /// the lines of its answer, or why there is none.
+    pub fn tend<D: Doorbell>(
+        &mut self,
+        now: Time,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+    ) -> Option<Result<String, String>> {
         let over = self.runner.over();
-        if over == self.over {
-            return None;
+        if over != self.over {
+            self.over = over;
+            self.note_ends();
         }
-        self.over = over;
-        for tenant in &mut self.tenants {
-            let State::Running(run) = &tenant.state else { continue };
-            if let Some(end) = run.end() {
-                let was_asked = self.asked.is_some_and(|asked| asked.id == tenant.id);
-                tenant.state = if was_asked { State::Stopped(None) } else { State::Ended(end) };
-            }
+        if self.is_busy() {
+            return self.go_on_digesting();
         }
         let Asked { id, then } = self.asked?;
         let nth = self.tenants.iter().position(|tenant| tenant.id == id)?;
@@ -152,7 +169,17 @@ impl<R: Runner> Life<R> {
             return None;
         }
         self.asked = None;
-        Some(self.go_on(now, nth, then, fabric))
+        Some(self.go_on(now, nth, then, fabric).map(|()| String::new()))
+    }
+
+    fn note_ends(&mut self) {
+        for tenant in &mut self.tenants {
+            let State::Running(run) = &tenant.state else { continue };
+            if let Some(end) = run.end() {
+                let was_asked = self.asked.is_some_and(|asked| asked.id == tenant.id);
+                tenant.state = if was_asked { State::Stopped(None) } else { State::Ended(end) };
+            }
+        }
     }
 
     /// Ends the partition of a tenant if it runs, and then does the rest.

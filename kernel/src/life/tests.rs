@@ -59,6 +59,7 @@ struct PlayerState {
     begun: Cell<bool>,
     stopping: Cell<bool>,
     end: RefCell<Option<String>>,
+    memory: RefCell<Vec<u8>>,
 }
 
 impl Runner for Stage {
@@ -71,7 +72,8 @@ impl Runner for Stage {
             return Err("no such image".into());
         }
         let (begun, stopping, end) = Default::default();
-        let player = Player(Rc::new(PlayerState { id, starts, begun, stopping, end }));
+        let memory = RefCell::new(vec![starts as u8; program.bytes() as usize]);
+        let player = Player(Rc::new(PlayerState { id, starts, begun, stopping, end, memory }));
         self.0.players.borrow_mut().push(player.clone());
         Ok((NoMemory, player))
     }
@@ -95,6 +97,11 @@ impl Run for Player {
     fn end(&self) -> Option<String> {
         self.0.end.borrow().clone()
     }
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
+        let (memory, start) = (self.0.memory.borrow(), address as usize);
+        into.copy_from_slice(memory.get(start..start + into.len()).ok_or(BadAddress)?);
+        Ok(())
+    }
 }
 
 impl Stage {
@@ -110,12 +117,27 @@ impl Stage {
         self.0.over.set(self.0.over.get() + 1);
         let outcome = rig.life.tend(rig.now, &rig.fabric);
         rig.settle();
-        outcome.map(|outcome| {
-            let mut answer = String::new();
-            tell(&outcome, &mut answer).unwrap();
-            answer
-        })
+        outcome.map(|outcome| said(&outcome))
     }
+}
+
+fn said(outcome: &Result<String, String>) -> String {
+    let mut answer = String::new();
+    tell(outcome, &mut answer).unwrap();
+    answer
+}
+
+/// Asks for a digest; what is said of it, and in how many turns.
+fn digest<D: hca_driver::Doorbell>(rig: &mut Rig<D>, name: &str) -> (String, usize) {
+    assert_eq!(rig.say(&format!("digest {name}")), "");
+    for turn in 1.. {
+        assert!(rig.life.is_waiting() && rig.life.is_busy());
+        if let Some(outcome) = rig.life.tend(rig.now, &rig.fabric) {
+            assert!(!rig.life.is_waiting());
+            return (said(&outcome), turn);
+        }
+    }
+    unreachable!()
 }
 
 /// A row with a partition.
@@ -232,6 +254,31 @@ fn a_partition_that_ends_by_itself_says_how() {
     assert!(list.starts_with("partition running"), "{list}");
     assert_eq!(rig.say("restart lhca-2"), "ok\n", "there is nothing to wait for");
     assert_eq!(stage.last().0.starts, 2);
+}
+
+#[test]
+fn a_digest_is_of_every_byte_and_taken_in_turns() {
+    let stage = Stage::default();
+    let mut rig = rig_of(&[partition(1, "echo"), row(2)], 0, stage.clone());
+    let (before, turns) = digest(&mut rig, "lhca-1");
+    // The memory is all ones, and this is what a table of the polynomial makes of them, without the crate.
+    assert_eq!(before, "digest 0x2a350d8adcff3a21 bytes 2097152\nok\n");
+    assert_eq!(turns, 32, "the fabric has its turn in between");
+    assert_eq!(digest(&mut rig, "lhca-1").0, before);
+    for place in [0, (64 << 10) - 1, 64 << 10, (2 << 20) - 1] {
+        let flip = |memory: &mut Vec<u8>| memory[place] ^= 0x80;
+        flip(&mut stage.last().0.memory.borrow_mut());
+        assert_ne!(digest(&mut rig, "lhca-1").0, before, "{place:#x}");
+        flip(&mut stage.last().0.memory.borrow_mut());
+    }
+    assert_eq!(digest(&mut rig, "lhca-1").0, before);
+    assert_eq!(rig.say("digest lhca-2"), "error: lhca-2 does not run, and so has no memory\n");
+    assert!(rig.say("digest lhca-3").starts_with("error: there is no"));
+    // It ends before the digest does.
+    rig.say("digest lhca-1");
+    assert!(rig.life.tend(rig.now, &rig.fabric).is_none());
+    assert_eq!(stage.end_last(&mut rig, "was stopped").as_deref(), Some("error: lhca-1 ended meanwhile\n"));
+    assert!(!rig.life.is_waiting());
 }
 
 #[test]

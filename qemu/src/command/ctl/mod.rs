@@ -43,6 +43,11 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Show a digest of a running partition's memory, by which a change shows
+    Digest {
+        /// The partition
+        name: String,
+    },
     /// Begin a partition, and plug its ports in
     Start {
         /// The partition
@@ -92,10 +97,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     match &options.action {
         Action::List { json } => show(&options.places()?, *json, report::list)?,
         Action::Status { json } => show(&options.places()?, *json, report::status)?,
-        Action::Start { name } => options.change("start", name)?,
-        Action::Stop { name } => options.change("stop", name)?,
-        Action::Restart { name } => options.change("restart", name)?,
-        Action::Remove { name } => options.change("remove", name)?,
+        Action::Digest { name } => println!("{}", options.ask("digest", name)?.join("\n")),
+        Action::Start { name } => drop(options.ask("start", name)?),
+        Action::Stop { name } => drop(options.ask("stop", name)?),
+        Action::Restart { name } => drop(options.ask("restart", name)?),
+        Action::Remove { name } => drop(options.ask("remove", name)?),
         Action::Port { name, cable } => options.set_port(name, *cable)?,
         Action::Add { words } => options.add(words)?,
     }
@@ -136,10 +142,10 @@ impl Options {
         places.pop().context("no machine runs")
     }
 
-    fn change(&self, verb: &str, name: &str) -> Result<()> {
+    /// Asks for `verb` to be done with the partition `name`: the lines of the answer.
+    fn ask(&self, verb: &str, name: &str) -> Result<Vec<String>> {
         ensure!(!name.contains(char::is_control), "{name:?} is no partition's name");
-        ask(&self.place()?, &format!("{verb} {name}")).with_context(|| format!("cannot {verb} {name}"))?;
-        Ok(())
+        ask(&self.place()?, &format!("{verb} {name}")).with_context(|| format!("cannot {verb} {name}"))
     }
 
     fn set_port(&self, name: &str, cable: Cable) -> Result<()> {
