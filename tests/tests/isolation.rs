@@ -1,9 +1,12 @@
-//! What a partition must not get away with: `hostile` tries it, beside one that guards its memory and one that answers pings.
+//! What a partition must not get away with: `hostile` tries it, beside one whose memory is not to change and one that answers
+//! pings.
 #![allow(clippy::unwrap_used)] // what goes wrong fails the test
+
+use std::time::{Duration, Instant};
 
 use portico_tests::{Console, Machine};
 
-/// Who looks whether its memory changes, who answers pings, and who attacks.
+/// Whose memory never changes, who answers pings, and who attacks.
 const GUARD: &str = "guard-lhca";
 const VICTIM: &str = "victim-lhca";
 const HOSTILE: &str = "hostile-lhca";
@@ -12,10 +15,15 @@ const HOSTILE: &str = "hostile-lhca";
 struct Scene {
     machine: Machine,
     console: Console,
+    guard: u16,
     victim: u16,
-    /// What is held and what is free while nobody attacks.
+    /// What is held and what is free while nobody attacks, and what is in the guard's memory.
     before: Vec<String>,
+    memory: String,
 }
+
+/// For so long what is free may take to be what it was: a packet may be on its way.
+const SETTLING: Duration = Duration::from_secs(10);
 
 impl Scene {
     fn new() -> Self {
@@ -25,11 +33,16 @@ impl Scene {
              [[partition]]\nname = '{VICTIM}'\nimage = 'echo'\n"
         );
         let machine = Machine::up_with(&config, &[]);
-        let victim = machine.active_lhcas()[VICTIM];
+        let [guard, victim] = [GUARD, VICTIM].map(|name| machine.active_lhcas()[name]);
         let mut console = machine.console("portico-0");
-        console.wait_for(|line| line.contains("look 1: "));
+        console.wait_for(|line| line.contains(GUARD) && line.contains("guards "));
+        // It spoke just before it lay still.
+        let mut memory = String::new();
+        while memory != digest(&machine) {
+            memory = digest(&machine);
+        }
         let before = held(&machine);
-        Self { machine, console, victim, before }
+        Self { machine, console, guard, victim, before, memory }
     }
 
     /// Adds an attacker, which tries `arguments` and may do with its queue pair 0 what `qp0` says.
@@ -70,22 +83,25 @@ impl Scene {
     /// what is held and what is free is what it was.
     fn clear(&mut self) {
         self.ping();
+        assert_eq!(digest(&self.machine), self.memory);
         assert_eq!(self.machine.ctl(&["remove", HOSTILE]).ok(), "");
-        // Two looks: the first may have begun before the end.
-        for _ in 0..2 {
-            let line = self.console.wait_for(|line| line.contains(GUARD));
-            assert!(line.contains(" are as they were"), "{line}");
-        }
+        let begin = Instant::now();
+        while held(&self.machine) != self.before && begin.elapsed() < SETTLING {}
         assert_eq!(held(&self.machine), self.before);
-        let quiet = |line: &String| !line.contains("WARN") && !line.contains("ERROR");
-        assert!(self.console.said().iter().filter(|line| line.contains(GUARD)).all(quiet));
+        assert_eq!(digest(&self.machine), self.memory);
     }
 }
 
-/// What partitions hold, and what memory is free.
+/// A digest of the guard's memory, as the hypervisor sees it.
+fn digest(machine: &Machine) -> String {
+    machine.ctl(&["digest", GUARD]).ok().to_owned()
+}
+
+/// What partitions hold, and what is free: memory, and credits of the cable.
 fn held(machine: &Machine) -> Vec<String> {
     let lines = machine.control("portico-0", "status");
-    lines.into_iter().filter(|line| line.starts_with("held ") || line.starts_with("free ")).collect()
+    let kept = |line: &String| ["held ", "free ", "credits "].iter().any(|kind| line.starts_with(kind));
+    lines.into_iter().filter(kept).collect()
 }
 
 /// The numbers of the line that begins with how many calls were made: all, and those that were done.
@@ -145,7 +161,7 @@ fn queues_that_break_the_contract_harm_nobody_else() {
 #[test]
 fn keys_and_addresses_of_others_open_nothing() {
     let mut scene = Scene::new();
-    scene.attack(&format!("attempt=keys victim={}", scene.victim), "none");
+    scene.attack(&format!("attempt=keys victim={} guard={}", scene.victim, scene.guard), "none");
     scene.ping();
     assert_eq!(scene.end(), "exited with code 0");
     assert!(scene.said().iter().any(|line| line.contains("BAD_ADDRESS")), "{:?}", scene.said());
@@ -187,8 +203,8 @@ fn a_processor_that_is_abused_is_the_partitions_own() {
     assert_eq!(scene.end(), "crashed: triple fault");
     scene.clear();
     scene.attack("attempt=cr8", "none");
-    assert_eq!(scene.end(), "exited with code 102");
-    assert!(scene.said().iter().any(|line| line.contains("exception 13")), "{:?}", scene.said());
+    assert_eq!(scene.end(), "exited with code 0");
+    assert!(scene.said().contains(&"32 writes were refused"), "{:?}", scene.said());
     scene.clear();
     scene.attack("attempt=spin", "none");
     scene.console.wait_for(|line| line.contains("tries spin"));

@@ -3,8 +3,8 @@
 /// Something that a partition must not get away with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// Fill the free memory with a pattern, and look at it again and again: who does this is no attacker, but sees whether
-    /// another reaches its memory.
+    /// Fill the free memory with a pattern, let nobody send who does not know the Q_Key, and sleep: who does this is no
+    /// attacker, but its memory is never to change.
     Guard,
     /// Every hypercall with every boundary argument.
     Calls,
@@ -30,7 +30,7 @@ pub enum Attempt {
     TripleFault,
     /// A loop without end, with interrupts off.
     Spin,
-    /// The task priority, by which a partition could hold off interrupts.
+    /// The task priority, by which a partition could hold off interrupts, raised and lowered while one waits.
     Cr8,
 }
 

@@ -20,12 +20,12 @@ pub(crate) enum Error {
     Call(#[from] CallError),
     #[error("the argument attempt= names nothing that can be tried: {0:?}")]
     NoAttempt(&'static str),
-    #[error("memory changed at {0:#x}, though nobody else has it")]
-    Changed(u64),
     #[error("there was memory at {0:#x}")]
     Reached(u64),
-    #[error("the task priority register could be written")]
-    Priority,
+    #[error("the task priority register could be written: {0:#x}")]
+    Priority(u64),
+    #[error("the interrupt that waited did not come")]
+    Lost,
 }
 
 /// Makes the attempt that the arguments name.
@@ -47,7 +47,7 @@ pub(crate) fn run(machine: &mut Machine) -> Result<u64, Error> {
         Attempt::Doorbells => queues::doorbells(machine)?,
         Attempt::TripleFault => processor::triple_fault(),
         Attempt::Spin => processor::spin(),
-        Attempt::Cr8 => processor::raise_priority(machine)?,
+        Attempt::Cr8 => processor::change_priority(machine)?,
     }
     Ok(0)
 }

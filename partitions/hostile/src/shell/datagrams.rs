@@ -13,25 +13,25 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Error, Machine, count, seed};
 
-const PORT: PortNum = PortNum::new(1);
-const LOG_BUFFERS: u8 = 4;
-const LENGTH: usize = 256;
+pub(super) const PORT: PortNum = PortNum::new(1);
+pub(super) const LOG_BUFFERS: u8 = 4;
+pub(super) const LENGTH: usize = 256;
 /// From one look at the port to the next, in nanoseconds.
 const LOOK_EVERY: u64 = 20_000_000;
 /// Completion statuses that are told apart.
 const STATUSES: usize = 16;
 
 /// A queue pair to flood from.
-struct Source {
+pub(super) struct Source {
     endpoint: Endpoint,
-    completions: CompletionQueue,
+    pub(super) completions: CompletionQueue,
     free: heapless::Vec<Buffer, { 1 << LOG_BUFFERS }>,
     outcomes: [u64; STATUSES],
 }
 
 impl Source {
     /// Opens it, and waits until it can send.
-    fn open(machine: &mut Machine, kind: QueuePairKind) -> Result<Self, Error> {
+    pub(super) fn open(machine: &mut Machine, kind: QueuePairKind) -> Result<Self, Error> {
         let completions =
             CompletionQueue::create(&machine.lhca, machine.memory.ring(LOG_BUFFERS + 1), platform::VECTOR)?;
         let q_key = QKey::new(1);
@@ -45,7 +45,7 @@ impl Source {
     }
 
     /// Sends `payload` to `address`, as soon as there is room.
-    fn send(&mut self, machine: &Machine, payload: &[u8], address: &SendEntry) {
+    pub(super) fn send(&mut self, machine: &Machine, payload: &[u8], address: &SendEntry) {
         let mut buffer = loop {
             self.collect(machine);
             match self.free.pop() {
@@ -60,7 +60,13 @@ impl Source {
         }
     }
 
-    fn collect(&mut self, machine: &Machine) {
+    /// Whether anything is on its way.
+    pub(super) fn has_sent(&self) -> bool {
+        self.free.len() < 1 << LOG_BUFFERS
+    }
+
+    /// Takes back what is done.
+    pub(super) fn collect(&mut self, machine: &Machine) {
         while let Some(done) = self.completions.next(&machine.lhca) {
             if let Some(Done::Sent(buffer, status)) = self.endpoint.take(&done) {
                 self.outcomes[usize::from(status.0) % STATUSES] += 1;
@@ -72,9 +78,9 @@ impl Source {
 
     /// Waits until all that was sent is done, and says what became of it.
     fn report(&mut self, machine: &Machine) {
-        while self.free.len() < 1 << LOG_BUFFERS {
+        while self.has_sent() {
             self.collect(machine);
-            if self.free.len() < 1 << LOG_BUFFERS && !self.completions.arm() {
+            if self.has_sent() && !self.completions.arm() {
                 machine.wait();
             }
         }
@@ -84,13 +90,15 @@ impl Source {
     }
 }
 
-/// Datagrams to the victim and to others, with every kind of key and address that is not right.
+/// Datagrams to the victim, the guard and others, with every kind of key and address that is not right.
 pub(super) fn keys(machine: &mut Machine) -> Result<(), Error> {
     let mut source = Source::open(machine, QueuePairKind::UD)?;
-    let victim = Lid::new(machine.information.number("victim").unwrap_or(1) as u16);
+    let others = ["victim", "guard"].map(|who| Lid::new(machine.information.number(who).unwrap_or(1) as u16));
     let mut random = Random::new(seed(machine));
     for _ in 0..count(machine, 20_000) {
-        let mut entry = SendEntry { dlid: victim, remote_qp: Qpn::new(0x101), ..SendEntry::default() };
+        // The first and the second queue pair that a partition creates have these numbers.
+        let (dlid, remote_qp) = (others[random.below(2) as usize], Qpn::new(0x100 + random.below(2) as u32));
+        let mut entry = SendEntry { dlid, remote_qp, ..SendEntry::default() };
         entry.q_key = QKey::new(random.number() as u32);
         match random.below(10) {
             0 => entry.remote_qp = Qpn::SMI,

@@ -1,11 +1,14 @@
 //! What safe code cannot do: shared memory by address, and instructions that a partition should not use.
 #![allow(unsafe_code)] // that is what it is for
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
 use core::ops::Range;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 use lhca::{Line, Platform};
+use x86_64::VirtAddr;
+use x86_64::instructions::tables::sidt;
+use x86_64::structures::idt::{Entry, HandlerFunc};
 
 use super::Machine;
 
@@ -89,8 +92,43 @@ pub(super) fn spin() -> ! {
     unsafe { asm!("cli", "2: jmp 2b", options(noreturn)) }
 }
 
-/// Writes the task priority register.
-pub(super) fn set_priority(priority: u64) {
-    // SAFETY: holds off interrupts, or raises an exception, which is told of.
-    unsafe { asm!("mov cr8, {}", in(reg) priority) };
+// Goes on after a general-protection exception where R11 says.
+global_asm!(
+    "
+    hostile_caught:
+        mov [rsp + 8], r11
+        add rsp, 8
+        iretq"
+);
+
+unsafe extern "C" {
+    static hostile_caught: u8;
+}
+
+/// From here on a general-protection exception leads on, in code that expects one, instead of to the end.
+pub(super) fn catch_protection_faults() {
+    const GENERAL_PROTECTION: usize = 13;
+    let table: *mut Entry<HandlerFunc> = sidt().base.as_mut_ptr();
+    // SAFETY: the table has all 256 entries; only the processor reads it, and there is no exception meanwhile.
+    unsafe { (*table.add(GENERAL_PROTECTION)).set_handler_addr(VirtAddr::from_ptr(&raw const hostile_caught)) };
+}
+
+/// Writes the task priority register; whether that was refused by an exception, for which
+/// [`catch_protection_faults`] has prepared.
+pub(super) fn is_priority_refused(priority: u64) -> bool {
+    let refused: u64;
+    // SAFETY: it holds off interrupts, or is refused.
+    unsafe {
+        asm!(
+            "lea r11, [rip + 2f]",
+            "mov {refused:e}, 1",
+            "mov cr8, {priority}",
+            "xor {refused:e}, {refused:e}",
+            "2:",
+            priority = in(reg) priority,
+            refused = out(reg) refused,
+            out("r11") _,
+        );
+    }
+    refused == 1
 }
