@@ -23,6 +23,16 @@ wire! {
     }
 }
 
+wire! {
+    /// An event as subnet administration reports it to subscribers: in a MAD of its own there is room for all (15.4).
+    pub struct ReportedNotice[80] {
+        /// The event.
+        pub notice: Notice,
+        /// The port that tells.
+        pub issuer_gid: Gid,
+    }
+}
+
 /// Bytes of particulars in a notice.
 pub const DETAILS: usize = 54;
 
@@ -81,6 +91,14 @@ bit_field! { NoticeType }
 values! {
     /// What happened (14.2.5.1).
     TrapNumber: u16, 2;
+    /// A GID can be reached.
+    GID_IN_SERVICE = 64 "GID in service";
+    /// A GID can no more be reached.
+    GID_OUT_OF_SERVICE = 65 "GID out of service";
+    /// There is a new multicast group.
+    GROUP_CREATED = 66 "multicast group created";
+    /// A multicast group is no more.
+    GROUP_DELETED = 67 "multicast group deleted";
     /// The state of a link of a switch changed.
     LINK_STATE_CHANGE = 128 "link state change";
     /// Marginal link errors came to the threshold.
@@ -110,6 +128,15 @@ pub trait Details: Format {
 }
 
 wire! {
+    /// Particulars of [`TrapNumber::GID_IN_SERVICE`], [`TrapNumber::GID_OUT_OF_SERVICE`], [`TrapNumber::GROUP_CREATED`]
+    /// and [`TrapNumber::GROUP_DELETED`].
+    #[derive(Default)]
+    pub struct GidChange[22] {
+        reserved: [u8; 6],
+        /// The GID.
+        pub gid: Gid,
+    }
+
     /// Particulars of [`TrapNumber::LINK_STATE_CHANGE`].
     #[derive(Default)]
     pub struct LinkStateChange[2] {
@@ -287,6 +314,7 @@ macro_rules! details {
 }
 
 details! {
+    GidChange: SUBNET_MANAGEMENT;
     LinkStateChange: URGENT;
     PortThreshold: URGENT;
     LocalChange: INFORMATIONAL;

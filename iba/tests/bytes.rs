@@ -63,6 +63,8 @@ proptest! {
         there_and_back::<PerfMad>(&bytes);
         there_and_back::<UdHeader>(&bytes);
         there_and_back::<grh::Grh>(&bytes);
+        there_and_back::<ReportedNotice>(&bytes);
+        there_and_back::<GidChange>(&bytes);
         there_and_back::<LinkStateChange>(&bytes);
         there_and_back::<PortThreshold>(&bytes);
         there_and_back::<LocalChange>(&bytes);

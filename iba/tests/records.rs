@@ -42,6 +42,7 @@ fn each_component_matches_its_own_bits() {
     check::<PathRecord>(8 * 64);
     check::<McMemberRecord>(8 * 49 + 1);
     check::<InformInfo>(8 * 36);
+    check::<InformInfoRecord>(8 * 60);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod lines;
 mod machine;
 mod opensm;
 mod site;
+mod subscriber;
 mod tool;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use lines::PATIENCE;
 pub use machine::Machine;
 pub use opensm::OpenSm;
 pub use site::Site;
+pub use subscriber::Subscriber;
 pub use tool::{Output, Preload, Server, Tool};
 
 /// The command `portico`, built once for all tests of this program.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::opensm::OpenSm;
+use crate::subscriber::Subscriber;
 use crate::tool::Tool;
 
 /// Where umad programs of a test attach, and where they leave their files.
@@ -38,6 +39,15 @@ impl Site {
     #[must_use]
     pub fn opensm(&self, arguments: &[&str]) -> OpenSm {
         OpenSm::start(self, arguments)
+    }
+
+    /// Somebody at this fabric's host who wants to be told of all events.
+    ///
+    /// # Panics
+    /// There is no subnet manager, or it does not grant that.
+    #[must_use]
+    pub fn subscriber(&self) -> Subscriber {
+        Subscriber::begin(self)
     }
 
     /// A folder for a test's files, removed with the fabric.

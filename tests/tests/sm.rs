@@ -4,6 +4,8 @@
 use std::fs;
 use std::time::Instant;
 
+use iba::notice::{GidChange, LinkStateChange, TrapNumber};
+use iba::{Gid, GidPrefix, Guid, ProducerType};
 use portico_tests::{Machine, PATIENCE};
 
 /// Starts a machine with `lhcas` LHCAs besides the manager's, and waits until that has the subnet up.
@@ -102,6 +104,40 @@ fn partitions_join_a_group_and_hear_all_that_is_sent_to_it() {
     assert!(console.said().iter().all(|line| !line.contains(" wrong") || line.contains(", 0 wrong")));
     let groups = machine.tool("saquery", &["--smkey", "1", "-m"]).run();
     assert_eq!(groups.ok().matches("PortGid").count(), COUNT + 1, "{}", groups.stdout);
+}
+
+/// The GID of the port with this GUID, as tools print it.
+fn gid(guid: &str) -> Gid {
+    let guid = u64::from_str_radix(guid.trim().strip_prefix("0x").unwrap(), 16).unwrap();
+    Gid { prefix: GidPrefix::DEFAULT, guid: Guid::new(guid) }
+}
+
+/// Pulls the cable of an LHCA and plugs it in again, and checks what a subscriber at a host is told of it.
+fn tells_of_cables(machine: &Machine) {
+    let query = |option, name| machine.tool("saquery", &[option, name]).run().ok().trim().to_owned();
+    let (lhca, switch) = (gid(&query("-G", "portico-0-lhca2")), query("-L", "portico-0"));
+    let manager = gid(master(machine).split_once("guid ").unwrap().1.split(',').next().unwrap());
+    let subscriber = machine.site().subscriber();
+    for (action, trap) in [("down", TrapNumber::GID_OUT_OF_SERVICE), ("up", TrapNumber::GID_IN_SERVICE)] {
+        assert!(machine.control("portico-0", &format!("port 3 {action}")).is_empty());
+        let link = subscriber.wait_for(TrapNumber::LINK_STATE_CHANGE);
+        assert_eq!(link.notice.issuer_lid.get().to_string(), switch);
+        assert_eq!(link.notice.details::<LinkStateChange>().lid, link.notice.issuer_lid);
+        let change = subscriber.wait_for(trap);
+        assert_eq!(change.notice.details::<GidChange>().gid, lhca);
+        assert_eq!((change.issuer_gid, change.notice.producer), (manager, ProducerType::CLASS_MANAGER));
+    }
+}
+
+#[test]
+fn a_subscriber_is_told_of_a_cable_pulled() {
+    tells_of_cables(&managed(4));
+}
+
+/// What the test above takes for right is what OpenSM does.
+#[test]
+fn a_subscriber_is_told_the_same_by_opensm() {
+    tells_of_cables(&Machine::up(&["--sm", "opensm", "--lhcas", "4"]));
 }
 
 #[test]

@@ -41,3 +41,22 @@ impl Record for InformInfo {
     const ID: AttributeId = AttributeId::INFORM_INFO;
     const COMPONENTS: &'static [u16] = &[128, 16, 16, 16, 8, 8, 16, 16, 24, 3, 5, 8, 24];
 }
+
+wire! {
+    /// A subscription, and whose it is (15.2.5.12).
+    #[derive(Default)]
+    pub struct InformInfoRecord[60] {
+        /// The subscriber.
+        pub subscriber: Gid,
+        /// Which of its subscriptions this is.
+        pub number: U16,
+        reserved: [u8; 6],
+        /// What it subscribed to.
+        pub inform: InformInfo,
+    }
+}
+
+impl Record for InformInfoRecord {
+    const ID: AttributeId = AttributeId::new(0xf3);
+    const COMPONENTS: &'static [u16] = &[128, 16, 48, 128, 16, 16, 16, 8, 8, 16, 16, 24, 3, 5, 8, 24];
+}

@@ -5,7 +5,7 @@ mod multicast;
 mod path;
 mod records;
 
-pub use inform::InformInfo;
+pub use inform::{InformInfo, InformInfoRecord};
 pub use multicast::McMemberRecord;
 pub use path::{PathRecord, Selector};
 pub use records::{LinearForwardingRecord, LinkRecord, NodeRecord, PortInfoRecord, SmInfoRecord, SwitchInfoRecord};

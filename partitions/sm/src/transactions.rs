@@ -1,10 +1,12 @@
-//! Requests to subnet management agents: a window of them on the way, each repeated until it is answered or given up.
+//! Requests to others: a window of them on the way, each repeated until it is answered or given up.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
+use iba::mad::{Mad, MadHeader};
 use iba::smp::Smp;
 use iba::{Lid, TransactionId};
+use zerocopy::transmute;
 
 use crate::config::Config;
 use crate::outlet::{Address, Outlet};
@@ -24,8 +26,14 @@ pub(crate) struct Transactions<Q> {
 #[derive(Debug)]
 struct Request<Q> {
     question: Q,
-    dlid: Lid,
-    smp: Smp,
+    to: Address,
+    mad: Mad,
+}
+
+impl<Q> Request<Q> {
+    fn smp(question: Q, dlid: Lid, smp: Smp) -> Self {
+        Self { question, to: Address::smi(dlid), mad: transmute!(smp) }
+    }
 }
 
 #[derive(Debug)]
@@ -44,12 +52,17 @@ impl<Q> Transactions<Q> {
 
     /// Puts a request to the end of the queue: `smp` to `dlid`.
     pub(crate) fn ask(&mut self, question: Q, dlid: Lid, smp: Smp) {
-        self.waiting.push_back(Request { question, dlid, smp });
+        self.waiting.push_back(Request::smp(question, dlid, smp));
+    }
+
+    /// As [`Transactions::ask`], of a class other than subnet management: `mad` to `to`.
+    pub(crate) fn ask_general(&mut self, question: Q, to: Address, mad: Mad) {
+        self.waiting.push_back(Request { question, to, mad });
     }
 
     /// As [`Transactions::ask`], before all others that wait.
     pub(crate) fn ask_first(&mut self, question: Q, dlid: Lid, smp: Smp) {
-        self.waiting.push_front(Request { question, dlid, smp });
+        self.waiting.push_front(Request::smp(question, dlid, smp));
     }
 
     /// Forgets all requests; answers to them mean nothing any more.
@@ -58,9 +71,14 @@ impl<Q> Transactions<Q> {
         self.sent.clear();
     }
 
+    /// How many wait to be sent or answered.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.sent.len()
+    }
+
     /// Whether nothing waits to be sent or answered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.sent.is_empty()
+        self.len() == 0
     }
 
     /// Sends what the window has room for.
@@ -70,18 +88,19 @@ impl<Q> Transactions<Q> {
         {
             self.last = self.last.wrapping_add(1);
             // The upper half is left alone: programs that share a port tell their answers apart by it.
-            request.smp.header.transaction_id = TransactionId::new(self.last.into());
+            request.mad.header.transaction_id = TransactionId::new(self.last.into());
             transmit(&request, out);
             self.sent.insert(self.last, Sent { request, deadline: now + self.timeout, repeats: 0 });
         }
     }
 
-    /// What the request was for that `smp` answers; `None` where it answers none.
-    pub(crate) fn answer(&mut self, smp: &Smp) -> Option<Q> {
-        let id = u32::try_from(smp.header.transaction_id.get() & 0xffff_ffff).ok()?;
-        let asked = &self.sent.get(&id)?.request.smp.header;
-        let what = |header: &iba::mad::MadHeader| (header.class, header.attribute_id, header.attribute_modifier);
-        if what(asked) != what(&smp.header) {
+    /// What the request was for that a datagram from `from` answers; `None` where it answers none.
+    pub(crate) fn answer(&mut self, from: Lid, answer: &MadHeader) -> Option<Q> {
+        let id = u32::try_from(answer.transaction_id.get() & 0xffff_ffff).ok()?;
+        let Request { to, mad, .. } = &self.sent.get(&id)?.request;
+        let what = |header: &MadHeader| (header.class, header.attribute_id, header.attribute_modifier);
+        let is_stranger = to.lid != Lid::PERMISSIVE && to.lid != from;
+        if is_stranger || what(&mad.header) != what(answer) {
             return None;
         }
         self.sent.remove(&id).map(|sent| sent.request.question)
@@ -107,7 +126,7 @@ impl<Q> Transactions<Q> {
 }
 
 fn transmit<Q>(request: &Request<Q>, out: &mut impl Outlet) {
-    out.send(&Address::smi(request.dlid), zerocopy::transmute_ref!(&request.smp));
+    out.send(&request.to, zerocopy::transmute_ref!(&request.mad));
 }
 
 #[cfg(test)]
@@ -146,18 +165,18 @@ mod tests {
         let answer = out.0[1];
         let mut other = answer;
         other.header.attribute_id = NodeInfo::ID;
-        assert_eq!(requests.answer(&other), None, "another attribute");
+        assert_eq!(requests.answer(Lid::new(9), &other.header), None, "another attribute");
         other = answer;
         other.header.attribute_modifier = 2.into();
-        assert_eq!(requests.answer(&other), None, "another port");
+        assert_eq!(requests.answer(Lid::new(9), &other.header), None, "another port");
         other = answer;
         other.header.transaction_id = TransactionId::new(7);
-        assert_eq!(requests.answer(&other), None, "another transaction");
+        assert_eq!(requests.answer(Lid::new(9), &other.header), None, "another transaction");
         // What a server in between adds to the upper half of the transaction's id does no harm.
         other = answer;
         other.header.transaction_id = TransactionId::new(answer.header.transaction_id.get() | 0xab << 32);
-        assert_eq!(requests.answer(&other), Some(1));
-        assert_eq!(requests.answer(&other), None, "it is answered already");
+        assert_eq!(requests.answer(Lid::new(9), &other.header), Some(1));
+        assert_eq!(requests.answer(Lid::new(9), &other.header), None, "it is answered already");
         // The first one is repeated, and then given up; the third comes after the second.
         requests.send(milliseconds(50), &mut out);
         assert_eq!((out.0.len(), requests.deadline()), (3, Some(milliseconds(100))));

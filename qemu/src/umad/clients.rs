@@ -1,6 +1,6 @@
 //! Who is attached where, and which of them a MAD is for.
 
-use iba::mad::{Class, MadHeader};
+use iba::mad::{AttributeId, Class, MadHeader, Method};
 
 use super::NodePort;
 use super::pending::is_response;
@@ -35,6 +35,8 @@ pub(super) struct Client<A> {
     pub(super) at: NodePort,
     /// Whether it is a subnet manager.
     pub(super) is_sm: bool,
+    /// Whether it asked to be told of events.
+    is_subscriber: bool,
     /// Where its control messages come from.
     pub(super) address: A,
     mark: Mark,
@@ -83,7 +85,7 @@ impl<A> Clients<A> {
         let generation = &mut self.generations[slot.index()];
         *generation = generation.wrapping_add(1);
         let mark = Mark(u16::from_be_bytes([*generation, slot.0]));
-        self.slots[slot.index()] = Some(Client { at, is_sm: false, address, mark });
+        self.slots[slot.index()] = Some(Client { at, is_sm: false, is_subscriber: false, address, mark });
         Some(slot)
     }
 
@@ -110,28 +112,33 @@ impl<A> Clients<A> {
         self.iter().find(|(_, client)| client.at == at && client.is_sm).map(|(slot, _)| slot)
     }
 
-    /// Marks a request of the client in `slot`, so that [`Clients::receiver`] finds the client for its answer.
-    pub(super) fn mark(&self, slot: Slot, header: &mut MadHeader) {
-        if let Some(client) = self.get(slot)
+    /// Marks a request of the client in `slot`, so that [`Clients::receiver`] finds the client for what it leads to.
+    pub(super) fn mark(&mut self, slot: Slot, header: &mut MadHeader) {
+        if let Some(client) = self.get_mut(slot)
             && !is_response(header)
         {
+            client.is_subscriber |= header.class == Class::SUBN_ADM && header.attribute_id == AttributeId::INFORM_INFO;
             client.mark.put(header);
         }
     }
 
     /// The client at a port that a MAD with this header is for.
     ///
-    /// A response is for who asked. A request of subnet management or administration is for the subnet manager; of
-    /// another class for the first client that is no subnet manager: OpenSM with ibsim's library
-    /// does not survive a class that it did not register.
+    /// A response is for who asked, and a report for the first that asked to be told of events. A request of subnet
+    /// management or administration is for the subnet manager; of another class for the first client that is no subnet
+    /// manager: OpenSM with ibsim's library does not survive a class that it did not register.
     pub(super) fn receiver(&self, at: NodePort, header: &MadHeader) -> Option<Slot> {
         if is_response(header) {
             let mark = Mark::of(header);
             return mark.slot().filter(|&slot| self.get(slot).is_some_and(|it| it.at == at && it.mark == mark));
         }
-        match header.class {
-            Class::SUBN_LID_ROUTED | Class::SUBN_DIRECTED_ROUTE | Class::SUBN_ADM => self.sm_at(at),
-            _ => self.iter().find(|(_, client)| client.at == at && !client.is_sm).map(|(slot, _)| slot),
+        let first = |is_wanted: fn(&Client<A>) -> bool| {
+            self.iter().find(|(_, client)| client.at == at && is_wanted(client)).map(|(slot, _)| slot)
+        };
+        match (header.class, header.method) {
+            (Class::SUBN_ADM, Method::REPORT) => first(|client| client.is_subscriber),
+            (Class::SUBN_LID_ROUTED | Class::SUBN_DIRECTED_ROUTE | Class::SUBN_ADM, _) => first(|client| client.is_sm),
+            _ => first(|client| !client.is_sm),
         }
     }
 }

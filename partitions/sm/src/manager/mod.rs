@@ -89,6 +89,7 @@ impl Manager {
         let first = u32::try_from(now.as_micros() & 0xffff_ffff).unwrap_or(0);
         Self {
             requests: Requests::new(&config, first),
+            administration: Administration::new(&config, first),
             config,
             guid,
             state: SmState::DISCOVERING,
@@ -103,7 +104,6 @@ impl Manager {
             restarts: 0,
             polled: None,
             missed: 0,
-            administration: Administration::default(),
             activity: 0,
         }
     }
@@ -161,7 +161,7 @@ impl Manager {
     fn take_smp(&mut self, now: Duration, from: &Address, smp: &Smp, out: &mut impl Outlet) {
         match (smp.header.method, smp.header.attribute_id) {
             (Method::GET_RESP, _) => {
-                if let Some(question) = self.requests.answer(smp) {
+                if let Some(question) = self.requests.answer(from.lid, &smp.header) {
                     self.take(now, question, (smp.status() == Status::OK).then_some(smp), out);
                 }
             }
@@ -169,6 +169,7 @@ impl Manager {
                 let notice: &Notice = smp.attribute();
                 out.tell(Event::Trap(notice.trap_number, notice.issuer_lid));
                 send(from.lid, &repress(smp), out);
+                self.administration.events.tell(notice, &self.topology);
                 match consequence(notice) {
                     Consequence::None => return,
                     Consequence::Sweep => {}

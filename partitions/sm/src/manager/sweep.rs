@@ -139,6 +139,7 @@ impl Manager {
         report.nodes = self.topology.nodes.len();
         report.lids = self.topology.ends().filter(|(_, port)| port.info.lid.is_unicast()).count();
         report.silent = self.topology.silent.len();
+        self.administration.events.note_ports(&self.topology);
         self.rest(now);
         if report.failures == 0 {
             (self.is_new, self.restarts) = (false, 0);

@@ -1,5 +1,6 @@
 //! Subnet administration (SA): what anybody may ask of a master's knowledge, at queue pair 1 (IBA vol. 1, 15.2).
 
+mod events;
 mod groups;
 mod path;
 mod query;
@@ -14,11 +15,13 @@ use iba::attr::SmInfo;
 use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
 use iba::pma::ClassPortInfo;
 use iba::rmpp::RmppHeader;
-use iba::sa::{InformInfo, McMemberRecord, Record, SaMad};
+use iba::sa::{InformInfo, InformInfoRecord, McMemberRecord, Record, SaMad};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
+use self::events::Events;
 pub(crate) use self::groups::Groups;
 use self::transfer::Transfer;
+use crate::config::Config;
 use crate::outlet::{Address, Outlet};
 use crate::topology::Topology;
 
@@ -41,10 +44,11 @@ pub(crate) struct Knowledge<'a> {
 }
 
 /// The administration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Administration {
     transfers: Vec<Transfer>,
     pub(crate) groups: Groups,
+    pub(crate) events: Events,
 }
 
 /// Records of one kind, one behind the other as in a table.
@@ -74,6 +78,11 @@ impl Records {
 }
 
 impl Administration {
+    /// One that knows of nobody yet; its own requests have ids behind `first`.
+    pub(crate) fn new(config: &Config, first: u32) -> Self {
+        Self { transfers: Vec::new(), groups: Groups::default(), events: Events::new(config, first) }
+    }
+
     /// Deals with a datagram of this class.
     pub(crate) fn receive(
         &mut self,
@@ -87,15 +96,17 @@ impl Administration {
             return self.go_on(now, from, mad, out);
         }
         if mad.header.method.is_response() {
-            return; // we ask nobody
+            return self.events.take(from, mad);
         }
         if mad.header.base_version != MadHeader::BASE_VERSION || mad.header.class_version != SaMad::CLASS_VERSION {
             return refuse(from, mad, Status::BAD_VERSION, out);
         }
         match (mad.header.method, mad.header.attribute_id) {
             (Method::GET, AttributeId::CLASS_PORT_INFO) => answer(from, mad, &class_port_info(), out),
-            // A subscription is granted, whatever it is for; so far there are no reports.
-            (Method::SET, InformInfo::ID) => answer(from, mad, mad.record::<InformInfo>(), out),
+            (Method::SET, InformInfo::ID) => match self.events.subscribe(from, mad, known.topology) {
+                Ok(record) => answer(from, mad, &record, out),
+                Err(status) => refuse(from, mad, status, out),
+            },
             (Method::SET, McMemberRecord::ID) => match self.groups.join(from, mad, known) {
                 Ok(record) => answer(from, mad, &record, out),
                 Err(status) => refuse(from, mad, status, out),
@@ -122,19 +133,21 @@ impl Administration {
     /// Repeats what is not acknowledged in time, and says when that is to be looked after next.
     pub(crate) fn poll(&mut self, now: Duration, out: &mut impl Outlet) -> Option<Duration> {
         self.transfers.retain_mut(|transfer| transfer.expire(now, out));
-        self.transfers.iter().map(Transfer::deadline).min()
+        self.transfers.iter().map(Transfer::deadline).chain(self.events.poll(now, out)).min()
     }
 
     /// Forgets all: another is master, or was.
     pub(crate) fn clear(&mut self) {
         self.transfers.clear();
         self.groups.clear();
+        self.events.clear();
     }
 
     /// All records that `request` names.
     fn records(&self, request: &SaMad, known: Knowledge<'_>) -> Result<Records, Status> {
         match request.header.attribute_id {
             McMemberRecord::ID => self.groups.records(request, known),
+            InformInfoRecord::ID => self.events.records(request),
             _ => query::records(request, known),
         }
     }

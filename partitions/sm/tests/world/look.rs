@@ -10,9 +10,11 @@ use subnet::{Node, Route};
 use super::{At, Member, World};
 
 impl World {
-    /// The GUID of an adapter's port 1.
+    /// The GUID of an adapter's port 1, or a switch's management port.
     pub(crate) fn guid_of(&self, member: usize) -> Guid {
-        self.node(member).port_guid(PortNum::new(1)).unwrap()
+        let node = self.node(member);
+        let port = if matches!(node, Node::Switch(_)) { PortNum::MANAGEMENT } else { PortNum::new(1) };
+        node.port_guid(port).unwrap()
     }
 
     /// How often each adapter gets what `from` sends to a multicast LID.

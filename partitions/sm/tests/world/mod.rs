@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::cast_possible_truncation)] // each test uses a part; the numbers of tests are small
 
 use std::cmp::Reverse;
+pub(crate) mod ask;
 mod look;
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};

@@ -257,6 +257,24 @@ fn what_nobody_asked_for_goes_by_its_class() {
 }
 
 #[test]
+fn a_report_goes_to_who_asked_to_be_told() {
+    let mut bench = Bench::new();
+    let report = mad(SA, Method::REPORT, 1);
+    bench.attach("H1").unwrap();
+    let (subscriber, elsewhere) = (bench.attach("H1").unwrap(), bench.attach("H2").unwrap());
+    bench.set_is_sm(1, 1).unwrap();
+    assert_eq!(bench.deliver(1, report), None, "nobody asked yet");
+    let mut inform: Mad = transmute!(mad(SA, Method::SET, 1));
+    inform.header.attribute_id = AttributeId::INFORM_INFO;
+    for slot in [subscriber, elsewhere] {
+        bench.submit(slot, transmute!(inform)).unwrap();
+    }
+    assert_eq!(bench.deliver(1, report), Some(subscriber));
+    bench.core.detach(subscriber, &mut bench.fabric);
+    assert_eq!(bench.deliver(1, report), None);
+}
+
+#[test]
 fn what_is_no_mad_is_for_nobody() {
     let mut bench = Bench::new();
     bench.attach("H1").unwrap();
