@@ -10,7 +10,7 @@ pub(crate) const ADDRESS: u64 = 0x10_0000;
 
 /// Declares images: a name and its code.
 macro_rules! guests {
-    ($($(#[$doc:meta])* $name:ident: $code:literal;)*) => { $(
+    ($($(#[$doc:meta])* $name:ident: $code:expr;)*) => { $(
         global_asm!(
             concat!(".section .rodata.guests, \"a\"\n", stringify!($name), "_start:"),
             $code,
@@ -31,6 +31,33 @@ macro_rules! guests {
             Image::flat(code, ADDRESS, memory).expect("the image fits")
         }
     )* };
+}
+
+/// Code that takes one interrupt or exception at its label 3: the gate at address `gate` of a table at 0xb000 leads there.
+macro_rules! interruptible {
+    ($gate:literal, $code:literal) => {
+        concat!(
+            "
+        mov qword ptr [0x9008], 0
+        mov dword ptr [0x900c], 0x00209a00
+        mov word ptr [0xa000], 15
+        mov qword ptr [0xa002], 0x9000
+        lgdt [0xa000]
+        lea rax, [rip + 3f]
+        mov ebx, ",
+            $gate,
+            "
+        mov [rbx], ax
+        mov word ptr [rbx + 2], 8
+        mov word ptr [rbx + 4], 0x8e00
+        shr rax, 16
+        mov [rbx + 6], ax
+        mov word ptr [0xa010], 0x40f
+        mov qword ptr [0xa012], 0xb000
+        lidt [0xa010]\n",
+            $code
+        )
+    };
 }
 
 guests! {
@@ -100,31 +127,69 @@ guests! {
     strays: "mov rax, 0x40000000; mov rax, [rax]";
     /// Counts at 0x8000, and never gives the processor back.
     counts: "1: lock inc qword ptr [0x8000]; jmp 1b";
-    /// Tries what is not a partition's: the number 0 to 7 at 0x8000 says which. Exits with 1 if it may.
+    /// Tries what is not a partition's; the number at 0x8000 says which of it. Exits with 1 if it may.
     reaches: "
-        mov rbx, [0x8000]
-        cmp ebx, 0
-        je 10f
-        cmp ebx, 1
-        je 11f
-        cmp ebx, 2
-        je 12f
-        cmp ebx, 3
-        je 13f
-        cmp ebx, 4
-        je 14f
-        cmp ebx, 5
-        je 15f
-        cmp ebx, 6
-        je 16f
+        mov ebx, [0x8000]
+        shl ebx, 5
+        lea rax, [rip + 2f]
+        add rbx, rax
+        jmp rbx
+        .balign 32
+        2: mov cr8, rax; jmp 1f
+        .balign 32
+        mov rax, cr4; or rax, 0x40000; mov cr4, rax; jmp 1f
+        .balign 32
+        xor ecx, ecx; mov eax, 7; xor edx, edx; xsetbv; jmp 1f
+        .balign 32
+        mov dx, 0xf4; mov al, 0x10; out dx, al; jmp 1f
+        .balign 32
+        mov dx, 0xffff; in eax, dx; jmp 1f
+        .balign 32
+        mov edi, 0x9000; mov ecx, 1; mov dx, 0xcf8; rep insd; jmp 1f
+        .balign 32
+        mov ecx, 0xc0010117; rdmsr; jmp 1f
+        .balign 32
+        mov ecx, 0x1b; wrmsr; jmp 1f
+        .balign 32
+        mov ecx, 0x40000000; rdmsr; jmp 1f
+        .balign 32
+        mov ecx, 0x277; rdmsr; jmp 1f
+        .balign 32
+        mov ecx, 0xc0000080; rdmsr; and eax, ~0x100; wrmsr; jmp 1f
+        .balign 32
         mov dr0, rax; jmp 1f
-        10: mov cr8, rax; jmp 1f
-        11: mov rax, cr4; or rax, 0x40000; mov cr4, rax; jmp 1f
-        12: xor ecx, ecx; mov eax, 7; xor edx, edx; xsetbv; jmp 1f
-        13: mov dx, 0xf4; mov al, 0x10; out dx, al; jmp 1f
-        14: mov ecx, 0xc0010117; rdmsr; jmp 1f
-        15: mov rax, 0x1000; vmrun rax; jmp 1f
-        16: mov ecx, 0xc0000080; rdmsr; and eax, ~0x100; wrmsr
+        .balign 32
+        mov rax, dr7; jmp 1f
+        .balign 32
+        xor ecx, ecx; rdpmc; jmp 1f
+        .balign 32
+        mov rax, 0x1000; vmrun rax; jmp 1f
+        .balign 32
+        mov rax, 0x1000; vmload rax; jmp 1f
+        .balign 32
+        mov rax, 0x1000; vmsave rax; jmp 1f
+        .balign 32
+        stgi; jmp 1f
+        .balign 32
+        clgi; jmp 1f
+        .balign 32
+        invlpga rax, ecx; jmp 1f
+        .balign 32
+        invd; jmp 1f
+        .balign 32
+        wbinvd; jmp 1f
+        .balign 32
+        xor ecx, ecx; xor edx, edx; monitor; jmp 1f
+        .balign 32
+        xor ecx, ecx; mwait; jmp 1f
+        .balign 32
+        .byte 0xf1; jmp 1f
+        .balign 32
+        rsm; jmp 1f
+        .balign 32
+        skinit eax; jmp 1f
+        .balign 32
+        xor ecx, ecx; rdpru
         1: mov edi, 1; mov eax, 21; vmmcall";
     /// Sets every register, x87 and SSE included, from the number at 0x8000, and looks again and again whether it is still
     /// there; counts the rounds at 0x8008. Exits with 1 if it is not.
@@ -190,21 +255,7 @@ guests! {
         1: mov edi, 1; mov eax, 21; vmmcall";
     /// Sleeps until it is interrupted with vector 0x40, as often as the number at 0x8000 says; counts at 0x8008; exits
     /// with the count.
-    sleeps: "
-        mov qword ptr [0x9008], 0
-        mov dword ptr [0x900c], 0x00209a00
-        mov word ptr [0xa000], 15
-        mov qword ptr [0xa002], 0x9000
-        lgdt [0xa000]
-        lea rax, [rip + 3f]
-        mov [0xb400], ax
-        mov word ptr [0xb402], 8
-        mov word ptr [0xb404], 0x8e00
-        shr rax, 16
-        mov [0xb406], ax
-        mov word ptr [0xa010], 0x40f
-        mov qword ptr [0xa012], 0xb000
-        lidt [0xa010]
+    sleeps: interruptible!("0xb400", "
         1: sti
         hlt
         mov rdi, [0x8008]
@@ -213,24 +264,139 @@ guests! {
         mov eax, 21
         vmmcall
         3: inc qword ptr [0x8008]
-        iretq";
+        iretq");
+    /// Turns interrupts on and off until it was interrupted with vector 0x40 as often as the number at 0x8000 says, which it
+    /// counts at 0x8008; then exits with how many of the interrupts came right behind an STI.
+    opens_and_shuts: interruptible!("0xb400", "
+        xor edi, edi
+        1: cli
+        sti
+        2: mov rax, [0x8008]
+        cmp rax, [0x8000]
+        jb 1b
+        mov eax, 21
+        vmmcall
+        3: push rax
+        lea rax, [rip + 2b]
+        cmp [rsp + 8], rax
+        jne 4f
+        inc edi
+        4: inc qword ptr [0x8008]
+        pop rax
+        iretq");
+    /// Steps through five instructions, and exits with how many debug exceptions it took.
+    steps: interruptible!("0xb010", "
+        pushfq
+        or qword ptr [rsp], 0x100
+        popfq
+        nop
+        nop
+        pushfq
+        and qword ptr [rsp], ~0x100
+        popfq
+        mov rdi, [0x8008]
+        mov eax, 21
+        vmmcall
+        3: inc qword ptr [0x8008]
+        iretq");
+    /// Leaves something in each register that it may write, and exits with 0.
+    dirties: "
+        mov rax, -2
+        movq xmm0, rax
+        movq xmm15, rax
+        fld1
+        fst qword ptr [0x9000]
+        movq mm3, rax
+        mov dword ptr [0x9000], 0x1f00
+        ldmxcsr [0x9000]
+        mov word ptr [0x9000], 0x27f
+        fldcw [0x9000]
+        mov cr2, rax
+        lea rsi, [rip + 2f]
+        3: mov ecx, [rsi]
+        test ecx, ecx
+        jz 4f
+        mov eax, 0x4444
+        xor edx, edx
+        wrmsr
+        add rsi, 4
+        jmp 3b
+        2: .long 0x174, 0x175, 0x176, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0
+        4: mov rbx, -1
+        mov rcx, rbx
+        mov rdx, rbx
+        mov rsi, rbx
+        mov rbp, rbx
+        mov r8, rbx
+        mov r9, rbx
+        mov r10, rbx
+        mov r11, rbx
+        mov r12, rbx
+        mov r13, rbx
+        mov r14, rbx
+        mov r15, rbx
+        mov eax, 21
+        xor edi, edi
+        vmmcall";
+    /// Exits with 0 if each register is as a partition begins with it; else with the number of the check that failed.
+    begins_clean: "
+        or rax, rbx
+        or rax, rcx
+        or rax, rdx
+        or rax, rsi
+        or rax, rbp
+        or rax, r8
+        or rax, r9
+        or rax, r10
+        or rax, r11
+        or rax, r12
+        or rax, r13
+        or rax, r14
+        or rax, r15
+        mov edi, 1
+        jnz 1f
+        mov rax, cr2
+        test rax, rax
+        mov edi, 2
+        jnz 1f
+        fxsave64 [0x9000]
+        cmp dword ptr [0x9000], 0x37f
+        mov edi, 3
+        jne 1f
+        cmp dword ptr [0x9018], 0x1f80
+        mov edi, 4
+        jne 1f
+        xor eax, eax
+        lea rsi, [0x9004]
+        5: or eax, [rsi]
+        add rsi, 4
+        cmp rsi, 0x9018
+        jne 5b
+        lea rsi, [0x9020]
+        6: or eax, [rsi]
+        add rsi, 4
+        cmp rsi, 0x91a0
+        jne 6b
+        test eax, eax
+        mov edi, 5
+        jnz 1f
+        lea rsi, [rip + 2f]
+        mov edi, 6
+        3: mov ecx, [rsi]
+        test ecx, ecx
+        jz 4f
+        rdmsr
+        or eax, edx
+        jnz 1f
+        add rsi, 4
+        jmp 3b
+        2: .long 0x174, 0x175, 0x176, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0
+        4: xor edi, edi
+        1: mov eax, 21
+        vmmcall";
     /// Asks for a timer, and halts, until it was interrupted as often as its number says; then exits with its count of
     /// interrupts that came too early.
-    wakes_itself: "
-        mov qword ptr [0x9008], 0
-        mov dword ptr [0x900c], 0x00209a00
-        mov word ptr [0xa000], 15
-        mov qword ptr [0xa002], 0x9000
-        lgdt [0xa000]
-        lea rax, [rip + 3f]
-        mov [0xb400], ax
-        mov word ptr [0xb402], 8
-        mov word ptr [0xb404], 0x8e00
-        shr rax, 16
-        mov [0xb406], ax
-        mov word ptr [0xa010], 0x40f
-        mov qword ptr [0xa012], 0xb000
-        lidt [0xa010]
+    wakes_itself: interruptible!("0xb400", "
         mov esi, 0x40
         1: mov eax, 19
         vmmcall
@@ -251,23 +417,9 @@ guests! {
         mov eax, 21
         vmmcall
         3: inc qword ptr [0x8008]
-        iretq";
+        iretq");
     /// Asks for a timer, and works, until it was interrupted as often as its number says; then exits.
-    works_by_the_clock: "
-        mov qword ptr [0x9008], 0
-        mov dword ptr [0x900c], 0x00209a00
-        mov word ptr [0xa000], 15
-        mov qword ptr [0xa002], 0x9000
-        lgdt [0xa000]
-        lea rax, [rip + 3f]
-        mov [0xb400], ax
-        mov word ptr [0xb402], 8
-        mov word ptr [0xb404], 0x8e00
-        shr rax, 16
-        mov [0xb406], ax
-        mov word ptr [0xa010], 0x40f
-        mov qword ptr [0xa012], 0xb000
-        lidt [0xa010]
+    works_by_the_clock: interruptible!("0xb400", "
         mov esi, 0x40
         sti
         1: mov r8, [0x8008]
@@ -285,7 +437,7 @@ guests! {
         mov eax, 21
         vmmcall
         3: inc qword ptr [0x8008]
-        iretq";
+        iretq");
     /// Makes 1000 null hypercalls, and exits with the ticks that the last 999 took.
     calls: "
         mov r8d, 1000

@@ -85,15 +85,19 @@ fn no_memory_but_its_own_is_reached() {
 kernel_test!(no_memory_but_its_own_is_reached);
 
 fn what_is_not_a_partitions_is_refused() {
-    let partitions: Vec<_> = (0..8).map(|number| partition(guests::reaches, number)).collect();
+    const ATTEMPTS: u64 = 28;
+    /// XSETBV without OSXSAVE, ICEBP and RDPRU raise an exception by themselves here.
+    const RAISING: [u64; 3] = [2, 24, 27];
+    let partitions: Vec<_> = (0..ATTEMPTS).map(|number| partition(guests::reaches, number)).collect();
     partitions.iter().for_each(scheduler::start);
     run_until(|| {
-        partitions.iter().all(|partition| {
-            // Refused by an exception, which these guests do not take. XSETBV raises one by itself.
-            let refusals = u32::from(partition.name() != "p2");
+        (0..).zip(&partitions).all(|(number, partition)| {
+            // Refused by an exception, which these guests do not take.
+            let refusals = u32::from(!RAISING.contains(&number));
+            let name = partition.name();
             partition
                 .end()
-                .inspect(|end| assert_eq!((*end, partition.refusals()), (End::TripleFault, refusals)))
+                .inspect(|end| assert_eq!((*end, partition.refusals()), (End::TripleFault, refusals), "{name}"))
                 .is_some()
         })
     });
@@ -136,6 +140,48 @@ fn an_interrupt_wakes_a_partition() {
     });
 }
 kernel_test!(an_interrupt_wakes_a_partition, machine: "-smp 2");
+
+fn no_interrupt_comes_between_an_sti_and_the_next_instruction() {
+    const TIMES: u64 = 2_000;
+    /// One in three would come there. QEMU's TCG now and then gives an interrupt once more, wherever the guest is.
+    const STRAY: u64 = TIMES / 50;
+    let partition = partition(guests::opens_and_shuts, TIMES);
+    scheduler::start(&partition);
+    let mut heeded = None;
+    run_until(|| {
+        let count = number_at(&partition, COUNT);
+        if heeded.replace(count) != Some(count) {
+            partition.interrupt(0x40);
+        }
+        let Some(end) = partition.end() else { return false };
+        let End::Exited(strays) = end else { panic!("{end}") };
+        assert!(strays <= STRAY, "{strays} of {TIMES}");
+        true
+    });
+}
+kernel_test!(no_interrupt_comes_between_an_sti_and_the_next_instruction, machine: "-smp 2");
+
+fn a_partition_takes_its_own_debug_exceptions() {
+    ends(guests::steps, 0, End::Exited(5));
+}
+kernel_test!(a_partition_takes_its_own_debug_exceptions);
+
+fn registers_begin_clean_where_another_partition_ran() {
+    const ROUNDS: u64 = 10;
+    let mut round = 0;
+    let mut runs = partition(guests::dirties, 0);
+    scheduler::start(&runs);
+    run_until(|| {
+        let Some(end) = runs.end() else { return false };
+        assert_eq!(end, End::Exited(0), "round {round}");
+        round += 1;
+        let image = if round % 2 == 1 { guests::begins_clean } else { guests::dirties };
+        runs = partition(image, round);
+        scheduler::start(&runs);
+        round == ROUNDS
+    });
+}
+kernel_test!(registers_begin_clean_where_another_partition_ran);
 
 fn a_partition_wakes_itself() {
     const TIMES: u64 = 200;

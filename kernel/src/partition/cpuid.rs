@@ -9,8 +9,8 @@ pub type Leaf = [u32; 4];
 const FEATURES_ECX: u32 = bits(&[0, 1, 9, 13, 19, 20, 22, 23, 25, 30]);
 /// Leaf 1, ECX: there is a hypervisor.
 const HYPERVISOR: u32 = bits(&[31]);
-/// Leaf 1, EDX: x87, PSE, TSC, MSRs, PAE, CMPXCHG8B, SYSENTER, PGE, CMOV, PAT, CLFLUSH, MMX, FXSAVE, SSE, SSE2.
-const FEATURES_EDX: u32 = bits(&[0, 3, 4, 5, 6, 8, 11, 13, 15, 16, 19, 23, 24, 25, 26]);
+/// Leaf 1, EDX: x87, PSE, TSC, MSRs, PAE, CMPXCHG8B, SYSENTER, PGE, CMOV, CLFLUSH, MMX, FXSAVE, SSE, SSE2.
+const FEATURES_EDX: u32 = bits(&[0, 3, 4, 5, 6, 8, 11, 13, 15, 19, 23, 24, 25, 26]);
 /// Leaf 8000_0001h, ECX: LAHF, LZCNT, SSE4A, misaligned SSE, prefetch.
 const EXTENDED_ECX: u32 = bits(&[0, 5, 6, 7, 8]);
 /// Leaf 8000_0001h, EDX: as leaf 1, and SYSCALL, no-execute, extended MMX, fast FXSAVE, 1 GiB pages, long mode.

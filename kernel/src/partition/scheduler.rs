@@ -16,6 +16,10 @@ use crate::svm::{self, Host};
 /// How long a partition runs while others wait.
 const SLICE_NS: u64 = 5_000_000;
 
+/// How long a partition with an interrupt that waits runs on from behind an STI, unless it is left before: of the end of that
+/// one instruction nothing tells.
+const SHADOW_NS: u64 = 100_000;
+
 static READY: Mutex<VecDeque<Arc<Partition>>> = Mutex::new(VecDeque::new());
 /// The processors that sleep, a bit for each.
 static IDLE: AtomicU64 = AtomicU64::new(0);
@@ -194,5 +198,9 @@ fn give_interrupt(partition: &Partition, body: &mut Body) {
     {
         body.cpu.interrupt(vector);
     }
-    body.cpu.await_window(partition.has_interrupt());
+    let waits = partition.has_interrupt();
+    body.cpu.await_window(waits);
+    if waits && body.cpu.is_shadowed() {
+        heed(clock::now() + SHADOW_NS);
+    }
 }

@@ -246,7 +246,14 @@ impl VirtualCpu {
     /// Whether the guest would take an interrupt now.
     #[must_use]
     pub fn takes_interrupts(&self) -> bool {
-        self.interrupts_enabled() && self.shadowed.is_none() && !self.vmcb.control.event_injection.is_some()
+        self.interrupts_enabled() && !self.is_shadowed() && !self.vmcb.control.event_injection.is_some()
+    }
+
+    /// Whether the guest has an instruction to do that nothing may come before, so that no [window](Self::await_window) is
+    /// awaited.
+    #[must_use]
+    pub fn is_shadowed(&self) -> bool {
+        self.shadowed.is_some()
     }
 
     /// Gives the guest an interrupt, which it [takes](Self::takes_interrupts).
@@ -256,7 +263,7 @@ impl VirtualCpu {
 
     /// Has the guest left as soon as it takes interrupts, or not. An instruction that nothing may come before is done first.
     pub fn await_window(&mut self, awaited: bool) {
-        self.vmcb.control.await_window(awaited && self.shadowed.is_none());
+        self.vmcb.control.await_window(awaited && !self.is_shadowed());
     }
 
     /// EFER as the guest sees it.
