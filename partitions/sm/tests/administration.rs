@@ -6,8 +6,8 @@ mod world;
 use std::collections::BTreeMap;
 
 use iba::mad::{AttributeId, Method, Status};
-use iba::rmpp::RmppType;
-use iba::sa::{LinkRecord, McMemberRecord, NodeRecord, PathRecord, PortInfoRecord, SmInfoRecord};
+use iba::rmpp::{RmppHeader, RmppType};
+use iba::sa::{LinkRecord, McMemberRecord, NodeRecord, PathRecord, PortInfoRecord, Selector, SmInfoRecord};
 use iba::{Gid, GidPrefix, Guid, Lid, PKey, QKey};
 use subnet_manager::Config;
 use world::ask::{answer, get, request, table};
@@ -116,6 +116,15 @@ fn what_is_not_known_is_refused() {
         world.ask(6, &mad);
         assert_eq!(answer(&mut world, 6, &mad).header.status, status);
     }
+    // GetMulti, whose requests may take more than a segment.
+    let mut mad = request(Method::new(0x14), &PathRecord::default(), 0);
+    (mad.rmpp.version, mad.rmpp.kind, mad.rmpp.segment) = (RmppHeader::VERSION, RmppType::DATA, 1.into());
+    mad.rmpp.set_active(true);
+    mad.rmpp.set_first(true);
+    world.ask(6, &mad);
+    let refusal = answer(&mut world, 6, &mad);
+    assert_eq!((refusal.header.method.get(), refusal.header.status), (0x94, Status::BAD_METHOD));
+    assert!(!refusal.rmpp.is_active());
     let mut mad = request(Method::GET, &PathRecord::default(), 0);
     mad.header.class_version = 1;
     world.ask(6, &mad);
@@ -209,4 +218,60 @@ fn only_a_port_itself_joins_and_only_as_the_group_is() {
     // A stranger sees the group, and who has the key its members.
     let groups = table(&mut world, 8, &McMemberRecord::default(), 0);
     assert_eq!(groups.iter().map(|record| record.port_gid).collect::<Vec<_>>(), [Gid::default()]);
+}
+
+#[test]
+fn a_group_is_made_within_the_bounds_that_are_asked_for_or_not_at_all() {
+    let mut world = fabric();
+    let (mtu, rate) = (1 << 4 | 1 << 5, 1 << 8 | 1 << 9);
+    // Of MTUs 1 is 256 bytes, 5 is 4096; of rates 2 is 2.5 Gb/s, 12 is 56, 8 is 60, 9 is 80, 16 is 100, 18 is 300. Ports do 5
+    // and 16.
+    let cases = [
+        (Selector::GREATER, 1, 2, Some((5, 16))),
+        (Selector::LESS, 5, 16, Some((4, 9))),
+        (Selector::LESS, 2, 8, Some((1, 12))),
+        (Selector::EXACTLY, 3, 3, Some((3, 3))),
+        (Selector::BEST, 0, 0, Some((5, 16))),
+        (Selector::GREATER, 5, 2, None),
+        (Selector::LESS, 1, 16, None),
+        (Selector::EXACTLY, 6, 16, None),
+        (Selector::GREATER, 1, 18, None),
+        (Selector::LESS, 5, 2, None),
+        (Selector::EXACTLY, 5, 63, None),
+    ];
+    for (selector, mtu_code, rate_code, expected) in cases {
+        let mut wanted = membership(&world, 5, 1);
+        wanted.set_mtu_selector(selector);
+        wanted.set_mtu_code(mtu_code);
+        wanted.set_rate_selector(selector);
+        wanted.set_rate(rate_code);
+        let made = get(&mut world, 5, Method::SET, &wanted, McMemberRecord::TO_CREATE | mtu | rate);
+        assert_eq!(made.map(|made| (made.mtu_code(), made.rate())).ok(), expected, "{wanted:?}");
+        if expected.is_some() {
+            // Who joins it later may not ask for more than it has.
+            wanted = membership(&world, 6, 1);
+            wanted.set_mtu_code(5);
+            let more = get(&mut world, 6, Method::SET, &wanted, McMemberRecord::TO_CREATE | mtu);
+            assert_eq!(more, Err(Status::SA_INVALID_REQUEST));
+            leave(&mut world, 5).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_member_takes_back_what_it_joined_as_and_nothing_else() {
+    let mut world = fabric();
+    join(&mut world, 5, 3).unwrap();
+    let take = |world: &mut World, state| {
+        let record = membership(world, 5, state);
+        get(world, 5, Method::DELETE, &record, McMemberRecord::TO_CREATE).map(|record| record.join_state())
+    };
+    assert_eq!(take(&mut world, 6), Err(Status::SA_INVALID_REQUEST), "it never was one that only sends");
+    assert_eq!(take(&mut world, 2), Ok(1));
+    assert_eq!(take(&mut world, 1), Ok(0));
+    let flags = Gid { prefix: GidPrefix::new(0xff22_401b_ffff_0000), guid: Guid::new(1) };
+    let mut wanted = membership(&world, 5, 1);
+    wanted.mgid = flags;
+    let made = get(&mut world, 5, Method::SET, &wanted, McMemberRecord::TO_CREATE);
+    assert_eq!(made, Err(Status::SA_INVALID_REQUEST), "a flag that is not defined");
 }

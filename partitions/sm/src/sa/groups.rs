@@ -6,6 +6,7 @@ use iba::mad::Status;
 use iba::sa::{McMemberRecord, Record, SaMad, Selector};
 use iba::{Gid, GidPrefix, Guid, Lid};
 
+use super::bound::Bound;
 use super::path::gid_of;
 use super::rate::Rate;
 use super::{Knowledge, Records};
@@ -18,6 +19,9 @@ const MAX_GROUPS: u16 = 1024;
 
 /// The first byte of a multicast GID (4.1.1).
 const MULTICAST_GID: u8 = 0xff;
+
+/// The flag of a group that is not permanent, and the only one that is defined (4.1.1).
+const TRANSIENT: u8 = 1;
 
 /// GIDs of groups whose makers leave them to us: not permanent, link-local, and with a signature of their own.
 const OWN_PREFIX: GidPrefix = GidPrefix::new(0xff12_a01c_fe80_0000);
@@ -114,7 +118,7 @@ impl Groups {
             self.groups.insert(gid, Group { record, members: BTreeMap::new() });
         }
         let group = self.groups.get_mut(&gid).ok_or(Status::SA_INVALID_REQUEST)?;
-        if !group.record.matches(wanted, request.component_mask.get() & CHECKED) {
+        if !fits(&group.record, request, port) {
             return Err(Status::SA_INVALID_REQUEST);
         }
         let state = group.members.entry(port.guid).or_default();
@@ -138,6 +142,9 @@ impl Groups {
         let guid = requester(from, request, known.topology)?.guid;
         let group = self.groups.get_mut(&wanted.mgid).ok_or(Status::SA_INVALID_REQUEST)?;
         let state = group.members.get(&guid).copied().ok_or(Status::SA_INVALID_REQUEST)?;
+        if wanted.join_state() & !state != 0 {
+            return Err(Status::SA_INVALID_REQUEST);
+        }
         let left = state & !wanted.join_state();
         if left == 0 {
             group.members.remove(&guid);
@@ -179,8 +186,9 @@ impl Groups {
             return Err(Status::SA_INSUFFICIENT_COMPONENTS);
         }
         let [first, flags_scope, ..] = gid.prefix.get().to_be_bytes();
+        let is_known = flags_scope >> 4 <= TRANSIENT;
         let is_full = wanted.join_state() & McMemberRecord::FULL_MEMBER != 0;
-        if first != MULTICAST_GID || !is_full || wanted.p_key.is_invalid() {
+        if first != MULTICAST_GID || !is_known || !is_full || wanted.p_key.is_invalid() {
             return Err(Status::SA_INVALID_REQUEST);
         }
         let is_free = |lid: &Lid| self.groups.values().all(|group| group.record.mlid != *lid);
@@ -190,10 +198,10 @@ impl Groups {
         (record.mgid, record.mlid, record.port_gid) = (gid, mlid, Gid::default());
         record.set_scope(flags_scope & 0xf);
         record.set_proxy(false);
-        let best = port.info.neighbor_mtu().get();
-        record.set_mtu_code(bound(request, MTU, wanted.mtu_selector(), wanted.mtu_code(), best));
+        let (mtu, rate) = bounds(request);
+        record.set_mtu_code(mtu.best_mtu(port.info.neighbor_mtu()).ok_or(Status::SA_INVALID_REQUEST)?);
         record.set_mtu_selector(Selector::EXACTLY);
-        record.set_rate(bound(request, RATE, wanted.rate_selector(), wanted.rate(), Rate::of(&port.info).0));
+        record.set_rate(rate.best_rate(Rate::of(&port.info)).ok_or(Status::SA_INVALID_REQUEST)?);
         record.set_rate_selector(Selector::EXACTLY);
         record.set_life_time(SUBNET_TIMEOUT);
         record.set_life_time_selector(Selector::EXACTLY);
@@ -202,13 +210,25 @@ impl Groups {
 }
 
 /// Components for the selectors, which stand before their values.
-const MTU: u32 = 4;
-const RATE: u32 = 8;
+const MTU_SELECTOR: u32 = 4;
+const RATE_SELECTOR: u32 = 8;
 
-/// The value that a request asks for exactly, else `best`, which is what the port has.
-fn bound(request: &SaMad, component: u32, selector: Selector, value: u8, best: u8) -> u8 {
-    let is_exact = request.has(component + 1) && (!request.has(component) || selector == Selector::EXACTLY);
-    if is_exact && value != 0 { value } else { best }
+/// The bounds that a request sets to a group's MTU and rate.
+fn bounds(request: &SaMad) -> (Bound, Bound) {
+    let wanted: &McMemberRecord = request.record();
+    let mtu = Bound::of_mtu(request, MTU_SELECTOR, wanted.mtu_selector(), wanted.mtu_code());
+    (mtu, Bound::of_rate(request, RATE_SELECTOR, wanted.rate_selector(), wanted.rate()))
+}
+
+/// Whether a port gets all that is sent to a group, and the group is as the request says.
+fn fits(group: &McMemberRecord, request: &SaMad, port: &Port) -> bool {
+    let (mtu, rate) = bounds(request);
+    let (best_mtu, best_rate) = (port.info.neighbor_mtu().get(), Rate::of(&port.info));
+    let is_in_reach = group.mtu_code() <= best_mtu && Rate(group.rate()).double_gbps() <= best_rate.double_gbps();
+    is_in_reach
+        && mtu.allows_mtu(group.mtu_code())
+        && rate.allows_rate(group.rate())
+        && group.matches(request.record(), request.component_mask.get() & CHECKED)
 }
 
 fn is_alive(group: &Group) -> bool {

@@ -1,5 +1,6 @@
 //! Subnet administration (SA): what anybody may ask of a master's knowledge, at queue pair 1 (IBA vol. 1, 15.2).
 
+mod bound;
 mod events;
 mod groups;
 mod path;
@@ -14,7 +15,7 @@ use iba::SmKey;
 use iba::attr::SmInfo;
 use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
 use iba::pma::ClassPortInfo;
-use iba::rmpp::RmppHeader;
+use iba::rmpp::{RmppHeader, RmppType};
 use iba::sa::{InformInfo, InformInfoRecord, McMemberRecord, Record, SaMad};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -92,7 +93,8 @@ impl Administration {
         known: Knowledge<'_>,
         out: &mut impl Outlet,
     ) {
-        if mad.rmpp.is_active() {
+        // What begins with a segment is a request like others, as far as we take any.
+        if mad.rmpp.is_active() && mad.rmpp.kind != RmppType::DATA {
             return self.go_on(now, from, mad, out);
         }
         if mad.header.method.is_response() {

@@ -8,6 +8,7 @@ use iba::sa::{PathRecord, SaMad, Selector};
 use iba::{Gid, GidPrefix, Lid, PKey, PortNum, Sl};
 
 use super::Records;
+use super::bound::Bound;
 use super::rate::Rate;
 use crate::ports::SUBNET_TIMEOUT;
 use crate::topology::{End, Port, Topology};
@@ -55,21 +56,9 @@ pub(super) fn gid_of(port: &Port) -> Gid {
 /// Whether a path keeps the bounds that the request sets.
 fn is_wanted(path: &PathRecord, request: &SaMad) -> bool {
     let wanted: &PathRecord = request.record();
-    let rate = |path: &PathRecord| Rate(path.rate()).double_gbps();
-    let is_kept = |selected, given, selector, own: u16, bound: u16| match selector {
-        _ if !request.has(given) => true,
-        Selector::GREATER if request.has(selected) => own > bound,
-        Selector::LESS if request.has(selected) => own < bound,
-        Selector::BEST if request.has(selected) => true, // there is one path
-        _ => own == bound,
-    };
-    is_kept(
-        PathRecord::MTU_SELECTOR,
-        PathRecord::MTU,
-        wanted.mtu_selector(),
-        path.mtu_code().into(),
-        wanted.mtu_code().into(),
-    ) && is_kept(PathRecord::RATE_SELECTOR, PathRecord::RATE, wanted.rate_selector(), rate(path), rate(wanted))
+    let mtu = Bound::of_mtu(request, PathRecord::MTU_SELECTOR, wanted.mtu_selector(), wanted.mtu_code());
+    let rate = Bound::of_rate(request, PathRecord::RATE_SELECTOR, wanted.rate_selector(), wanted.rate());
+    mtu.allows_mtu(path.mtu_code()) && rate.allows_rate(path.rate())
 }
 
 /// The path from one port to another, if packets get there.

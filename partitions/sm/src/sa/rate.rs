@@ -40,6 +40,11 @@ impl Rate {
         Self(CODES[width][speed])
     }
 
+    /// All rates that there are.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (2_u8..).take(DOUBLE_GBPS.len()).map(Self)
+    }
+
     /// Twice as much as the Gb/s that the rate is known by; codes are in no order.
     pub(crate) fn double_gbps(self) -> u16 {
         let index = usize::from(self.0).checked_sub(2);

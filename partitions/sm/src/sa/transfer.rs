@@ -65,7 +65,7 @@ impl Transfer {
     /// Takes what the receiver says; true if that ends the transfer.
     pub(crate) fn take(&mut self, now: Duration, rmpp: &RmppHeader, out: &mut impl Outlet) -> bool {
         if rmpp.kind != RmppType::ACK {
-            return rmpp.kind != RmppType::DATA; // it stops, or aborts
+            return true; // it stops, or aborts
         }
         let (segment, window) = (rmpp.segment.get(), rmpp.length_or_window.get());
         if segment > self.sent || segment < self.acknowledged {
