@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use portico_kernel::cpu::port;
 use portico_kernel::exit::ExitCode;
 use portico_kernel::partition::image::Image;
-use portico_kernel::partition::{Config, End, Partition, scheduler};
+use portico_kernel::partition::{Config, End, Own, Partition, scheduler, tidy};
 use portico_kernel::{clock, kernel_test, memory};
 
 use crate::guests;
@@ -19,10 +19,15 @@ const COUNT: u64 = 0x8008;
 
 fn partition(image: fn(u64) -> Image<'static>, number: u64) -> Arc<Partition> {
     let name = format!("p{number}");
-    let config = Config { name: &name, memory: MEMORY, arguments: "", starts: 1, lhca: None, hca: None };
-    let partition = Partition::new(&config, &image(MEMORY)).expect("memory for a partition");
+    let partition = partition_of(MEMORY, &name, &image(MEMORY));
     partition.memory().write(NUMBER, &number.to_le_bytes()).expect("it has the page");
     partition
+}
+
+fn partition_of(size: u64, name: &str, image: &Image<'_>) -> Arc<Partition> {
+    let config = Config { name, arguments: "", starts: 1, lhca: None, hca: None };
+    let own = Own::new(size).expect("memory for a partition");
+    Partition::new(&config, own, image).expect("an image that fits")
 }
 
 fn number_at(partition: &Partition, address: u64) -> u64 {
@@ -212,6 +217,7 @@ fn many_partitions_come_and_go() {
         }
         assert!(partitions.iter().all(|partition| partition.end() == Some(End::Exited(42))));
         partitions.clear();
+        while tidy() {}
         round += 1;
         if round <= ROUNDS {
             partitions.extend((0..253).map(partition_of_a_megabyte));
@@ -226,9 +232,7 @@ kernel_test!(many_partitions_come_and_go, machine: "-smp 2 -m 512M");
 
 fn partition_of_a_megabyte(number: u64) -> Arc<Partition> {
     let size = guests::ADDRESS + memory::PAGE;
-    let name = format!("p{number}");
-    let config = Config { name: &name, memory: size, arguments: "", starts: 1, lhca: None, hca: None };
-    Partition::new(&config, &guests::exits(size)).expect("memory for a partition")
+    partition_of(size, &format!("p{number}"), &guests::exits(size))
 }
 
 fn memory_is_wiped_when_a_partition_ends() {
@@ -239,6 +243,8 @@ fn memory_is_wiped_when_a_partition_ends() {
         partition.memory().write(page * 4096, &[0xff; 4096]).expect("it has the page");
     }
     drop(partition);
+    assert!(memory::available() < before, "it is free only when it is wiped");
+    while tidy() {}
     assert_eq!(memory::available(), before);
     for nth in 0..(2 << 20) / 8 {
         // SAFETY: the memory stays mapped, and nobody was given it since.

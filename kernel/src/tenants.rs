@@ -19,7 +19,7 @@ use crate::fabric::Fabric;
 use crate::fw_cfg::FwCfg;
 use crate::life::{Run, Runner};
 use crate::partition::image::Image;
-use crate::partition::{Config, End, Hypercalls, Partition, Shared, scheduler};
+use crate::partition::{Config, End, Hypercalls, Own, Partition, Shared, scheduler, tidy};
 use crate::pci::Bus;
 use crate::{clock, memory};
 
@@ -75,29 +75,52 @@ impl Tenants {
     }
 }
 
+impl Tenants {
+    /// The HCA that is lent to the partition of `row`.
+    fn hca_of(&self, row: &Lhca) -> Option<&Arc<Lent>> {
+        self.hcas.iter().find(|(name, _)| row.hca != 0 && *name == row.name).map(|(_, hca)| hca)
+    }
+}
+
 impl Runner for Tenants {
     type Guest = Shared;
     type Run = Scheduled;
 
-    fn make(&mut self, row: &Lhca, id: LhcaId, starts: u32) -> Result<(Shared, Scheduled), String> {
+    type Blank = Own;
+
+    fn prepare(&mut self, row: &Lhca) -> Result<Own, String> {
         let program = row.partition().ok_or("it has no image")?;
-        let image = Image::elf(self.images.get(program.image)?, program.bytes()).map_err(|error| error.to_string())?;
-        let hca = self.hcas.iter().find(|(name, _)| *name == row.name).map(|(_, hca)| hca);
-        if row.hca != 0 && hca.is_none() {
+        Image::elf(self.images.get(program.image)?, program.bytes()).map_err(|error| error.to_string())?;
+        if row.hca != 0 && self.hca_of(row).is_none() {
             return Err(format!("PCI device {} was not an HCA for it at boot", row.hca));
         }
+        let bytes = program.bytes();
+        Own::new(bytes).ok_or_else(|| format!("no {bytes} bytes of memory in one piece for the partition"))
+    }
+
+    fn wipe(&mut self, blank: &mut Own) -> bool {
+        blank.wipe()
+    }
+
+    fn make(&mut self, blank: Own, row: &Lhca, id: LhcaId, starts: u32) -> Result<(Shared, Scheduled), String> {
+        let program = row.partition().ok_or("it has no image")?;
+        let hca = self.hca_of(row).cloned();
+        let image = Image::elf(self.images.get(program.image)?, program.bytes()).map_err(|error| error.to_string())?;
         let (fabric, over) = (self.fabric.clone(), self.over.clone());
         let lease = Arc::new(Lease { fabric, id, end: Once::new(), is_over: AtomicBool::new(false), over });
         let config = Config {
             name: row.name.text(),
-            memory: program.bytes(),
             arguments: program.arguments,
             starts,
             lhca: Some(lease.clone()),
-            hca: hca.filter(|_| row.hca != 0),
+            hca: hca.as_ref(),
         };
-        let partition = Partition::new(&config, &image).map_err(|error| error.to_string())?;
+        let partition = Partition::new(&config, blank, &image).map_err(|error| error.to_string())?;
         Ok((Shared(partition.clone()), Scheduled { partition: Arc::downgrade(&partition), lease }))
+    }
+
+    fn tidy(&mut self) -> bool {
+        tidy()
     }
 
     fn over(&self) -> u32 {
@@ -146,7 +169,7 @@ impl Hypercalls for Lease {
     fn ended(&self, end: End) {
         self.end.call_once(|| end);
         let gone = self.fabric.lock().detach(Time(clock::now()), self.id);
-        // Here, and not under the lock: if nobody else has the partition, its memory is wiped now.
+        // Here, and not under the lock: if nobody else has the partition, it is taken apart now.
         drop(gone);
         wake_loop();
     }

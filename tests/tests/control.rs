@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)] // what goes wrong fails the test
 
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{TryRecvError, channel};
+use std::thread;
 use std::time::Instant;
 
 use portico_tests::{Machine, OpenSm, PATIENCE};
@@ -27,6 +29,27 @@ fn change(machine: &Machine, words: &[&str]) {
 fn ping(machine: &Machine, lid: u16) {
     let output = machine.tool("ibping", &["-f", "-c", "100", &lid.to_string()]).run();
     assert!(output.ok().contains("100 packets transmitted, 100 received, 0% packet loss"), "{}", output.stdout);
+}
+
+/// `ibping` that asks again and again.
+struct Traffic(Child);
+
+impl Traffic {
+    fn start(machine: &Machine, lid: u16) -> Self {
+        let tool = machine.tool("ibping", &["-f", &lid.to_string()]);
+        Self(tool.command().stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Ends it: it has had an answer to each of many questions.
+    fn end(mut self) {
+        kill_process(Pid::from_child(&self.0), Signal::INT).unwrap();
+        let mut said = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        self.0.wait().unwrap();
+        assert!(said.contains(" 0% packet loss"), "{said}");
+        let answers = said.split_once(" packets transmitted, ").and_then(|(_, rest)| rest.split_once(" received"));
+        assert!(answers.unwrap().0.parse::<u64>().unwrap() > 1000, "{said}");
+    }
 }
 
 /// The line about `name` in what `ctl` says to `verb`.
@@ -111,6 +134,25 @@ fn a_partition_is_added_and_removed() {
     }
     assert_eq!(machine.control("portico-0", "status"), before, "nothing of it is left");
     assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
+}
+
+#[test]
+fn others_are_served_while_a_large_partition_begins_and_ends() {
+    let (machine, _opensm) = up(1, &["--spare-ports", "1", "--memory", "1G"]);
+    let before = machine.control("portico-0", "status");
+    let ping = machine.tool("ibping", &["-f", "-c", "10", &machine.active_lhcas()["portico-0-lhca1"].to_string()]);
+    let (done, until) = channel::<()>();
+    let pings = thread::spawn(move || {
+        let is_late = |_: &u32| until.try_recv() == Err(TryRecvError::Disconnected);
+        (0..).inspect(|_| assert!(ping.run().ok().contains(" 0% packet loss"))).find(is_late)
+    });
+    change(&machine, &["add", "name=large-lhca", "image=echo", "memory=512M"]);
+    drop(done);
+    let rounds = pings.join().unwrap().unwrap();
+    // Nearly all the while its memory is wiped, which takes far longer.
+    assert!(rounds >= 4, "only {rounds} times somebody was answered");
+    change(&machine, &["remove", "large-lhca"]);
+    assert_eq!(machine.control("portico-0", "status"), before);
 }
 
 #[test]
@@ -200,18 +242,11 @@ fn a_thousand_restarts_under_traffic_leave_nothing() {
     let before = (machine.control("portico-0", "status"), line(&machine, "status", "portico-0-lhca1"));
 
     // One partition answers all the while that the other one goes and comes.
-    let lid = lids["portico-0-lhca2"].to_string();
-    let mut traffic = machine.tool("ibping", &["-f", &lid]).command().stdout(Stdio::piped()).spawn().unwrap();
+    let traffic = Traffic::start(&machine, lids["portico-0-lhca2"]);
     for _ in 0..1000 {
         assert!(machine.control("portico-0", "restart portico-0-lhca1").is_empty());
     }
-    kill_process(Pid::from_child(&traffic), Signal::INT).unwrap();
-    let mut said = String::new();
-    traffic.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    traffic.wait().unwrap();
-    assert!(said.contains(" 0% packet loss"), "{said}");
-    let answers = said.split_once(" packets transmitted, ").and_then(|(_, rest)| rest.split_once(" received"));
-    assert!(answers.unwrap().0.parse::<u64>().unwrap() > 1000, "{said}");
+    traffic.end();
 
     assert_eq!(machine.wait_for_active(&mut opensm, 2), lids, "the LIDs come back");
     assert!(line(&machine, "list", "portico-0-lhca1").contains("1001"), "it was started so often");

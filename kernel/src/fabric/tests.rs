@@ -16,8 +16,8 @@ use subnet::Time;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{BATCH, Drops, Fabric, Next};
-use crate::life::Life;
 use crate::life::tests::{NoMemory, Stage};
+use crate::life::{Life, tell};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -58,6 +58,9 @@ pub(crate) fn rig_of(rows: &[Lhca], spare_ports: u8, stage: Stage) -> Rig<impl D
     let fabric = Mutex::new(Fabric::new(&table, hca, now).unwrap());
     let life = Life::new(now, &table, stage, &fabric);
     let mut rig = Rig { fabric, life, fake, now, transactions: 0 };
+    while rig.life.is_busy() {
+        rig.tend();
+    }
     rig.settle();
     assert!(rig.fake.taken_up());
     rig
@@ -140,10 +143,29 @@ impl<D: Doorbell> Rig<D> {
         self.get(AttributeId::PORT_INFO, port, route).attribute::<PortInfo>().port_state()
     }
 
-    pub(crate) fn say(&mut self, line: &str) -> String {
+    /// What the control line answers at once.
+    pub(crate) fn ask(&mut self, line: &str) -> String {
         let mut answer = String::new();
         self.life.command(self.now, line, &self.fabric, &mut answer).unwrap();
+        answer
+    }
+
+    /// What it answers, once that is done which does not wait for anything.
+    pub(crate) fn say(&mut self, line: &str) -> String {
+        let mut answer = self.ask(line);
+        while self.life.is_busy() {
+            answer += &self.tend();
+        }
         self.settle();
+        answer
+    }
+
+    /// Lets partitions begin and end, by one step; what the control line says of that.
+    pub(crate) fn tend(&mut self) -> String {
+        let mut answer = String::new();
+        if let Some(outcome) = self.life.tend(self.now, &self.fabric) {
+            tell(&outcome, &mut answer).unwrap();
+        }
         answer
     }
 

@@ -49,11 +49,11 @@ impl<R: Runner> Life<R> {
             },
             ("digest", name) => self.named(name).and_then(|nth| self.digest(nth)),
             ("port", words) => self.set_port(now, words, fabric).map(|()| Done::Now),
-            ("start", name) => self.start(now, name, fabric).map(|()| Done::Now),
+            ("start", name) => self.named(name).and_then(|nth| self.begin_one(now, nth, fabric)),
             ("stop", name) => self.end_one(now, name, Then::Stay, fabric),
             ("restart", name) => self.end_one(now, name, Then::BeginAgain, fabric),
             ("remove", name) => self.end_one(now, name, Then::Leave, fabric),
-            ("add", digits) => row(digits).and_then(|row| self.add(now, row, fabric)).map(|()| Done::Now),
+            ("add", digits) => row(digits).and_then(|row| self.add(now, row, fabric)),
             _ => Err(format!("unknown command: {HELP}")),
         };
         match done {
@@ -77,11 +77,6 @@ impl<R: Runner> Life<R> {
         let tenant = &self.tenants[nth];
         tenant.show(answer)?;
         fabric.lock().list(tenant.id, answer)
-    }
-
-    fn start<D: Doorbell>(&mut self, now: Time, name: &str, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<(), String> {
-        let nth = self.named(name)?;
-        self.tenants[nth].begin(now, &mut self.runner, fabric)
     }
 
     fn end_one<D: Doorbell>(

@@ -12,6 +12,7 @@ mod digest;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -33,11 +34,33 @@ pub trait Runner {
     /// A partition, as it is told to begin and to end.
     type Run: Run;
 
-    /// Makes the partition of `row`, to run for the `starts`th time, with the LHCA `id`.
+    /// The memory of a partition that is to be made.
+    type Blank;
+
+    /// Takes memory for the partition of `row`.
+    ///
+    /// # Errors
+    /// Why there cannot be such a partition, for people.
+    fn prepare(&mut self, row: &Lhca) -> Result<Self::Blank, String>;
+
+    /// Wipes a piece of it, which takes no time to speak of. Whether there is more to wipe.
+    fn wipe(&mut self, blank: &mut Self::Blank) -> bool;
+
+    /// Makes the partition of `row`, to run for the `starts`th time, with the LHCA `id`, in the memory that was taken for it
+    /// and is wiped.
     ///
     /// # Errors
     /// Why there cannot be one, for people.
-    fn make(&mut self, row: &Lhca, id: LhcaId, starts: u32) -> Result<(Self::Guest, Self::Run), String>;
+    fn make(
+        &mut self,
+        blank: Self::Blank,
+        row: &Lhca,
+        id: LhcaId,
+        starts: u32,
+    ) -> Result<(Self::Guest, Self::Run), String>;
+
+    /// Wipes a piece of what partitions that ended have left. Whether there is more to wipe.
+    fn tidy(&mut self) -> bool;
 
     /// How many partitions are over.
     fn over(&self) -> u32;
@@ -71,9 +94,13 @@ pub struct Life<R: Runner> {
     tenants: Vec<Tenant<R::Run>>,
     /// How many partitions were over when that was last looked at.
     over: u32,
-    /// What waits for a partition's end.
+    /// Whether those that ended have left something to wipe.
+    untidy: bool,
+    /// Those that are to be made, one after another, and their memory.
+    beginning: VecDeque<(LhcaId, R::Blank)>,
+    /// What waits for a partition's end or beginning.
     asked: Option<Asked>,
-    /// What goes on from turn to turn.
+    /// A digest that is being taken.
     digest: Option<Digest>,
 }
 
@@ -97,11 +124,13 @@ enum State<P> {
     Ended(String),
 }
 
-/// A partition was told to end; and then?
+/// What was asked for, and is not done yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Asked {
-    id: LhcaId,
-    then: Then,
+enum Asked {
+    /// That a partition ends, and then this.
+    End(LhcaId, Then),
+    /// That one begins.
+    Begin(LhcaId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,66 +149,100 @@ enum Done {
 }
 
 impl<R: Runner> Life<R> {
-    /// Partitions for the LHCAs of `table`, which `fabric` has. Those begin that are to begin at boot; one that cannot is
-    /// told of, and left.
+    /// Partitions for the LHCAs of `table`, which `fabric` has. Those begin that are to begin at boot, by and by in
+    /// [`Life::tend`]; one that cannot is told of, and left.
     pub fn new<D: Doorbell>(now: Time, table: &Table<'_>, runner: R, fabric: &Mutex<Fabric<D, R::Guest>>) -> Self {
         let tenants = (0..).map(LhcaId).zip(table.lhcas()).map(|(id, row)| Tenant::new(*row, id)).collect();
-        let mut life = Self { over: runner.over(), runner, tenants, asked: None, digest: None };
-        for tenant in &mut life.tenants {
-            if tenant.row.start == Start::AT_BOOT
-                && let Err(why) = tenant.begin(now, &mut life.runner, fabric)
+        let (untidy, beginning, asked, digest) = (false, VecDeque::new(), None, None);
+        let mut life = Self { over: runner.over(), runner, tenants, untidy, beginning, asked, digest };
+        for nth in 0..life.tenants.len() {
+            if life.tenants[nth].row.start == Start::AT_BOOT
+                && let Err(why) = life.begin(now, nth, fabric)
             {
-                log::error!("partition {} cannot begin: {why}", tenant.row.name);
-                tenant.state = State::Stopped(Some(why));
+                life.tenants[nth].cannot_begin(why);
             }
         }
         life
     }
 
-    /// Whether a command's answer is still to come, by [`Life::tend`]: no other command is taken meanwhile.
+    /// Whether a command's answer is still to come, by [`Life::tend`], or some still begin since boot: no other command is taken
+    /// meanwhile.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.asked.is_some() || self.is_busy()
+        self.asked.is_some() || self.digest.is_some() || !self.beginning.is_empty()
     }
 
-    /// Whether [`Life::tend`] is to be called again at once.
+    /// Whether [`Life::tend`] has more to do at once. It does not do all at once, so that others have their turn.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.digest.is_some()
+        self.untidy || self.digest.is_some() || !self.beginning.is_empty()
     }
 
-    /// Takes note of partitions that are over, and goes on with what takes many turns. What was asked for and is done then:
-    /// the lines of its answer, or why there is none.
+    /// Goes on by one small step with what takes many turns, and takes note of partitions that are over. What was asked for and
+    /// is done then: the lines of its answer, or why there is none.
     pub fn tend<D: Doorbell>(
         &mut self,
         now: Time,
         fabric: &Mutex<Fabric<D, R::Guest>>,
     ) -> Option<Result<String, String>> {
+        self.untidy = self.runner.tidy();
         let over = self.runner.over();
-        if over != self.over {
-            self.over = over;
+        if over != core::mem::replace(&mut self.over, over) {
             self.note_ends();
+            if let Some(outcome) = self.after_end(now, fabric) {
+                return Some(outcome);
+            }
         }
-        if self.is_busy() {
-            return self.go_on_digesting();
-        }
-        let Asked { id, then } = self.asked?;
-        let nth = self.tenants.iter().position(|tenant| tenant.id == id)?;
-        if matches!(self.tenants[nth].state, State::Running(_)) {
+        if self.untidy {
             return None;
         }
-        self.asked = None;
-        Some(self.go_on(now, nth, then, fabric).map(|()| String::new()))
+        if self.digest.is_some() { self.go_on_digesting() } else { self.make_first(now, fabric) }
     }
 
     fn note_ends(&mut self) {
         for tenant in &mut self.tenants {
             let State::Running(run) = &tenant.state else { continue };
             if let Some(end) = run.end() {
-                let was_asked = self.asked.is_some_and(|asked| asked.id == tenant.id);
+                let was_asked = matches!(self.asked, Some(Asked::End(id, _)) if id == tenant.id);
                 tenant.state = if was_asked { State::Stopped(None) } else { State::Ended(end) };
             }
         }
+    }
+
+    /// Does what is to come after a partition's end, if that is over.
+    fn after_end<D: Doorbell>(
+        &mut self,
+        now: Time,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+    ) -> Option<Result<String, String>> {
+        let Some(Asked::End(id, then)) = self.asked else { return None };
+        let nth = self.nth(id)?;
+        if matches!(self.tenants[nth].state, State::Running(_)) {
+            return None;
+        }
+        self.asked = None;
+        match self.go_on(now, nth, then, fabric) {
+            Ok(Done::Later) => None,
+            outcome => Some(outcome.map(|_| String::new())),
+        }
+    }
+
+    /// Wipes a piece of the memory of the first one that is to begin, or if that is done lets it begin.
+    fn make_first<D: Doorbell>(
+        &mut self,
+        now: Time,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+    ) -> Option<Result<String, String>> {
+        if self.runner.wipe(&mut self.beginning.front_mut()?.1) {
+            return None;
+        }
+        let (id, blank) = self.beginning.pop_front()?;
+        let nth = self.nth(id)?;
+        let outcome = self.tenants[nth].begin(now, blank, &mut self.runner, fabric);
+        if let Err(why) = &outcome {
+            self.tenants[nth].cannot_begin(why.clone());
+        }
+        self.asked.take_if(|asked| *asked == Asked::Begin(id)).map(|_| outcome.map(|()| String::new()))
     }
 
     /// Ends the partition of a tenant if it runs, and then does the rest.
@@ -193,11 +256,11 @@ impl<R: Runner> Life<R> {
         let Tenant { id, state, .. } = &self.tenants[nth];
         if let State::Running(run) = state {
             run.stop();
-            self.asked = Some(Asked { id: *id, then });
+            self.asked = Some(Asked::End(*id, then));
             return Ok(Done::Later);
         }
         fabric.lock().set_plugged(now, *id, false);
-        self.go_on(now, nth, then, fabric).map(|()| Done::Now)
+        self.go_on(now, nth, then, fabric)
     }
 
     /// Does what comes after the end of a tenant's partition.
@@ -207,33 +270,74 @@ impl<R: Runner> Life<R> {
         nth: usize,
         then: Then,
         fabric: &Mutex<Fabric<D, R::Guest>>,
-    ) -> Result<(), String> {
+    ) -> Result<Done, String> {
         match then {
-            Then::Stay => Ok(()),
-            Then::BeginAgain => self.tenants[nth].begin(now, &mut self.runner, fabric),
+            Then::Stay => Ok(Done::Now),
+            Then::BeginAgain => self.begin_one(now, nth, fabric),
             Then::Leave => {
                 let gone = self.tenants.remove(nth);
                 fabric.lock().remove(now, gone.id);
-                Ok(())
+                Ok(Done::Now)
+            }
+        }
+    }
+
+    /// Lets a tenant begin, as [`Self::begin`] does, because somebody asked for it.
+    fn begin_one<D: Doorbell>(
+        &mut self,
+        now: Time,
+        nth: usize,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+    ) -> Result<Done, String> {
+        let done = self.begin(now, nth, fabric)?;
+        if done == Done::Later {
+            self.asked = Some(Asked::Begin(self.tenants[nth].id));
+        }
+        Ok(done)
+    }
+
+    /// Lets the partition of a tenant begin, which does not run, when its memory is wiped. Where there is none, the LHCA is
+    /// plugged in.
+    fn begin<D: Doorbell>(
+        &mut self,
+        now: Time,
+        nth: usize,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+    ) -> Result<Done, String> {
+        let Tenant { row, id, state, .. } = &self.tenants[nth];
+        match state {
+            State::None => {
+                fabric.lock().set_plugged(now, *id, true);
+                Ok(Done::Now)
+            }
+            State::Running(_) => Err(format!("{} runs already", row.name)),
+            State::Stopped(_) | State::Ended(_) => {
+                self.beginning.push_back((*id, self.runner.prepare(row)?));
+                Ok(Done::Later)
             }
         }
     }
 
     /// Adds an LHCA, and lets its partition begin if it is to begin at boot.
-    fn add<D: Doorbell>(&mut self, now: Time, row: Lhca, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<(), String> {
+    fn add<D: Doorbell>(&mut self, now: Time, row: Lhca, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<Done, String> {
         if self.find(row.name.text()).is_some() {
             return Err(format!("there is a {} already: choose another name, or remove it first", row.name));
         }
         let id = fabric.lock().add(&row).map_err(|error| error.to_string())?;
-        let mut tenant = Tenant::new(row, id);
-        if row.start == Start::AT_BOOT
-            && let Err(why) = tenant.begin(now, &mut self.runner, fabric)
-        {
-            fabric.lock().remove(now, id);
-            return Err(why);
+        self.tenants.push(Tenant::new(row, id));
+        if row.start != Start::AT_BOOT {
+            return Ok(Done::Now);
         }
-        self.tenants.push(tenant);
-        Ok(())
+        let begun = self.begin_one(now, self.tenants.len() - 1, fabric);
+        if begun.is_err() {
+            self.tenants.pop();
+            fabric.lock().remove(now, id);
+        }
+        begun
+    }
+
+    fn nth(&self, id: LhcaId) -> Option<usize> {
+        self.tenants.iter().position(|tenant| tenant.id == id)
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -247,27 +351,28 @@ impl<P: Run> Tenant<P> {
         Self { row, id, starts: 0, state }
     }
 
-    /// Lets the partition begin, which does not run. Where there is none, the LHCA is plugged in.
+    /// Makes the partition in memory that is wiped, and lets it run.
     fn begin<D: Doorbell, R: Runner<Run = P>>(
         &mut self,
         now: Time,
+        blank: R::Blank,
         runner: &mut R,
         fabric: &Mutex<Fabric<D, R::Guest>>,
     ) -> Result<(), String> {
-        match self.state {
-            State::None => fabric.lock().set_plugged(now, self.id, true),
-            State::Running(_) => return Err(format!("{} runs already", self.row.name)),
-            State::Stopped(_) | State::Ended(_) => {
-                let starts = self.starts.saturating_add(1);
-                // Not under the lock: it may take long to read an image and to wipe memory.
-                let (guest, run) = runner.make(&self.row, self.id, starts)?;
-                self.starts = starts;
-                fabric.lock().attach(now, self.id, guest, policy(&self.row));
-                run.begin();
-                self.state = State::Running(run);
-            }
-        }
+        let starts = self.starts.saturating_add(1);
+        // Not under the lock: it takes some time to lay out an image.
+        let (guest, run) = runner.make(blank, &self.row, self.id, starts)?;
+        self.starts = starts;
+        fabric.lock().attach(now, self.id, guest, policy(&self.row));
+        run.begin();
+        self.state = State::Running(run);
         Ok(())
+    }
+
+    /// Tells why the partition cannot begin, and keeps it in mind.
+    fn cannot_begin(&mut self, why: String) {
+        log::error!("partition {} cannot begin: {why}", self.row.name);
+        self.state = State::Stopped(Some(why));
     }
 }
 

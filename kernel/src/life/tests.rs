@@ -13,7 +13,7 @@ use partition_table::{ImageName, Lhca, Program, Start};
 use subnet::LhcaId;
 use zerocopy::IntoBytes;
 
-use super::{Run, Runner, tell};
+use super::{Run, Runner};
 use crate::fabric::tests::{Rig, rig_of, row};
 
 /// A partition whose memory nobody reaches.
@@ -45,6 +45,9 @@ pub(crate) struct Stage(Rc<Backstage>);
 #[derive(Default)]
 struct Backstage {
     over: Cell<u32>,
+    /// Pieces to wipe of each partition's memory but the first, and of what they left.
+    pieces: Cell<u32>,
+    left: Cell<u32>,
     /// In the order in which they were made.
     players: RefCell<Vec<Player>>,
 }
@@ -66,16 +69,34 @@ impl Runner for Stage {
     type Guest = NoMemory;
     type Run = Player;
 
-    fn make(&mut self, row: &Lhca, id: LhcaId, starts: u32) -> Result<(NoMemory, Player), String> {
+    type Blank = u32;
+
+    fn prepare(&mut self, row: &Lhca) -> Result<u32, String> {
         let program = row.partition().unwrap();
-        if program.image.text() == "bad" {
-            return Err("no such image".into());
+        if program.image.text() == "bad" { Err("no such image".into()) } else { Ok(self.0.pieces.get()) }
+    }
+
+    fn wipe(&mut self, blank: &mut u32) -> bool {
+        *blank = blank.saturating_sub(1);
+        *blank > 0
+    }
+
+    fn make(&mut self, blank: u32, row: &Lhca, id: LhcaId, starts: u32) -> Result<(NoMemory, Player), String> {
+        assert_eq!(blank, 0, "all is wiped");
+        let program = row.partition().unwrap();
+        if program.image.text() == "damaged" {
+            return Err("the image is damaged".into());
         }
         let (begun, stopping, end) = Default::default();
         let memory = RefCell::new(vec![starts as u8; program.bytes() as usize]);
         let player = Player(Rc::new(PlayerState { id, starts, begun, stopping, end, memory }));
         self.0.players.borrow_mut().push(player.clone());
         Ok((NoMemory, player))
+    }
+
+    fn tidy(&mut self) -> bool {
+        self.0.left.set(self.0.left.get().saturating_sub(1));
+        self.0.left.get() > 0
     }
 
     fn over(&self) -> u32 {
@@ -110,31 +131,32 @@ impl Stage {
     }
 
     /// The last partition that was made ends, as the scheduler does it; what the control line says of that.
-    fn end_last<D: hca_driver::Doorbell>(&self, rig: &mut Rig<D>, why: &str) -> Option<String> {
-        let Player(state) = self.last();
+    fn end_last<D: hca_driver::Doorbell>(&self, rig: &mut Rig<D>, why: &str) -> String {
+        self.end(rig, &self.last(), why);
+        let mut answer = rig.tend();
+        while rig.life.is_busy() {
+            answer += &rig.tend();
+        }
+        rig.settle();
+        answer
+    }
+
+    fn end<D: hca_driver::Doorbell>(&self, rig: &mut Rig<D>, Player(state): &Player, why: &str) {
         rig.fabric.lock().detach(rig.now, state.id);
         *state.end.borrow_mut() = Some(why.into());
         self.0.over.set(self.0.over.get() + 1);
-        let outcome = rig.life.tend(rig.now, &rig.fabric);
-        rig.settle();
-        outcome.map(|outcome| said(&outcome))
     }
-}
-
-fn said(outcome: &Result<String, String>) -> String {
-    let mut answer = String::new();
-    tell(outcome, &mut answer).unwrap();
-    answer
 }
 
 /// Asks for a digest; what is said of it, and in how many turns.
 fn digest<D: hca_driver::Doorbell>(rig: &mut Rig<D>, name: &str) -> (String, usize) {
-    assert_eq!(rig.say(&format!("digest {name}")), "");
+    let mut answer = rig.ask(&format!("digest {name}"));
     for turn in 1.. {
-        assert!(rig.life.is_waiting() && rig.life.is_busy());
-        if let Some(outcome) = rig.life.tend(rig.now, &rig.fabric) {
+        assert!(answer.is_empty() && rig.life.is_waiting() && rig.life.is_busy());
+        answer = rig.tend();
+        if !answer.is_empty() {
             assert!(!rig.life.is_waiting());
-            return (said(&outcome), turn);
+            return (answer, turn);
         }
     }
     unreachable!()
@@ -221,7 +243,7 @@ fn an_answer_waits_until_the_partition_is_over() {
     assert_eq!(rig.say("stop lhca-1"), "");
     assert!(rig.life.is_waiting() && stage.last().0.stopping.get());
     assert!(rig.life.tend(rig.now, &rig.fabric).is_none(), "it is not over yet");
-    assert_eq!(stage.end_last(&mut rig, "was stopped").as_deref(), Some("ok\n"));
+    assert_eq!(stage.end_last(&mut rig, "was stopped"), "ok\n");
     assert!(!rig.life.is_waiting());
     assert!(rig.say("list").starts_with("partition stopped starts 1 "));
     assert_eq!(state(&mut rig, 2), PortState::DOWN);
@@ -232,7 +254,7 @@ fn an_answer_waits_until_the_partition_is_over() {
     rig.say("start lhca-1");
     rig.set_port(1, &[2], |info| info.lid = Lid::new(9));
     assert_eq!(rig.say("restart lhca-1"), "");
-    assert_eq!(stage.end_last(&mut rig, "was stopped").as_deref(), Some("ok\n"));
+    assert_eq!(stage.end_last(&mut rig, "was stopped"), "ok\n");
     assert_eq!(stage.last().0.starts, 3);
     assert_eq!(state(&mut rig, 2), PortState::INIT);
     let guid = row(1).node_guid.get() + 1;
@@ -243,10 +265,47 @@ fn an_answer_waits_until_the_partition_is_over() {
 }
 
 #[test]
+fn others_have_their_turn_while_memory_is_wiped() {
+    const PIECES: u32 = 50;
+    let stage = Stage::default();
+    let mut rig = rig_of(&[partition(1, "echo"), partition(2, "echo")], 0, stage.clone());
+    let players = stage.0.players.borrow().clone();
+    stage.0.pieces.set(PIECES);
+    stage.end(&mut rig, &players[1], "crashed: triple fault");
+    rig.tend();
+    assert_eq!(rig.ask("restart lhca-2"), "");
+    for turn in 1..PIECES {
+        assert!(rig.life.is_busy() && rig.life.is_waiting(), "{turn}");
+        assert_eq!(rig.tend(), "", "{turn}");
+        // A manager is answered meanwhile; and another's end is not what is waited for.
+        assert_eq!(state(&mut rig, 3), PortState::DOWN);
+        if turn == 10 {
+            stage.end(&mut rig, &players[0], "exited with code 0");
+            stage.0.left.set(10);
+        }
+    }
+    // While what the other has left is wiped, the new one waits.
+    let rest = (0..20).map(|_| rig.tend()).collect::<String>();
+    assert_eq!((rest.as_str(), rig.life.is_busy(), rig.life.is_waiting()), ("ok\n", false, false));
+    rig.settle();
+    assert_eq!(state(&mut rig, 3), PortState::INIT);
+    assert!(rig.say("list").contains("because exited with code 0\n"));
+}
+
+#[test]
+fn who_cannot_begin_after_all_is_told_of_too() {
+    let stage = Stage::default();
+    let mut rig = rig_of(&[partition(1, "damaged")], 1, stage);
+    assert!(rig.say("list").contains("because the image is damaged\n"));
+    assert_eq!(rig.say("start lhca-1"), "error: the image is damaged\n");
+    assert_eq!(state(&mut rig, 2), PortState::DOWN);
+}
+
+#[test]
 fn a_partition_that_ends_by_itself_says_how() {
     let stage = Stage::default();
     let mut rig = rig_of(&[partition(1, "echo"), partition(2, "echo")], 0, stage.clone());
-    assert_eq!(stage.end_last(&mut rig, "crashed: triple fault"), None, "nobody asked");
+    assert_eq!(stage.end_last(&mut rig, "crashed: triple fault"), "", "nobody asked");
     let list = rig.say("list");
     assert!(list.contains(
         "partition ended starts 1 memory 2 image echo qp0 none name lhca-2\nbecause crashed: triple fault\n"
@@ -275,9 +334,8 @@ fn a_digest_is_of_every_byte_and_taken_in_turns() {
     assert_eq!(rig.say("digest lhca-2"), "error: lhca-2 does not run, and so has no memory\n");
     assert!(rig.say("digest lhca-3").starts_with("error: there is no"));
     // It ends before the digest does.
-    rig.say("digest lhca-1");
-    assert!(rig.life.tend(rig.now, &rig.fabric).is_none());
-    assert_eq!(stage.end_last(&mut rig, "was stopped").as_deref(), Some("error: lhca-1 ended meanwhile\n"));
+    assert_eq!((rig.ask("digest lhca-1"), rig.tend()), (String::new(), String::new()));
+    assert_eq!(stage.end_last(&mut rig, "was stopped"), "error: lhca-1 ended meanwhile\n");
     assert!(!rig.life.is_waiting());
 }
 
@@ -294,7 +352,7 @@ fn lhcas_come_and_go() {
     assert!(rig.say(&add(8)).starts_with("error: no port of the logical switch behind uplink 1 is free"));
     // In its place comes another.
     assert_eq!(rig.say("remove lhca-7"), "");
-    assert_eq!(stage.end_last(&mut rig, "was stopped").as_deref(), Some("ok\n"));
+    assert_eq!(stage.end_last(&mut rig, "was stopped"), "ok\n");
     assert_eq!(state(&mut rig, 3), PortState::DOWN);
     assert_eq!(rig.say(&format!("add {}", digits(&row(9)))), "ok\n");
     assert_eq!(state(&mut rig, 3), PortState::INIT);

@@ -128,13 +128,42 @@ pub fn map_device(address: u64, size: u64, caching: Caching) -> Result<(), MapEr
 /// Gives out `size` bytes of zeros, rounded up to pages, at a multiple of `align`; `None` if there is no such run.
 #[must_use]
 pub fn allocate(size: u64, align: u64) -> Option<Range> {
-    let range = FRAMES.lock().allocate(size, align)?;
+    let range = allocate_as_it_is(size, align)?;
     wipe(range);
     Some(range)
 }
 
+/// As [`allocate`], but whatever the memory held is still in it.
+pub(crate) fn allocate_as_it_is(size: u64, align: u64) -> Option<Range> {
+    FRAMES.lock().allocate(size, align)
+}
+
+/// Memory that is being filled with zeros, piece by piece: whoever has to answer others must not be away for as long as it
+/// takes to wipe much of it.
+#[derive(Debug)]
+pub(crate) struct Wiping(Range);
+
+impl Wiping {
+    /// What is wiped at a time, in bytes.
+    const PIECE: u64 = 64 << 10;
+
+    /// Begins with `range`, whole pages that were given out to the caller, and that nobody uses meanwhile.
+    pub(crate) fn new(range: Range) -> Self {
+        Self(range)
+    }
+
+    /// Wipes the next piece. Whether there is more.
+    pub(crate) fn go_on(&mut self) -> bool {
+        let Self(rest) = self;
+        let piece = Range { start: rest.start, end: rest.end.min(rest.start + Self::PIECE) };
+        wipe(piece);
+        rest.start = piece.end;
+        !rest.is_empty()
+    }
+}
+
 /// Fills memory, whole pages that were given out, with zeros.
-pub(crate) fn wipe(range: Range) {
+fn wipe(range: Range) {
     // SAFETY: frames are mapped, and the caller has these. The instruction is spelled out because QEMU's TCG moves eight
     // bytes at a time as fast as it moves one.
     unsafe {

@@ -11,7 +11,7 @@ pub mod paging;
 #[cfg(target_os = "none")]
 pub use kernel::{Caching, allocate, available, free, init, map_device};
 #[cfg(target_os = "none")]
-pub(crate) use kernel::{KernelTables, root, wipe};
+pub(crate) use kernel::{KernelTables, Wiping, allocate_as_it_is, root};
 
 /// Size of a frame and of the smallest page.
 pub const PAGE: u64 = 4096;

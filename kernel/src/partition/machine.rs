@@ -38,8 +38,6 @@ const HCA_VECTOR: u8 = 33;
 pub struct Config<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its memory in bytes, a multiple of a page.
-    pub memory: u64,
     /// What the image may read: at most 256 bytes.
     pub arguments: &'a str,
     /// How often it was started, this time included.
@@ -68,9 +66,6 @@ pub trait Hypercalls: Send + Sync + fmt::Debug {
 /// Why a partition could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    /// There is not enough memory.
-    #[error("no {0} bytes of memory in one piece for the partition")]
-    NoMemory(u64),
     /// Its image cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -141,20 +136,7 @@ pub struct Partition {
     refusals: AtomicU32,
     activity: Mutex<Activity>,
     pub(super) body: Mutex<Body>,
-    /// The last to be dropped.
-    lhca: Leaving,
-}
-
-/// An LHCA, which is told when the partition is gone.
-#[derive(Debug)]
-struct Leaving(Option<Arc<dyn Hypercalls>>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let Some(lhca) = &self.0 {
-            lhca.gone();
-        }
-    }
+    lhca: Option<Arc<dyn Hypercalls>>,
 }
 
 /// What only the processor that runs it touches.
@@ -167,12 +149,13 @@ pub(super) struct Body {
 }
 
 impl Partition {
-    /// A partition, with `image` laid into its memory, that does not run yet; see [`scheduler::start`].
+    /// A partition in the memory `own`, of which what has not been wiped is wiped now, with `image` laid into it. It does not run
+    /// yet; see [`scheduler::start`].
     ///
     /// # Errors
     /// A [`StartError`].
-    pub fn new(config: &Config<'_>, image: &Image<'_>) -> Result<Arc<Self>, StartError> {
-        let mut own = Own::new(config.memory).ok_or(StartError::NoMemory(config.memory))?;
+    pub fn new(config: &Config<'_>, mut own: Own, image: &Image<'_>) -> Result<Arc<Self>, StartError> {
+        while own.wipe() {}
         for segment in &image.segments {
             own.memory.write(segment.address, segment.bytes)?;
         }
@@ -201,6 +184,7 @@ impl Partition {
         write_tables(&own.memory)?;
         let mut cpu = VirtualCpu::new(image.entry, own.memory.size(), TABLES[0], own.nested_cr3());
         cpu.registers.rdi = INFORMATION;
+        own.told = config.lhca.clone();
         Ok(Arc::new(Self {
             name: config.name.into(),
             own,
@@ -211,7 +195,7 @@ impl Partition {
             refusals: AtomicU32::new(0),
             activity: Mutex::new(Activity::Waiting),
             body: Mutex::new(Body { cpu, console: String::new(), exits: 0 }),
-            lhca: Leaving(config.lhca.clone()),
+            lhca: config.lhca.clone(),
         }))
     }
 
@@ -314,14 +298,14 @@ impl Partition {
         if let Some(hca) = &self.hca {
             hca.reset();
         }
-        if let Some(lhca) = &self.lhca.0 {
+        if let Some(lhca) = &self.lhca {
             lhca.ended(end);
         }
     }
 
     /// Does what a hypercall asks of its LHCA.
     pub(super) fn call(&self, call: Call, arguments: [u64; 3]) -> Result<u64, Status> {
-        self.lhca.0.as_ref().ok_or(Status::UNKNOWN_CALL)?.call(call, arguments)
+        self.lhca.as_ref().ok_or(Status::UNKNOWN_CALL)?.call(call, arguments)
     }
 
     pub(super) fn stopping(&self) -> bool {
