@@ -125,6 +125,13 @@ guests! {
     faults: "ud2";
     /// Reads where it has no memory.
     strays: "mov rax, 0x40000000; mov rax, [rax]";
+    /// Has its page tables where it has no memory, and with them its descriptors.
+    loses_itself: "
+        mov word ptr [0xa010], 0xfff
+        mov qword ptr [0xa012], 0xb000
+        lidt [0xa010]
+        mov rax, 0x40000000
+        mov cr3, rax";
     /// Counts at 0x8000, and never gives the processor back.
     counts: "1: lock inc qword ptr [0x8000]; jmp 1b";
     /// Tries what is not a partition's; the number at 0x8000 says which of it. Exits with 1 if it may.

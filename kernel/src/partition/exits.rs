@@ -73,7 +73,9 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) ->
         // Debug and alignment-check exceptions are the partition's own affair; that it is left for them, and its time
         // slice looked at, is all that is wanted.
         Exit::Exception(vector, error) => cpu.refuse(vector, (vector == ALIGNMENT_CHECK).then_some(error)),
-        Exit::NestedFault { address, .. } => return Next::End(End::BadMemory(address)),
+        // There is no handler where the exception itself cannot be delivered.
+        Exit::NestedFault { address, .. } if cpu.has_event() => return Next::End(End::BadMemory(address)),
+        Exit::NestedFault { address, .. } => refuse(partition, body, "memory at", address, GENERAL_PROTECTION),
         Exit::Shutdown => return Next::End(End::TripleFault),
         Exit::Invalid => return Next::End(End::Invalid),
         Exit::Other(code) => return Next::End(End::Unhandled(code)),

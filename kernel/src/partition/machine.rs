@@ -88,7 +88,7 @@ pub enum End {
     TripleFault,
     /// It halted with interrupts off, so that nothing can wake it.
     Halted,
-    /// It reached for memory that it does not have, at this address.
+    /// It needs memory that it does not have, at this address, to take an interrupt or exception.
     BadMemory(u64),
     /// It was left for a reason that nothing handles.
     Unhandled(u64),

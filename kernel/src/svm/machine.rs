@@ -243,10 +243,16 @@ impl VirtualCpu {
         self.vmcb.control.event_injection = EventInjection::exception(vector, error);
     }
 
+    /// Whether the guest is to be given an event when it goes on: one whose delivery the last exit cut off, or one from here.
+    #[must_use]
+    pub fn has_event(&self) -> bool {
+        self.vmcb.control.event_injection.is_some()
+    }
+
     /// Whether the guest would take an interrupt now.
     #[must_use]
     pub fn takes_interrupts(&self) -> bool {
-        self.interrupts_enabled() && !self.is_shadowed() && !self.vmcb.control.event_injection.is_some()
+        self.interrupts_enabled() && !self.is_shadowed() && !self.has_event()
     }
 
     /// Whether the guest has an instruction to do that nothing may come before, so that no [window](Self::await_window) is
