@@ -130,18 +130,11 @@ fn no_hypercall_reaches_beyond_the_partition() {
 #[test]
 fn no_memory_beyond_the_partitions_own_is_reached() {
     let mut scene = Scene::new();
-    // Each of the addresses ends the partition, for reading and for writing.
     scene.attack("attempt=memory", "none");
-    for nth in 0..40 {
-        if nth > 0 {
-            assert_eq!(scene.machine.ctl(&["restart", HOSTILE]).ok(), "");
-        }
-        let end = scene.end();
-        let said = scene.said();
-        let [.., tried] = said[..] else { panic!("{said:?}") };
-        let address = tried.split_once("0x").unwrap().1;
-        assert_eq!(end, format!("crashed: no memory at 0x{address}"), "{said:?}");
-    }
+    assert_eq!(scene.end(), "exited with code 0", "{:?}", scene.said());
+    let said = scene.said();
+    let refused = said.iter().find_map(|line| line.strip_suffix(" pages were refused")).unwrap();
+    assert!(refused.parse::<u32>().unwrap() > 1 << 20, "all of the first 4 GiB, at least: {said:?}");
     scene.clear();
 }
 

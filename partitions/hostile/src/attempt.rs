@@ -10,7 +10,7 @@ pub enum Attempt {
     Calls,
     /// Random hypercalls.
     Random,
-    /// Read, or write, memory beyond the partition's own: which address, the number of the partition's starts says.
+    /// Read and write every page beyond the partition's own memory, and have the hypervisor do it.
     Memory,
     /// Datagrams with another's keys, and to and from addresses that are not ours.
     Keys,
@@ -59,28 +59,3 @@ impl Attempt {
         Self::ALL.iter().find(|&&(known, _)| known == name).map(|&(_, attempt)| attempt)
     }
 }
-
-/// Addresses of no partition's memory, in terms of a machine's own: what a partition that takes them for its own would reach
-/// is the hypervisor, a device, or another partition. Those below 4 GiB are no more than the partition's memory away.
-pub const STRANGE_ADDRESSES: [u64; 20] = [
-    0x0020_0000,
-    0x0020_0ff8,
-    0x0020_1000,
-    0x003f_f000,
-    0x0040_0000,
-    0x0100_0000,
-    0x0400_0000,
-    0x0fff_f000,
-    0x1000_0000,
-    0x3fff_fff8,
-    0x4000_0000,
-    0x8000_0000,
-    0xb000_0000, // PCI configuration space
-    0xfec0_0000, // I/O APIC
-    0xfed0_0000, // HPET
-    0xfee0_0000, // local APIC
-    0xffff_fff8, // reset vector
-    0x1_0000_0000,
-    0x40_0000_0000, // 64-bit BARs
-    0x7f_ffff_f000, // the end of what one page table entry of the highest level maps
-];

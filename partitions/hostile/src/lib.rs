@@ -4,8 +4,10 @@
 
 mod arguments;
 mod attempt;
+mod pages;
 mod summary;
 
 pub use arguments::{Arguments, Random, boundaries, every_call};
-pub use attempt::{Attempt, STRANGE_ADDRESSES};
+pub use attempt::Attempt;
+pub use pages::{END, PAGE, strange_pages};
 pub use summary::Summary;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use hostile_image::{Attempt, Random, STRANGE_ADDRESSES, Summary, boundaries, every_call};
+use hostile_image::{Attempt, END, PAGE, Random, Summary, boundaries, every_call, strange_pages};
 use lhca_contract::{Call, Status};
 
 const MEMORY: u64 = 2 << 20;
@@ -42,7 +42,18 @@ fn attempts_have_names() {
         assert_eq!(Attempt::named(name), Some(attempt));
     }
     assert_eq!(Attempt::named("nothing"), None);
-    assert!(STRANGE_ADDRESSES.iter().all(|&address| address >= MEMORY));
+}
+
+#[test]
+fn every_page_where_anything_is_is_reached_for_once() {
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    let pages: HashSet<_> = strange_pages(MEMORY).collect();
+    assert_eq!(pages.len(), strange_pages(MEMORY).count(), "none twice");
+    assert!(pages.iter().all(|page| (MEMORY..END).contains(page) && page.is_multiple_of(PAGE)));
+    for (range, step) in [(MEMORY..4 * GIB, PAGE), (256 * GIB..256 * GIB + 64 * MIB, PAGE), (MEMORY..END, 2 * MIB)] {
+        assert!((range.start / step..range.end / step).all(|nth| pages.contains(&(nth * step))));
+    }
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! Memory: our own, and what is not.
 
-use hostile_image::{Random, STRANGE_ADDRESSES};
+use hostile_image::{Random, strange_pages};
 use iba::QKey;
-use lhca::CompletionQueue;
-use lhca_contract::QueuePairKind;
+use lhca::{CompletionQueue, Platform};
+use lhca_contract::{Call, QueuePairKind, Status};
 use platform::{Endpoint, GRH, Setup};
 
 use super::datagrams::{LENGTH, LOG_BUFFERS, PORT};
 use super::raw::{self, Scratch};
 use super::{Error, Machine};
+
+/// Of so many pages one is reached for in every way, the others only by a load: what cannot be read cannot be written, as page
+/// tables have it.
+const EVERY_WAY: u64 = 16;
 
 /// What nobody else knows.
 const SECRET: QKey = QKey::new(0x5ec2_e700);
@@ -32,12 +36,23 @@ pub(super) fn guard(machine: &mut Machine) -> Result<(), Error> {
     }
 }
 
-/// Reaches for an address that is not ours: another one at each start, first to read, and then to write.
+/// Reaches for every page that is not ours, by loads and stores, and through the hypervisor, which is refused each time.
 pub(super) fn stray(machine: &mut Machine) -> Result<(), Error> {
-    let nth = machine.information.page().starts.saturating_sub(1) as usize;
-    let address = STRANGE_ADDRESSES[nth % STRANGE_ADDRESSES.len()];
-    let write = !(nth / STRANGE_ADDRESSES.len()).is_multiple_of(2);
-    log::info!("{} {address:#x}", if write { "writes to" } else { "reads from" });
-    raw::touch(address, write);
-    Err(Error::Reached(address))
+    raw::catch_protection_faults();
+    raw::map_all(machine);
+    let call = |machine: &Machine, call, arguments: [u64; 3]| machine.lhca.platform().call(call, arguments).0;
+    let mut pages = 0_u64;
+    for page in strange_pages(machine.information.page().memory) {
+        let others = || {
+            raw::is_store_refused(page)
+                && call(machine, Call::CONSOLE, [page, 1, 0]) == Status::BAD_ADDRESS
+                && call(machine, Call::QUERY_HCA, [page, 0, 0]) == Status::BAD_ADDRESS
+        };
+        if !raw::is_load_refused(page) || pages.is_multiple_of(EVERY_WAY) && !others() {
+            return Err(Error::Reached(page));
+        }
+        pages += 1;
+    }
+    log::info!("{pages} pages were refused");
+    Ok(())
 }

@@ -5,6 +5,7 @@ use core::arch::{asm, global_asm};
 use core::ops::Range;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
+use hostile_image::{END, PAGE};
 use lhca::{Line, Platform};
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::sidt;
@@ -57,26 +58,27 @@ impl Scratch {
     }
 }
 
-/// Reads from an address that has nothing, or writes there.
+/// Maps all addresses up to [`END`] at themselves.
 ///
-/// The page tables with which a partition begins have 1 GiB pages, and end at 4 GiB; the page that is needed is added.
-pub(super) fn touch(address: u64, write: bool) {
-    /// The table that maps 512 GiB, where the hypervisor put it.
-    const TABLE: usize = 0x3000;
-    const PRESENT_WRITABLE_HUGE: u64 = 0x83;
-    let gigabyte = address >> 30;
-    let entry: *mut u64 = with_exposed_provenance_mut(TABLE + 8 * (gigabyte as usize & 511));
-    // SAFETY: it is an entry of the table in use, and what it maps is nobody's in this partition, or is mapped so already.
-    unsafe { entry.write_volatile(gigabyte << 30 | PRESENT_WRITABLE_HUGE) };
-    let word: *mut u64 = with_exposed_provenance_mut(address as usize);
-    // SAFETY: there is nothing; if there is, the attempt has shown that.
-    unsafe {
-        if write {
-            word.write_volatile(0x6861_6861_6861_6861);
-        } else {
-            word.read_volatile();
-        }
+/// The page tables with which a partition begins are where the hypervisor put them, have 1 GiB pages, and end at 4 GiB.
+pub(super) fn map_all(machine: &mut Machine) {
+    const ROOT: usize = 0x2000;
+    const FIRST: u64 = 0x3000;
+    const TABLE: u64 = 0b11; // present, writable
+    const GIB_PAGE: u64 = 0b1000_0011; // and large
+    const ENTRIES: u64 = 512;
+    // Twice a page's lines have a page among them.
+    let more = Scratch::new(machine, 2 * PAGE as usize / size_of::<Line>()).start.next_multiple_of(PAGE);
+    let put = |table: u64, index: u64, value: u64| {
+        let entry: *mut u64 = with_exposed_provenance_mut((table + 8 * index) as usize);
+        // SAFETY: it is an entry of a table. What it maps is at its own address already, or nobody's in this partition.
+        unsafe { entry.write_volatile(value) };
+    };
+    for gigabyte in 0..END >> 30 {
+        let table = if gigabyte < ENTRIES { FIRST } else { more };
+        put(table, gigabyte % ENTRIES, gigabyte << 30 | GIB_PAGE);
     }
+    put(ROOT as u64, 1, more | TABLE);
 }
 
 /// Has an exception without a handler for it, for the next one, and for that.
@@ -113,22 +115,37 @@ pub(super) fn catch_protection_faults() {
     unsafe { (*table.add(GENERAL_PROTECTION)).set_handler_addr(VirtAddr::from_ptr(&raw const hostile_caught)) };
 }
 
-/// Writes the task priority register; whether that was refused by an exception, for which
-/// [`catch_protection_faults`] has prepared.
-pub(super) fn is_priority_refused(priority: u64) -> bool {
-    let refused: u64;
-    // SAFETY: it holds off interrupts, or is refused.
-    unsafe {
-        asm!(
-            "lea r11, [rip + 2f]",
-            "mov {refused:e}, 1",
-            "mov cr8, {priority}",
-            "xor {refused:e}, {refused:e}",
-            "2:",
-            priority = in(reg) priority,
-            refused = out(reg) refused,
-            out("r11") _,
-        );
-    }
-    refused == 1
+/// Declares functions that say whether an instruction was refused by an exception, for which [`catch_protection_faults`] has
+/// prepared.
+macro_rules! refused {
+    ($($(#[$doc:meta])* $name:ident: $instruction:literal;)*) => { $(
+        $(#[$doc])*
+        pub(super) fn $name(operand: u64) -> bool {
+            let refused: u64;
+            // SAFETY: it is refused, or shows what the attempt is to show, and this is the end of the partition.
+            unsafe {
+                asm!(
+                    "lea r11, [rip + 2f]",
+                    "mov ecx, 1",
+                    $instruction,
+                    "xor ecx, ecx",
+                    "2:",
+                    in("rax") operand,
+                    out("rcx") refused,
+                    out("rdx") _,
+                    out("r11") _,
+                );
+            }
+            refused == 1
+        }
+    )* };
+}
+
+refused! {
+    /// Writes the task priority register.
+    is_priority_refused: "mov cr8, rax";
+    /// Reads from an address.
+    is_load_refused: "mov rdx, [rax]";
+    /// Writes to an address.
+    is_store_refused: "mov qword ptr [rax], -1";
 }
