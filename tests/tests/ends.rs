@@ -47,4 +47,9 @@ fn a_fabric_that_makes_no_sense_is_refused_with_the_reason() {
     let mut machine = Machine::start(&["--hypervisor", "nobody"]);
     assert_eq!(machine.wait().0.code(), Some(1));
     assert!(machine.stderr().contains("no node `nobody`"), "{}", machine.stderr());
+    // 253 LHCAs and the subnet manager's.
+    let mut machine = Machine::start(&["--sm", "partition", "--lhcas", "253"]);
+    assert_eq!(machine.wait().0.code(), Some(1));
+    let said = machine.stderr();
+    assert!(said.contains("254 LHCAs") && said.contains("a logical switch takes 253: ask for fewer"), "{said}");
 }

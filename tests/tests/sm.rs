@@ -8,6 +8,9 @@ use iba::notice::{GidChange, LinkStateChange, TrapNumber};
 use iba::{Gid, GidPrefix, Guid, ProducerType};
 use portico_tests::{Machine, PATIENCE};
 
+/// An LHCA, which is at port 3 of the logical switch.
+const LHCA: &str = "portico-0-lhca2";
+
 /// Starts a machine with `lhcas` LHCAs besides the manager's, and waits until that has the subnet up.
 fn managed(lhcas: u8) -> Machine {
     let machine = Machine::up(&["--sm", "partition", "--lhcas", &lhcas.to_string()]);
@@ -106,6 +109,79 @@ fn partitions_join_a_group_and_hear_all_that_is_sent_to_it() {
     assert_eq!(groups.ok().matches("PortGid").count(), COUNT + 1, "{}", groups.stdout);
 }
 
+/// What people ask a subnet manager and its administration by the usual tools, and words of the answer; `LID` is an LHCA's.
+const QUESTIONS: &[(&str, &str)] = &[
+    ("saquery", "portico-0-lhca4"),
+    ("saquery -c", "Base version.............1"),
+    ("saquery -D", "\"portico-0-lhca4\""),
+    ("saquery NR LID", "portico-0-lhca2"),
+    ("saquery -L portico-0-lhca2", "LID"),
+    ("saquery -O LID", "portico-0-lhca2"),
+    ("saquery PIR LID/1", "PortInfoRecord dump:"),
+    ("saquery -s", "IsSM ports"),
+    ("saquery SMIR", "SMState...............3"),
+    ("saquery SWIR", "SwitchInfoRecord dump:"),
+    ("saquery LFTR", "LFT Record dump:"),
+    ("saquery -x", "LinkRecord dump:"),
+    ("saquery -p", "PathRecord dump:"),
+    ("saquery -p --slid LID", "slid....................LID"),
+    ("saquery -p --dlid LID --mtu 0x85", "dlid....................LID"),
+    ("saquery --src-to-dst H1:portico-0-lhca2", "dlid....................LID"),
+    ("saquery -g", ""),
+    ("saquery -m", ""),
+    ("saquery -I", ""),
+    ("ibnetdiscover", "portico-0-lhca4"),
+    ("iblinkinfo", "Active"),
+    ("ibqueryerrors", "## Summary: 9 nodes checked, 0 bad nodes found"),
+    ("ibhosts", "portico-0-lhca4"),
+    ("ibswitches", "portico-0"),
+    ("ibroute -G SWITCH", "valid lids dumped"),
+    ("dump_fts", "portico-0-lhca4"),
+    ("ibidsverify", ""),
+    ("ibportstate LID 1 query", "LinkUp"),
+    ("sminfo", "SMINFO_MASTER"),
+    ("ibaddr LID", "GID fe80::"),
+    ("smpquery -G nodeinfo GUID", "Channel Adapter"),
+    ("ibtracert -G HOST GUID", "portico-0-lhca2"),
+];
+
+/// What the administration does not have; it says so.
+const REFUSED: &[&str] = &["SL2VL", "PKTR", "VLAR", "SR", "MFTR", "GIR"];
+
+#[test]
+fn what_people_ask_is_answered_or_refused_but_never_met_with_silence() {
+    let machine = managed(4);
+    let query = |option, name| machine.tool("saquery", &[option, name]).run().ok().trim().to_owned();
+    let (lid, guid, host) = (query("-L", LHCA), query("-G", LHCA), query("-G", "H1"));
+    let switch = query("-G", "portico-0");
+    let own = |text: &str| {
+        let names = [("LID", &lid), ("GUID", &guid), ("HOST", &host), ("SWITCH", &switch)];
+        names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+    };
+    for (question, expected) in QUESTIONS {
+        let question = own(question);
+        let words: Vec<&str> = question.split(' ').collect();
+        let answer = machine.tool(words[0], &words[1..]).run();
+        assert!(answer.ok().contains(&own(expected)), "{question}: {}", answer.stdout);
+    }
+    for record in REFUSED {
+        let answer = machine.tool("saquery", &[record]).run();
+        let said = answer.stdout + &answer.stderr;
+        assert!(said.contains("MAD Method/Attribute combination is not supported"), "{record}: {said}");
+    }
+}
+
+#[test]
+fn osmtest_finds_every_record_right_and_floods_the_administration() {
+    let machine = managed(4);
+    for flow in ["-f c", "-f f -s 2", "-f f -s 3"] {
+        let words: Vec<&str> = flow.split(' ').collect();
+        let output = machine.tool("osmtest", &[&words[..], &["-l", "osmtest.log"]].concat()).at("H2").run();
+        let passed = output.ok().lines().any(|line| line.starts_with("OSMTEST: TEST") && line.ends_with("PASS"));
+        assert!(passed, "{flow}: {}", output.stdout);
+    }
+}
+
 /// The GID of the port with this GUID, as tools print it.
 fn gid(guid: &str) -> Gid {
     let guid = u64::from_str_radix(guid.trim().strip_prefix("0x").unwrap(), 16).unwrap();
@@ -115,7 +191,7 @@ fn gid(guid: &str) -> Gid {
 /// Pulls the cable of an LHCA and plugs it in again, and checks what a subscriber at a host is told of it.
 fn tells_of_cables(machine: &Machine) {
     let query = |option, name| machine.tool("saquery", &[option, name]).run().ok().trim().to_owned();
-    let (lhca, switch) = (gid(&query("-G", "portico-0-lhca2")), query("-L", "portico-0"));
+    let (lhca, switch) = (gid(&query("-G", LHCA)), query("-L", "portico-0"));
     let manager = gid(master(machine).split_once("guid ").unwrap().1.split(',').next().unwrap());
     let subscriber = machine.site().subscriber();
     for (action, trap) in [("down", TrapNumber::GID_OUT_OF_SERVICE), ("up", TrapNumber::GID_IN_SERVICE)] {

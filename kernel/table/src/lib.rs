@@ -254,7 +254,10 @@ pub enum TableError {
     #[error("{0} asks for the uplinks {1:#b}, and 0b1, 0b10 and 0b11 are possible")]
     Uplinks(Name, u8),
     /// More LHCAs and spare ports than a logical switch has ports for.
-    #[error("{ports} LHCAs and spare ports on uplink {uplink}, and a logical switch takes {MAX_LHCAS}")]
+    #[error(
+        "{ports} LHCAs and spare ports on uplink {uplink}, and a logical switch takes {MAX_LHCAS}: ask for fewer; that of a \
+         subnet manager in a partition is one of them"
+    )]
     TooMany {
         /// The uplink, counted from 0.
         uplink: usize,

@@ -17,9 +17,8 @@ use signal_hook::iterator::Signals;
 pub(super) use self::wait::{HOST, Outcome, Run};
 use super::{image, setup};
 use crate::config::{BRIDGE, Config, Image, SUBNET_MANAGER};
-use crate::launch::images;
 use crate::launch::machine::{Event, Plan};
-use crate::launch::workspace;
+use crate::launch::{images, table, workspace};
 use crate::show::Tree;
 use crate::show::progress::Step;
 use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, Kind, PortRef, Topology};
@@ -27,7 +26,8 @@ use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, Kind, PortRef, Topology};
 /// The machine to run.
 #[derive(Args)]
 pub(super) struct Options {
-    /// Logical HCAs behind each hypervisor's port
+    /// Logical HCAs behind each hypervisor's port; besides them `--sm partition` and `--sm bridge` add one, and 253 are all
+    /// that a logical switch takes
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=253))]
     lhcas: u8,
     /// What runs in a partition behind each logical HCA: `echo`, which answers ibping, or the path of an ELF file
@@ -190,6 +190,8 @@ impl Options {
             None => workspace::target_dir()?.join("portico").join(&self.socket),
         };
         let config = self.config(&topology, sm)?;
+        // It is made when the machine starts; what is wrong with it is to be known before anything is built.
+        table::of_hypervisors(&topology, &config)?;
         let elf = workspace::build_kernel()?;
         let kernel = if self.flash { image::pack(&elf, None)? } else { elf };
         Ok(Plan {
