@@ -1,11 +1,11 @@
-//! What a hypervisor says on its console.
+//! What a hypervisor says on its console, or another program in its log.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::lines::Lines;
 
-/// A hypervisor's console, followed as it grows.
+/// A console or log, followed as it grows.
 #[derive(Debug)]
 pub struct Console {
     process: Child,

@@ -233,9 +233,21 @@ impl Machine {
     /// # Panics
     /// There is not exactly one.
     pub fn kill(&self, words: &str) {
+        self.signal(words, Signal::KILL);
+    }
+
+    /// Has the machine's OpenSM sweep the subnet again.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn sweep(&self) {
+        self.signal("/opensm.conf", Signal::HUP);
+    }
+
+    fn signal(&self, words: &str, signal: Signal) {
         let found = leftovers::find(&self.socket, words);
         let [process] = found[..] else { panic!("`{words}` fits {} processes", found.len()) };
-        kill_process(process, Signal::KILL).unwrap();
+        kill_process(process, signal).unwrap();
     }
 
     /// The value of `variable` in the line `ready:`.
@@ -274,6 +286,15 @@ impl Machine {
     #[must_use]
     pub fn console(&self, hypervisor: &str) -> Console {
         Console::follow(&self.log(&format!("{hypervisor}.console.log")))
+    }
+
+    /// What the machine's OpenSM says, from its beginning.
+    ///
+    /// # Panics
+    /// It cannot be followed.
+    #[must_use]
+    pub fn opensm_log(&self) -> Console {
+        Console::follow(&self.log("opensm.log"))
     }
 
     /// What the run said on standard error so far.

@@ -2,9 +2,12 @@
 //! pings.
 #![allow(clippy::unwrap_used)] // what goes wrong fails the test
 
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use portico_tests::{Console, Machine};
+use portico_tests::{Console, Machine, tshark};
 
 /// Whose memory never changes, who answers pings, and who attacks.
 const GUARD: &str = "guard-lhca";
@@ -27,12 +30,17 @@ const SETTLING: Duration = Duration::from_secs(10);
 
 impl Scene {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The machine is run with `arguments`.
+    fn with(arguments: &[&str]) -> Self {
         let config = format!(
             "spare-ports = 1\n\
              [[partition]]\nname = '{GUARD}'\nimage = 'hostile'\narguments = 'attempt=guard'\n\
              [[partition]]\nname = '{VICTIM}'\nimage = 'echo'\n"
         );
-        let machine = Machine::up_with(&config, &[]);
+        let machine = Machine::up_with(&config, arguments);
         let [guard, victim] = [GUARD, VICTIM].map(|name| machine.active_lhcas()[name]);
         let mut console = machine.console("portico-0");
         console.wait_for(|line| line.contains(GUARD) && line.contains("guards "));
@@ -64,6 +72,23 @@ impl Scene {
         end.split(';').next().unwrap().trim_end().to_owned()
     }
 
+    /// Has OpenSM sweep the subnet, and waits until it is at the end of a sweep.
+    fn sweep(&self) {
+        let log = std::fs::read_to_string(self.machine.log("opensm.log")).unwrap();
+        self.machine.sweep();
+        let mut lines = self.machine.opensm_log();
+        for _ in 0..=log.matches("SUBNET UP").count() {
+            lines.wait_for(|line| line.contains("SUBNET UP"));
+        }
+    }
+
+    /// How many management packets of the attacker's were refused.
+    fn refused(&self) -> u64 {
+        let lines = self.machine.control("portico-0", &format!("status {HOSTILE}"));
+        let words = lines.iter().find_map(|line| line.strip_prefix("drops refused ")).unwrap();
+        words.split(' ').next().unwrap().parse().unwrap()
+    }
+
     /// The victim answers.
     fn ping(&self) {
         let output = self.machine.tool("ibping", &["-f", "-c", "50", &self.victim.to_string()]).run();
@@ -85,9 +110,11 @@ impl Scene {
         self.ping();
         assert_eq!(digest(&self.machine), self.memory);
         assert_eq!(self.machine.ctl(&["remove", HOSTILE]).ok(), "");
-        let begin = Instant::now();
-        while held(&self.machine) != self.before && begin.elapsed() < SETTLING {}
-        assert_eq!(held(&self.machine), self.before);
+        let (begin, mut after) = (Instant::now(), held(&self.machine));
+        while after != self.before && begin.elapsed() < SETTLING {
+            after = held(&self.machine);
+        }
+        assert_eq!(after, self.before);
         assert_eq!(digest(&self.machine), self.memory);
     }
 }
@@ -187,6 +214,58 @@ fn floods_of_management_stay_within_their_limits() {
     let wrong: Vec<_> = log.lines().filter(wrong).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(scene.machine.active_lhcas().len(), 2);
+}
+
+/// The subnet management packets of a flood have this in the upper half of their transaction IDs.
+const FLOOD: &str = "0x686f7374";
+
+/// Seconds since 1970, as captures have them.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+/// Of the subnet management requests within `times` that are not the flood's: in how many seconds each was answered, and
+/// what became of the others.
+fn answers(capture: &Path, times: &Range<f64>) -> (Vec<f64>, Vec<String>) {
+    let fields = ["frame.time_epoch", "infiniband.mad.method", "infiniband.mad.transactionid"];
+    let (mut asked, mut answered, mut wrong) = (HashMap::new(), Vec::new(), Vec::new());
+    for line in tshark(capture, "infiniband.mad.mgmtclass in {0x01, 0x81}", &fields) {
+        let [time, method, transaction] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line:?}") };
+        let time: f64 = time.parse().unwrap();
+        match method {
+            _ if transaction.starts_with(FLOOD) => {}
+            "0x01" | "0x02" if times.contains(&time) => {
+                let before = asked.insert(transaction.to_owned(), time);
+                wrong.extend(before.map(|before| format!("{transaction} of {before} is sent again at {time}")));
+            }
+            "0x81" => answered.extend(asked.remove(transaction).map(|asked| time - asked)),
+            _ => {}
+        }
+    }
+    wrong.extend(asked.into_iter().map(|(transaction, time)| format!("{transaction} of {time} is not answered")));
+    (answered, wrong)
+}
+
+#[test]
+fn the_subnet_manager_is_answered_while_another_floods() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("uplink.erf");
+    let mut scene = Scene::with(&["--pcap", capture.to_str().unwrap()]);
+    for (attempt, qp0) in [("smps", "none"), ("smps", "manager"), ("traps", "manager")] {
+        scene.attack(&format!("attempt={attempt} count=1000000000"), qp0);
+        scene.console.wait_for(|line| line.contains("floods"));
+        let (refused, begin) = (scene.refused(), now());
+        // The first may have begun before the flood; the second is a whole one.
+        (0..2).for_each(|_| scene.sweep());
+        let during = begin..now();
+        assert!(scene.refused() > refused, "the flood is still on");
+        scene.clear();
+        let (answered, wrong) = answers(&capture, &during);
+        assert!(wrong.is_empty(), "{attempt}, {qp0}: {wrong:?}");
+        assert!(answered.len() >= 10, "{attempt}, {qp0}: {} questions in the sweep", answered.len());
+        let longest = answered.iter().copied().fold(0.0, f64::max);
+        println!("{attempt}, {qp0}: {} answers, the last after {:.1} ms", answered.len(), longest * 1e3);
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) const LENGTH: usize = 256;
 const LOOK_EVERY: u64 = 20_000_000;
 /// Completion statuses that are told apart.
 const STATUSES: usize = 16;
+/// What the transaction IDs of a flood have in their upper half: "host".
+const FLOOD: u64 = 0x686f_7374 << 32;
 
 /// A queue pair to flood from.
 pub(super) struct Source {
@@ -125,6 +127,7 @@ pub(super) fn keys(machine: &mut Machine) -> Result<(), Error> {
 /// Traps to the subnet manager, all the same.
 pub(super) fn traps(machine: &mut Machine) -> Result<(), Error> {
     let mut source = Source::open(machine, QueuePairKind::SMI)?;
+    log::info!("floods");
     let port = machine.lhca.port(PORT)?;
     let mut details = LinkStateChange::new_zeroed();
     details.lid = port.lid;
@@ -142,6 +145,7 @@ pub(super) fn traps(machine: &mut Machine) -> Result<(), Error> {
 /// Questions and commands to the logical switch and beyond.
 pub(super) fn smps(machine: &mut Machine) -> Result<(), Error> {
     let mut source = Source::open(machine, QueuePairKind::SMI)?;
+    log::info!("floods");
     let mut random = Random::new(seed(machine));
     for nth in 0..count(machine, 20_000) {
         let method = [Method::GET, Method::SET, Method::GET_RESP, Method::TRAP_REPRESS][random.below(4) as usize];
@@ -163,6 +167,6 @@ fn smp(class: Class, method: Method, number: u64) -> Smp {
     let mut smp = Smp::new_zeroed();
     let header = &mut smp.header;
     (header.base_version, header.class, header.class_version) = (MadHeader::BASE_VERSION, class, Smp::CLASS_VERSION);
-    (header.method, header.transaction_id) = (method, TransactionId::new(number));
+    (header.method, header.transaction_id) = (method, TransactionId::new(FLOOD | number));
     smp
 }
