@@ -59,6 +59,18 @@ fn line(machine: &Machine, verb: &str, name: &str) -> String {
     found.unwrap_or_else(|| panic!("no {name} in:\n{}", output.stdout)).to_owned()
 }
 
+/// What `list` says of a partition that ends by itself, once its memory is wiped: only then it is over.
+fn end(machine: &Machine, name: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let list = line(machine, "list", name);
+        if !list.contains("running") {
+            return list.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+        assert!(Instant::now() < deadline, "{list}");
+    }
+}
+
 #[test]
 fn a_partition_that_is_stopped_and_started_is_a_cable_pulled_and_plugged() {
     let (machine, mut opensm) = up(3, &[]);
@@ -209,15 +221,7 @@ fn a_partition_that_ends_by_itself_says_how_and_may_be_begun_again() {
     for starts in 1..=3 {
         let verb = if starts == 1 { "start" } else { "restart" };
         change(&machine, &[verb, "manager"]);
-        // It begins, and ends, and only when its memory is wiped it is over.
-        let deadline = Instant::now() + PATIENCE;
-        let mut list = line(&machine, "list", "manager");
-        while list.contains("running") {
-            assert!(Instant::now() < deadline, "{list}");
-            list = line(&machine, "list", "manager");
-        }
-        let words: Vec<_> = list.split_whitespace().collect();
-        assert_eq!(words.join(" "), format!("manager ended sm none 32M {starts} 0 of 1 exited with code 1"));
+        assert_eq!(end(&machine, "manager"), format!("manager ended sm none 32M {starts} 0 of 1 exited with code 1"));
         let status = line(&machine, "status", "manager");
         assert!(status.ends_with("its partition exited with code 1: ctl restart manager"), "{status}");
     }
@@ -254,4 +258,31 @@ fn a_thousand_restarts_under_traffic_leave_nothing() {
     for &lid in lids.values() {
         ping(&machine, lid);
     }
+}
+
+#[test]
+fn a_partition_that_crashes_again_and_again_under_traffic_leaves_nothing() {
+    const CRASHES: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portico.toml");
+    let crash = "image = 'hostile'\nmemory = '2M'\nautostart = false\narguments = 'attempt=triple-fault'\n";
+    let echo = "image = 'echo'\nmemory = '2M'\n";
+    let rows = [("echo-lhca", echo), ("crash-lhca", crash)];
+    std::fs::write(&file, rows.map(|(name, rest)| format!("[[partition]]\nname = '{name}'\n{rest}")).concat()).unwrap();
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--config", file.to_str().unwrap()]);
+    let mut opensm = machine.opensm(&[]);
+    let lids = machine.wait_for_active(&mut opensm, 1);
+    let before = machine.control("portico-0", "status");
+
+    let traffic = Traffic::start(&machine, lids["echo-lhca"]);
+    let mut console = machine.console("portico-0");
+    for _ in 0..CRASHES {
+        assert!(machine.control("portico-0", "restart crash-lhca").is_empty());
+        console.wait_for(|line| line.contains("partition crash-lhca crashed: triple fault"));
+    }
+    traffic.end();
+    let expected = format!("crash-lhca ended hostile none 2M {CRASHES} 0 of 1 crashed: triple fault");
+    assert_eq!(end(&machine, "crash-lhca"), expected);
+    assert_eq!(machine.control("portico-0", "status"), before);
+    ping(&machine, lids["echo-lhca"]);
 }

@@ -26,7 +26,7 @@ pub enum Attempt {
     Traps,
     /// Subnet management packets without end.
     Smps,
-    /// A triple fault.
+    /// A triple fault, with queue pairs open.
     TripleFault,
     /// A loop without end, with interrupts off.
     Spin,

@@ -45,7 +45,10 @@ pub(crate) fn run(machine: &mut Machine) -> Result<u64, Error> {
         Attempt::Indices => queues::indices(machine)?,
         Attempt::Live => queues::live(machine)?,
         Attempt::Doorbells => queues::doorbells(machine)?,
-        Attempt::TripleFault => processor::triple_fault(),
+        Attempt::TripleFault => {
+            datagrams::abandon(machine)?;
+            processor::triple_fault()
+        }
         Attempt::Spin => processor::spin(),
         Attempt::Cr8 => processor::change_priority(machine)?,
     }

@@ -34,14 +34,20 @@ pub(super) struct Source {
 impl Source {
     /// Opens it, and waits until it can send.
     pub(super) fn open(machine: &mut Machine, kind: QueuePairKind) -> Result<Self, Error> {
+        let source = Self::create(machine, kind)?;
+        while PortState::new(machine.lhca.port(PORT)?.state) != PortState::ACTIVE {
+            machine.wait_until(machine.time() + LOOK_EVERY)?;
+        }
+        Ok(source)
+    }
+
+    /// Opens it; as long as the port is not Active, what is sent goes nowhere.
+    fn create(machine: &mut Machine, kind: QueuePairKind) -> Result<Self, Error> {
         let completions =
             CompletionQueue::create(&machine.lhca, machine.memory.ring(LOG_BUFFERS + 1), platform::VECTOR)?;
         let q_key = QKey::new(1);
         let setup = Setup { kind, port: PORT, q_key, log_buffers: LOG_BUFFERS, completions: &completions };
         let endpoint = Endpoint::open(machine, &setup)?;
-        while PortState::new(machine.lhca.port(PORT)?.state) != PortState::ACTIVE {
-            machine.wait_until(machine.time() + LOOK_EVERY)?;
-        }
         let free = (0..1 << LOG_BUFFERS).map(|_| machine.memory.buffer(GRH + LENGTH)).collect();
         Ok(Self { endpoint, completions, free, outcomes: [0; STATUSES] })
     }
@@ -90,6 +96,21 @@ impl Source {
             log::info!("{times} sends: {status:?}");
         }
     }
+}
+
+/// Leaves queue pairs open, with requests posted.
+pub(super) fn abandon(machine: &mut Machine) -> Result<(), Error> {
+    let victim = Lid::new(machine.information.number("victim").unwrap_or(1) as u16);
+    for kind in [QueuePairKind::UD, QueuePairKind::GSI] {
+        let mut source = Source::create(machine, kind)?;
+        while let Some(buffer) = source.free.pop() {
+            let address = SendEntry { dlid: victim, remote_qp: Qpn::GSI, q_key: QKey::GSI, ..SendEntry::default() };
+            let _ = source.endpoint.send(machine, buffer, GRH, LENGTH, &address);
+            let room = machine.memory.buffer(GRH + LENGTH);
+            let _ = source.endpoint.post(machine, room);
+        }
+    }
+    Ok(())
 }
 
 /// Datagrams to the victim, the guard and others, with every kind of key and address that is not right.
