@@ -197,6 +197,20 @@ fn nobody_attaches_at_a_bridge_that_is_stopped() {
 }
 
 #[test]
+fn a_bridge_may_begin_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portico.toml");
+    fs::write(&file, "[[partition]]\nname = 'later'\nimage = 'bridge'\nqp0 = 'query'\nautostart = false\n").unwrap();
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--config", file.to_str().unwrap()]);
+    let later = machine.site().at("later");
+    let attaches = || later.tool("ibstat", &[]).run().stdout.contains("Base lid");
+    assert!(!attaches());
+    assert_eq!(machine.ctl(&["start", "later"]).ok(), "");
+    wait_until(true, attaches);
+    assert!(lids(&later).contains_key("later"));
+}
+
+#[test]
 fn a_bridge_whose_adapter_dies_comes_back_and_leaves_nothing() {
     let (mut machine, bridge) = machine();
     let mut opensm = bridge.opensm(&[]);

@@ -171,7 +171,7 @@ fn others_are_served_while_a_large_partition_begins_and_ends() {
 fn what_makes_no_sense_is_refused_with_what_would() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "1", "--image", "echo", "--spare-ports", "1"]);
     let before = machine.control("portico-0", "list");
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["stop", "nobody"], "there is no \"nobody\""),
         (&["start", "portico-0-lhca1"], "portico-0-lhca1"),
         (&["port", "nobody", "down"], "\"nobody\" names no port"),
@@ -179,6 +179,7 @@ fn what_makes_no_sense_is_refused_with_what_would() {
         (&["add", "image=echo"], "missing field `name`"),
         (&["add", "name=a", "qp0=all"], "expected one of `none`, `query`, `manager`"),
         (&["add", "name=a", "image=nothing"], "there is no image nothing: "),
+        (&["add", "name=a", "image=bridge", "qp0=query"], "with autostart = false if it is not needed at once"),
         (&["add", "name=portico-0-lhca1", "guid=0x02"], "portico-0-lhca1"),
         (&["add", "name=a", "guid=0x026fb8f2d5000101"], "0x026fb8f2d50001"),
     ];
