@@ -37,6 +37,9 @@ fn each_component_matches_its_own_bits() {
     check::<PortInfoRecord>(8 * 68);
     check::<SwitchInfoRecord>(8 * 21);
     check::<LinearForwardingRecord>(8 * 72);
+    check::<MulticastForwardingRecord>(8 * 72);
+    check::<GuidInfoRecord>(8 * 72);
+    check::<PKeyTableRecord>(8 * 72);
     check::<SmInfoRecord>(8 * 25);
     check::<LinkRecord>(8 * 6);
     check::<PathRecord>(8 * 64);

@@ -8,7 +8,10 @@ mod records;
 pub use inform::{InformInfo, InformInfoRecord};
 pub use multicast::McMemberRecord;
 pub use path::{PathRecord, Selector};
-pub use records::{LinearForwardingRecord, LinkRecord, NodeRecord, PortInfoRecord, SmInfoRecord, SwitchInfoRecord};
+pub use records::{
+    GuidInfoRecord, LinearForwardingRecord, LinkRecord, MulticastForwardingRecord, NodeRecord, PKeyTableRecord,
+    PortInfoRecord, SmInfoRecord, SwitchInfoRecord,
+};
 
 use crate::SmKey;
 use crate::mad::{AttributeId, MadHeader, Method, Status};

@@ -1,4 +1,7 @@
-use crate::attr::{LinearForwardingBlock, NodeDescription, NodeInfo, PortInfo, SmInfo, SwitchInfo};
+use crate::attr::{
+    GuidInfo, LinearForwardingBlock, MulticastForwardingBlock, NodeDescription, NodeInfo, PKeyTable, PortInfo, SmInfo,
+    SwitchInfo,
+};
 use crate::mad::AttributeId;
 use crate::sa::Record;
 use crate::wire::U16;
@@ -50,6 +53,44 @@ wire! {
         pub table: LinearForwardingBlock,
     }
 
+    /// A block of a switch's multicast forwarding table (15.2.5.8).
+    #[derive(Default)]
+    pub struct MulticastForwardingRecord[72] {
+        /// The switch's management port.
+        pub lid: Lid,
+        position_block: U16,
+        reserved: [u8; 4],
+        /// What it holds.
+        pub table: MulticastForwardingBlock,
+    }
+
+    /// A block of a port's GUIDs (15.2.5.18).
+    #[derive(Default)]
+    pub struct GuidInfoRecord[72] {
+        /// The port.
+        pub lid: Lid,
+        /// The block.
+        pub block: u8,
+        reserved: u8,
+        reserved2: [u8; 4],
+        /// What it holds.
+        pub info: GuidInfo,
+    }
+
+    /// A block of a port's P_Keys (15.2.5.11).
+    #[derive(Default)]
+    pub struct PKeyTableRecord[72] {
+        /// The node's port that packets end at, as in [`PortInfoRecord::lid`].
+        pub lid: Lid,
+        /// The block.
+        pub block: U16,
+        /// The port.
+        pub port: PortNum,
+        reserved: [u8; 3],
+        /// What it holds.
+        pub table: PKeyTable,
+    }
+
     /// A subnet manager (15.2.5.10).
     #[derive(Default)]
     pub struct SmInfoRecord[25] {
@@ -74,6 +115,13 @@ wire! {
         reserved: U16,
     }
 }
+
+bits! { MulticastForwardingRecord {
+    /// Which sixteen ports.
+    position, set_position: u8 = position_block[15, 12];
+    /// Which LIDs.
+    block, set_block: u16 = position_block[8, 0];
+} }
 
 impl Default for NodeRecord {
     /// All zeros.
@@ -113,6 +161,21 @@ impl Record for SwitchInfoRecord {
 impl Record for LinearForwardingRecord {
     const ID: AttributeId = AttributeId::new(0x15);
     const COMPONENTS: &'static [u16] = &[16, 16, 32, 512];
+}
+
+impl Record for MulticastForwardingRecord {
+    const ID: AttributeId = AttributeId::new(0x17);
+    const COMPONENTS: &'static [u16] = &[16, 4, 3, 9, 32, 512];
+}
+
+impl Record for GuidInfoRecord {
+    const ID: AttributeId = AttributeId::new(0x30);
+    const COMPONENTS: &'static [u16] = &[16, 8, 8, 32, 64, 64, 64, 64, 64, 64, 64, 64];
+}
+
+impl Record for PKeyTableRecord {
+    const ID: AttributeId = AttributeId::new(0x33);
+    const COMPONENTS: &'static [u16] = &[16, 16, 8, 24, 512];
 }
 
 impl Record for SmInfoRecord {

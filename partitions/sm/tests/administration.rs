@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use iba::mad::{AttributeId, Method, Status};
 use iba::rmpp::{RmppHeader, RmppType};
-use iba::sa::{LinkRecord, McMemberRecord, NodeRecord, PathRecord, PortInfoRecord, Selector, SmInfoRecord};
+use iba::sa::{
+    GuidInfoRecord, LinkRecord, McMemberRecord, MulticastForwardingRecord, NodeRecord, PKeyTableRecord, PathRecord,
+    PortInfoRecord, Selector, SmInfoRecord,
+};
 use iba::{Gid, GidPrefix, Guid, Lid, PKey, QKey};
 use subnet_manager::Config;
 use world::ask::{answer, get, request, table};
@@ -54,6 +57,34 @@ fn tables_hold_all_that_there_is() {
 
 fn gid(guid: Guid) -> Gid {
     Gid { prefix: GidPrefix::DEFAULT, guid }
+}
+
+#[test]
+fn tables_of_ports_and_switches_can_be_read() {
+    let mut world = fabric();
+    let guids = table(&mut world, 5, &GuidInfoRecord::default(), 0);
+    assert_eq!(guids.len(), 15);
+    assert!(
+        guids.iter().any(|record| record.info.guids[0] == world.guid_of(7) && record.info.guids[1..] == [0.into(); 7])
+    );
+    // P_Keys are for who knows the key of managers.
+    let mut question = request(Method::GET_TABLE, &PKeyTableRecord::default(), 0);
+    world.ask(5, &question);
+    assert_eq!(answer(&mut world, 5, &question).header.status, Status::SA_DENIED);
+    question.sm_key = Config::default().sm_key;
+    question.header.transaction_id = 0x1_0000.into();
+    world.ask(5, &question);
+    let first: PKeyTableRecord = *answer(&mut world, 5, &question).record();
+    assert_eq!(first.table.p_keys[0], PKey::DEFAULT);
+    // A group of two ports at one switch: two bits in one mask.
+    assert!(table(&mut world, 5, &MulticastForwardingRecord::default(), 0).is_empty());
+    for member in [4, 5] {
+        join(&mut world, member, 1).unwrap();
+    }
+    let tables = table(&mut world, 5, &MulticastForwardingRecord::default(), 0);
+    let masks: Vec<u16> = tables.iter().map(|record| record.table.masks[0].get()).filter(|&mask| mask != 0).collect();
+    assert_eq!(masks, [1 << 4 | 1 << 5]);
+    assert!(tables.iter().all(|record| (record.position(), record.block()) == (0, 0)));
 }
 
 #[test]

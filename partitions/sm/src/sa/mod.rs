@@ -150,7 +150,7 @@ impl Administration {
         match request.header.attribute_id {
             McMemberRecord::ID => self.groups.records(request, known),
             InformInfoRecord::ID => self.events.records(request),
-            _ => query::records(request, known),
+            _ => query::records(request, known, &self.groups),
         }
     }
 

@@ -3,13 +3,14 @@
 use iba::attr::{CapabilityMask, LinearForwardingBlock};
 use iba::mad::Status;
 use iba::sa::{
-    LinearForwardingRecord, LinkRecord, NodeRecord, PathRecord, PortInfoRecord, Record, SaMad, SmInfoRecord,
-    SwitchInfoRecord,
+    GuidInfoRecord, LinearForwardingRecord, LinkRecord, MulticastForwardingRecord, NodeRecord, PKeyTableRecord,
+    PathRecord, PortInfoRecord, Record, SaMad, SmInfoRecord, SwitchInfoRecord,
 };
 use iba::{Lid, PortNum};
 
 use super::path::paths;
-use super::{Knowledge, Records};
+use super::{Groups, Knowledge, Records};
+use crate::multicast::blocks;
 use crate::topology::{End, Node, Topology};
 
 /// PortInfoRecord's attribute modifier: of the capability mask the bits of the request are to be there, and others may be.
@@ -19,13 +20,18 @@ const SOME_CAPABILITIES: u32 = 1 << 31;
 ///
 /// # Errors
 /// The status of the answer where there are none of this kind, or too many.
-pub(crate) fn records(request: &SaMad, known: Knowledge<'_>) -> Result<Records, Status> {
+pub(crate) fn records(request: &SaMad, known: Knowledge<'_>, groups: &Groups) -> Result<Records, Status> {
     let topology = known.topology;
     match request.header.attribute_id {
         NodeRecord::ID => matching(request, node_records(topology)),
         PortInfoRecord::ID => port_infos(request, topology),
         SwitchInfoRecord::ID => matching(request, switch_infos(topology)),
         LinearForwardingRecord::ID => matching(request, linear_tables(topology)),
+        MulticastForwardingRecord::ID => matching(request, multicast_tables(topology, groups)),
+        GuidInfoRecord::ID => matching(request, guids(topology)),
+        // They are for managers alone (15.4.1.2).
+        PKeyTableRecord::ID if request.sm_key != known.own.sm_key => Err(Status::SA_DENIED),
+        PKeyTableRecord::ID => matching(request, p_keys(topology)),
         LinkRecord::ID => matching(request, links(topology)),
         SmInfoRecord::ID => matching(request, managers(known)),
         PathRecord::ID => paths(request, topology),
@@ -98,6 +104,37 @@ fn linear_tables(topology: &Topology) -> impl Iterator<Item = LinearForwardingRe
             (record.lid, record.block, record.table.ports) = (lid, block.into(), *ports);
             record
         })
+    })
+}
+
+fn multicast_tables(topology: &Topology, groups: &Groups) -> impl Iterator<Item = MulticastForwardingRecord> {
+    blocks(topology, groups).into_iter().flat_map(move |(node, blocks)| {
+        let lid = lid(topology, End { node, port: PortNum::MANAGEMENT });
+        blocks.into_iter().map(move |(modifier, table)| {
+            let mut record = MulticastForwardingRecord::default();
+            (record.lid, record.table) = (lid, table);
+            record.set_position(u8::try_from(modifier >> 28).unwrap_or(0)); // four bits
+            record.set_block(u16::try_from(modifier & 0x1ff).unwrap_or(0)); // nine bits
+            record
+        })
+    })
+}
+
+/// The first block of each port: nobody sets more GUIDs than the one that the port has.
+fn guids(topology: &Topology) -> impl Iterator<Item = GuidInfoRecord> {
+    topology.ends().map(|(_, port)| {
+        let mut record = GuidInfoRecord::default();
+        (record.lid, record.info.guids[0]) = (port.info.lid, port.guid);
+        record
+    })
+}
+
+/// The first block of each port that packets end at: no more are set.
+fn p_keys(topology: &Topology) -> impl Iterator<Item = PKeyTableRecord> {
+    topology.ends().filter_map(|(end, port)| {
+        let mut record = PKeyTableRecord::default();
+        (record.lid, record.port, record.table) = (port.info.lid, end.port, port.p_keys?);
+        Some(record)
     })
 }
 
