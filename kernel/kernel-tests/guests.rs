@@ -306,6 +306,42 @@ guests! {
         vmmcall
         3: inc qword ptr [0x8008]
         iretq");
+    /// Tries INVD, and exits with 0 if an undefined-opcode exception comes of it, there.
+    invalidates: interruptible!("0xb060", "
+        mov edi, 1
+        4: invd
+        2: mov eax, 21
+        vmmcall
+        3: lea rax, [rip + 4b]
+        xor edi, edi
+        cmp [rsp], rax
+        setne dil
+        jmp 2b");
+    /// Tries to read an MSR, and exits with 0 if a general-protection exception comes of it, there and with the error code 0.
+    reads_msr: interruptible!("0xb0d0", "
+        mov edi, 1
+        mov ecx, 0xc0010117
+        4: rdmsr
+        2: mov eax, 21
+        vmmcall
+        3: lea rax, [rip + 4b]
+        xor edi, edi
+        cmp [rsp + 8], rax
+        setne dil
+        or rdi, [rsp]
+        jmp 2b");
+    /// The same of CR8.
+    writes_cr8: interruptible!("0xb0d0", "
+        mov edi, 1
+        4: mov cr8, rax
+        2: mov eax, 21
+        vmmcall
+        3: lea rax, [rip + 4b]
+        xor edi, edi
+        cmp [rsp + 8], rax
+        setne dil
+        or rdi, [rsp]
+        jmp 2b");
     /// Leaves something in each register that it may write, and exits with 0.
     dirties: "
         mov rax, -2

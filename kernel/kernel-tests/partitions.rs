@@ -172,6 +172,21 @@ fn no_interrupt_comes_between_an_sti_and_the_next_instruction() {
 }
 kernel_test!(no_interrupt_comes_between_an_sti_and_the_next_instruction, machine: "-smp 2");
 
+fn an_instruction_that_is_refused_is_undefined() {
+    ends(guests::invalidates, 0, End::Exited(0));
+}
+kernel_test!(an_instruction_that_is_refused_is_undefined);
+
+fn an_msr_that_is_refused_is_protected() {
+    ends(guests::reads_msr, 0, End::Exited(0));
+}
+kernel_test!(an_msr_that_is_refused_is_protected);
+
+fn a_register_that_is_refused_is_protected() {
+    ends(guests::writes_cr8, 0, End::Exited(0));
+}
+kernel_test!(a_register_that_is_refused_is_protected);
+
 fn a_partition_takes_its_own_debug_exceptions() {
     ends(guests::steps, 0, End::Exited(5));
 }
