@@ -251,6 +251,46 @@ fn the_control_channel_lists_and_pulls_and_plugs() {
 }
 
 #[test]
+fn each_reason_why_a_port_is_not_active_is_told() {
+    let mut rig = rig(2);
+    let why = |rig: &mut Rig<_>, nth| {
+        let said = rig.say(&format!("status lhca-{nth}"));
+        said.lines().find_map(|line| line.strip_prefix("because ").map(str::to_owned)).unwrap_or_default()
+    };
+    assert_eq!(why(&mut rig, 1), "no subnet manager has given it a LID");
+    rig.say("port 1 down");
+    assert_eq!(why(&mut rig, 1), "the uplink is down, and no subnet manager here has given it a LID");
+    rig.say("port 1 up");
+    rig.set_port(1, &[2], |info| info.lid = Lid::new(9));
+    for (state, reason) in [
+        (None, "no subnet manager has armed it"),
+        (Some(PortState::ARMED), "no subnet manager has activated it"),
+        (Some(PortState::ACTIVE), ""),
+    ] {
+        if let Some(state) = state {
+            rig.set_port(2, &[], |info| info.set_port_state(state));
+            rig.set_port(1, &[2], |info| info.set_port_state(state));
+        }
+        assert_eq!(why(&mut rig, 1), reason);
+    }
+    // The answer of a port that is disabled does not come back.
+    let mut info = *rig.get(AttributeId::PORT_INFO, 1, &[2]).attribute::<PortInfo>();
+    info.set_port_state(PortState::DOWN);
+    info.set_physical_state(PortPhysicalState::DISABLED);
+    let mut disable = rig.smp(Method::SET, AttributeId::PORT_INFO, 1, &[2]);
+    disable.set_attribute(&info);
+    rig.exchange(disable);
+    assert_eq!(why(&mut rig, 1), "a subnet manager has disabled it");
+    rig.set_port(3, &[], |info| {
+        info.set_port_state(PortState::DOWN);
+        info.set_physical_state(PortPhysicalState::DISABLED);
+    });
+    assert_eq!(why(&mut rig, 2), "a subnet manager has disabled the port that it is at");
+    rig.say("port 3 down");
+    assert_eq!(why(&mut rig, 2), "its cable is out");
+}
+
+#[test]
 fn a_manager_retrains_the_uplink_and_has_its_answer_first() {
     let mut rig = rig(1);
     let downs = |rig: &Rig<_>| rig.fake.peek(port_offset(0) + port::LINK + 4);
