@@ -322,6 +322,19 @@ fn a_storm_of_violations_does_not_crowd_out_what_matters() {
 }
 
 #[test]
+fn traps_that_nobody_represses_take_turns() {
+    let mut node = active_adapter();
+    for (p_key, q_key) in [(PKey::new(0x8001), QKey::GSI), (PKey::DEFAULT, QKey::new(1))] {
+        node.receive(Time(MILLI), PORT, gmp(p_key, q_key).as_mut_bytes(), &mut Notes::default());
+    }
+    // The first left at once.
+    let numbers: Vec<_> =
+        (1..=4).map(|round| poll(&mut node, round * (PAUSE + MILLI)).unwrap().0.trap_number).collect();
+    let [p_key, q_key] = [TrapNumber::BAD_P_KEY, TrapNumber::BAD_Q_KEY];
+    assert_eq!(numbers, [q_key, p_key, q_key, p_key]);
+}
+
+#[test]
 fn a_manager_on_the_node_itself_gets_the_traps() {
     let mut node = active_adapter();
     let mut info = *node.port_info(PORT).unwrap();
