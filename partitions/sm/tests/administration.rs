@@ -290,6 +290,21 @@ fn a_group_is_made_within_the_bounds_that_are_asked_for_or_not_at_all() {
 }
 
 #[test]
+fn a_port_that_is_too_slow_for_a_group_does_not_join_it() {
+    let mut world = fabric();
+    world.pull((0, 6));
+    world.slow.extend([(0, 6), (6, 1)]);
+    world.plug((0, 6));
+    world.run(2_000);
+    join(&mut world, 5, 1).unwrap();
+    assert_eq!(join(&mut world, 6, 1), Err(Status::SA_INVALID_REQUEST));
+    leave(&mut world, 5).unwrap();
+    // A lane of EDR, which it can have, is enough for the others.
+    assert_eq!(join(&mut world, 6, 1).unwrap().rate(), 15);
+    join(&mut world, 5, 1).unwrap();
+}
+
+#[test]
 fn a_member_takes_back_what_it_joined_as_and_nothing_else() {
     let mut world = fabric();
     join(&mut world, 5, 3).unwrap();

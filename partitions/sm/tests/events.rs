@@ -5,8 +5,8 @@ mod world;
 
 use iba::mad::{AttributeId, Class, Method, Status};
 use iba::notice::{GidChange, LinkStateChange, NoticeType, ReportedNotice, TrapNumber};
-use iba::sa::{InformInfo, InformInfoRecord, SaMad};
-use iba::{Gid, GidPrefix, Lid, ProducerType, TransactionId};
+use iba::sa::{InformInfo, InformInfoRecord, McMemberRecord, SaMad};
+use iba::{Gid, GidPrefix, Guid, Lid, PKey, ProducerType, QKey, TransactionId};
 use subnet_manager::Config;
 use world::ask::{get, table};
 use world::{Faults, World};
@@ -227,4 +227,38 @@ fn there_are_no_more_subscriptions_than_there_is_room_for() {
     subscribe(&mut world, BOB, &of(GONE)).unwrap();
     world.pull((SWITCH, 4));
     assert_eq!(told(&mut world, 3_000), [(BOB, GONE)]);
+}
+
+#[test]
+fn groups_that_come_and_go_are_told_of() {
+    let (mut world, _) = fabric();
+    for trap in [TrapNumber::GROUP_CREATED, TrapNumber::GROUP_DELETED] {
+        subscribe(&mut world, ALICE, &of(trap)).unwrap();
+    }
+    let mut membership = McMemberRecord::default();
+    membership.mgid = Gid { prefix: GidPrefix::new(0xff12_401b_ffff_0000), guid: Guid::new(0x1234) };
+    (membership.q_key, membership.p_key) = (QKey::new(0xb1b), PKey::DEFAULT);
+    membership.set_join_state(McMemberRecord::FULL_MEMBER);
+    let ask = |world: &mut World, member, method| {
+        let mut own = membership;
+        own.port_gid = gid(world, member);
+        get(world, member, method, &own, McMemberRecord::TO_CREATE).unwrap();
+    };
+    let next = |world: &mut World| {
+        let all = reports(world, 3_000);
+        assert!(all.iter().all(|(_, event, _)| event.notice.details::<GidChange>().gid == membership.mgid));
+        all.iter().map(|(_, event, _)| event.notice.trap_number).collect::<Vec<_>>()
+    };
+    ask(&mut world, BOB, Method::SET);
+    assert_eq!(next(&mut world), [TrapNumber::GROUP_CREATED]);
+    ask(&mut world, CAROL, Method::SET);
+    ask(&mut world, BOB, Method::DELETE);
+    assert_eq!(next(&mut world), [], "there is one member left");
+    // The last one's cable is pulled.
+    world.pull((SWITCH, 4));
+    assert_eq!(next(&mut world), [TrapNumber::GROUP_DELETED]);
+    ask(&mut world, BOB, Method::SET);
+    ask(&mut world, BOB, Method::DELETE);
+    let both = next(&mut world);
+    assert_eq!(both.last(), Some(&TrapNumber::GROUP_DELETED));
 }

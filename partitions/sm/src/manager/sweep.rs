@@ -88,8 +88,8 @@ impl Manager {
             }
             Step::Tables => {
                 self.are_groups_changed = false;
-                let groups = &mut self.administration.groups;
-                groups.retain(topology);
+                self.administration.retain_members(topology);
+                let groups = &self.administration.groups;
                 self.tables.ask(topology, requests) + self.tables.ask_multicast(topology, groups, requests)
             }
             Step::Groups => {

@@ -1,8 +1,10 @@
 //! Multicast groups and their members (IBA vol. 1, 15.2.5.17).
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use iba::mad::Status;
+use iba::notice::TrapNumber;
 use iba::sa::{McMemberRecord, Record, SaMad, Selector};
 use iba::{Gid, GidPrefix, Guid, Lid};
 
@@ -46,6 +48,8 @@ pub(crate) struct Groups {
     made: u64,
     /// Whether switches are to be told.
     is_changed: bool,
+    /// Groups that came or went, of which nobody was told yet.
+    news: Vec<(TrapNumber, Gid)>,
 }
 
 impl Group {
@@ -82,6 +86,11 @@ impl Groups {
         core::mem::take(&mut self.is_changed)
     }
 
+    /// The groups that were made or are gone since this was asked last.
+    pub(crate) fn take_news(&mut self) -> Vec<(TrapNumber, Gid)> {
+        core::mem::take(&mut self.news)
+    }
+
     /// Forgets all: whoever is in a group registers again with a new master.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
@@ -93,7 +102,12 @@ impl Groups {
         for group in self.groups.values_mut() {
             group.members.retain(|&guid, _| is_there(guid));
         }
-        self.groups.retain(|_, group| is_alive(group));
+        let news = &mut self.news;
+        self.groups.retain(|&gid, group| {
+            let is_alive = is_alive(group);
+            news.extend((!is_alive).then_some((TrapNumber::GROUP_DELETED, gid)));
+            is_alive
+        });
     }
 
     /// A port joins a group, which is made if the request says enough.
@@ -116,6 +130,7 @@ impl Groups {
         if !self.groups.contains_key(&gid) {
             let record = self.make(gid, request, port)?;
             self.groups.insert(gid, Group { record, members: BTreeMap::new() });
+            self.news.push((TrapNumber::GROUP_CREATED, gid));
         }
         let group = self.groups.get_mut(&gid).ok_or(Status::SA_INVALID_REQUEST)?;
         if !fits(&group.record, request, port) {
@@ -154,6 +169,7 @@ impl Groups {
         let record = group.record_of(guid, left);
         if !is_alive(group) {
             self.groups.remove(&wanted.mgid);
+            self.news.push((TrapNumber::GROUP_DELETED, wanted.mgid));
         }
         self.is_changed = true;
         Ok(record)

@@ -130,6 +130,19 @@ impl Administration {
             (Method::SET | Method::DELETE, _) => refuse(from, mad, Status::BAD_METHOD_ATTRIBUTE, out),
             _ => refuse(from, mad, Status::BAD_METHOD, out),
         }
+        self.tell_of_groups(known.topology);
+    }
+
+    /// Lets go of members of groups whose ports are gone.
+    pub(crate) fn retain_members(&mut self, topology: &Topology) {
+        self.groups.retain(topology);
+        self.tell_of_groups(topology);
+    }
+
+    fn tell_of_groups(&mut self, topology: &Topology) {
+        for (trap, gid) in self.groups.take_news() {
+            self.events.tell_of_gid(trap, gid, topology);
+        }
     }
 
     /// Repeats what is not acknowledged in time, and says when that is to be looked after next.

@@ -9,7 +9,7 @@ mod look;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use iba::attr::SmState;
+use iba::attr::{LinkWidth, SmState};
 use iba::mad::{Class, Mad, Method};
 use iba::notice::Notice;
 use iba::packet::{MadPacket, Packet, SmpPacket, parse};
@@ -69,6 +69,8 @@ pub(crate) struct World {
     members: Vec<Member>,
     wires: BTreeMap<At, At>,
     pulled: BTreeSet<At>,
+    /// Ports whose links have one lane only.
+    pub(crate) slow: BTreeSet<At>,
     /// Nodes that do not react to anything.
     pub(crate) mute: BTreeSet<usize>,
     pub(crate) faults: Faults,
@@ -154,6 +156,7 @@ impl World {
             members: Vec::new(),
             wires: BTreeMap::new(),
             pulled: BTreeSet::new(),
+            slow: BTreeSet::new(),
             mute: BTreeSet::new(),
             faults: Faults::default(),
             no_traps: false,
@@ -331,10 +334,12 @@ impl World {
                     }
                 }
                 What::Up(at) => {
+                    let width = if self.slow.contains(&at) { LinkWidth::X1 } else { LinkWidth::X4 };
+                    let link = Link { width, ..Link::EDR_4X };
                     if !self.pulled.contains(&at) {
                         self.with(at.0, |member, now, out| match member {
-                            Member::Node(node) => node.link_up(now, PortNum::new(at.1), Link::EDR_4X, out),
-                            Member::Hsma(hsma) => hsma.link_up(now, UplinkId(at.1 - 1), Link::EDR_4X, out),
+                            Member::Node(node) => node.link_up(now, PortNum::new(at.1), link, out),
+                            Member::Hsma(hsma) => hsma.link_up(now, UplinkId(at.1 - 1), link, out),
                         });
                     }
                 }
