@@ -1,8 +1,9 @@
 //! A small subnet manager (SM), with the subnet administration (SA) that belongs to it (IBA vol. 1, chapters 14 and 15).
 //!
 //! It finds what there is by directed routes, gives each port a LID, fills switches' forwarding tables along shortest
-//! paths, and takes links to Active. It answers for what it found, and reports events to subscribers. Among other managers it behaves as 14.4 asks: the one with the highest priority,
-//! then the lowest GUID, is master; the others stand by, and one of them takes over when the master dies.
+//! paths, and takes links to Active. It answers for what it found, and reports events to subscribers. Among other managers it
+//! behaves as 14.4 asks: the one with the highest priority, then the lowest GUID, is master; the others stand by, and one of
+//! them takes over when the master dies.
 //!
 //! Nothing here touches hardware, sockets or a clock. The caller hands [`Manager::receive`] what arrived at queue pairs 0
 //! and 1 of the manager's port, calls [`Manager::poll`] when the moment has come that the last call named, and does what the
