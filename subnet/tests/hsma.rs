@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::sm::Sm;
 use common::{Fabric, HOST_PORT, UPLINK, bytes, directed, lhca_config, lrh, request, routed, smp};
 use iba::attr::{NodeInfo, PortInfo, PortPhysicalState, PortState, SwitchInfo};
@@ -13,8 +15,8 @@ use iba::notice::{Notice, TrapNumber};
 use iba::packet::{SmpPacket, UdHeader};
 use iba::{Guid, Lid, PortNum, Qpn, Sl};
 use subnet::{
-    AdapterConfig, AddError, ConfigError, Event, Hsma, LhcaId, Link, LinkRequest, LogicalPort, NodeConfig,
-    SwitchConfig, Time, UplinkId,
+    AdapterConfig, AddError, ChannelAdapter, ConfigError, Event, Hsma, HsmaOutlet, Key, LhcaId, Link, LinkRequest,
+    LogicalPort, NodeConfig, SwitchConfig, Time, UplinkId,
 };
 use zerocopy::IntoBytes;
 
@@ -207,6 +209,50 @@ fn a_group_gets_its_packets_once_each() {
     let others: Vec<_> = [1, 2].map(|index| (fabric.lhcas[index], HOST_PORT, packet.clone())).into();
     assert_eq!(fabric.at_lhcas, others, "port 2 sent it, port 5 is no member");
     assert_eq!(fabric.at_host, [packet]);
+}
+
+#[test]
+fn a_group_gets_its_packets_where_one_of_its_links_is_down() {
+    let (mut fabric, mut sm) = managed(3);
+    let mut table = iba::attr::MulticastForwardingBlock::default();
+    table.masks[5] = 0b1_1100.into();
+    sm.set(&mut fabric, &[1], 2, &table);
+    let first = fabric.lhcas[0];
+    fabric.with_hsma(|hsma, now, out| hsma.unplug(now, first, out));
+    fabric.send(&datagram(sm.lid(host_guid()), 0xc000 + 2 * 32 + 5));
+    let got: Vec<_> = fabric.at_lhcas.iter().map(|(lhca, ..)| *lhca).collect();
+    assert_eq!(got, fabric.lhcas[1..]);
+}
+
+/// Consumers with another Q_Key, and where the traps come from that leave by the uplink.
+#[derive(Default)]
+struct Refusing(BTreeSet<u16>);
+
+impl HsmaOutlet for Refusing {
+    fn transmit(&mut self, _: UplinkId, packet: &[u8]) {
+        assert_eq!(smp(packet).attribute::<Notice>().trap_number, TrapNumber::BAD_Q_KEY);
+        self.0.insert(lrh(packet).slid.get());
+    }
+    fn deliver(&mut self, _: LhcaId, _: &ChannelAdapter, _: PortNum, _: &[u8]) -> Result<(), Key> {
+        Err(Key::QKey)
+    }
+    fn link(&mut self, _: UplinkId, _: LinkRequest) {}
+}
+
+#[test]
+fn each_consumer_that_refuses_a_groups_packet_is_told_of() {
+    let (mut fabric, mut sm) = managed(6);
+    let mut table = iba::attr::MulticastForwardingBlock::default();
+    table.masks[5] = 0b1111_1100.into();
+    sm.set(&mut fabric, &[1], 2, &table);
+    let mut packet = datagram(sm.lid(host_guid()), 0xc000 + 2 * 32 + 5);
+    let mut out = Refusing::default();
+    fabric.hsma.receive(fabric.now, UPLINK, &mut packet, &mut out);
+    assert_eq!(out.0, fabric.lhcas.iter().map(|&lhca| lhca_lid(&fabric, lhca)).collect());
+    fabric.hsma.reset_q_key_violations(fabric.lhcas[0], HOST_PORT);
+    let violations =
+        |&lhca: &LhcaId| fabric.hsma.lhca(lhca).unwrap().port_info(HOST_PORT).unwrap().q_key_violations.get();
+    assert_eq!(fabric.lhcas.iter().map(violations).collect::<Vec<_>>(), [0, 1, 1, 1, 1, 1]);
 }
 
 #[test]
