@@ -6,6 +6,7 @@ mod common;
 
 use common::{Notes, Told, adapter, bytes, from_neighbour, lrh, smp, switch};
 use iba::attr::{LinearForwardingBlock, PortInfo, PortPhysicalState, PortState};
+use iba::bth::Opcode;
 use iba::grh::Grh;
 use iba::lrh::{Lrh, NextHeader};
 use iba::mad::{Attribute, AttributeId, Class, MadHeader, Method, Status};
@@ -391,6 +392,21 @@ fn a_consumer_asks_its_own_node_without_leaving_it() {
         let answer = MadPacket::read_from_bytes(answer).unwrap();
         assert_eq!((answer.mad.header.method, answer.mad.header.status), (Method::GET_RESP, Status::OK));
         assert!(!notes.0.iter().any(|told| matches!(told, Told::Transmit(..))));
+    }
+}
+
+#[test]
+fn what_is_no_datagram_of_one_port_is_dropped() {
+    for mut node in nodes() {
+        let mut no_datagram = request(Method::GET, &counters_of(1));
+        no_datagram.header.bth.opcode = Opcode::UD_SEND_ONLY_IMMEDIATE;
+        let mut from_group = request(Method::GET, &counters_of(1));
+        from_group.header.lrh.slid = Lid::new(0xc001);
+        for packet in [no_datagram, from_group] {
+            assert!(ask_at(&mut node, NOW, &packet).is_none());
+        }
+        let end = PortNum::new(if node.switch_info().is_some() { 0 } else { 1 });
+        assert_eq!(node.counters(end).unwrap().dropped(), 2);
     }
 }
 

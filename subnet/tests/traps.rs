@@ -322,6 +322,16 @@ fn a_storm_of_violations_does_not_crowd_out_what_matters() {
 }
 
 #[test]
+fn a_port_that_went_down_has_nothing_left_to_tell() {
+    let mut node = active_adapter();
+    node.set_description(Time(MILLI), NodeDescription::new("renamed"), &mut Notes::default());
+    node.link_down(Time(2 * MILLI), PORT, &mut Notes::default());
+    node.link_up(Time(3 * MILLI), PORT, Link::EDR_4X, &mut Notes::default());
+    activate(&mut node, Time(4 * MILLI));
+    assert_eq!(poll(&mut node, 9 * PAUSE), None);
+}
+
+#[test]
 fn traps_that_nobody_represses_take_turns() {
     let mut node = active_adapter();
     for (p_key, q_key) in [(PKey::new(0x8001), QKey::GSI), (PKey::DEFAULT, QKey::new(1))] {
