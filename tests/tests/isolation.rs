@@ -185,6 +185,7 @@ fn keys_and_addresses_of_others_open_nothing() {
     scene.ping();
     assert_eq!(scene.end(), "exited with code 0");
     assert!(scene.said().iter().any(|line| line.contains("BAD_ADDRESS")), "{:?}", scene.said());
+    assert!(scene.said().contains(&"5000 sends: BAD_P_KEY"), "{:?}", scene.said());
     scene.clear();
 }
 

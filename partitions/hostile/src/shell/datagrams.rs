@@ -142,6 +142,14 @@ pub(super) fn keys(machine: &mut Machine) -> Result<(), Error> {
         source.send(machine, &[0x61; LENGTH], &entry);
     }
     source.report(machine);
+    // Queue pair 1 names the P_Key with each request; ours is the first of the table.
+    let mut management = Source::open(machine, QueuePairKind::GSI)?;
+    for _ in 0..count(machine, 20_000) / 4 {
+        let (dlid, p_key_index) = (others[random.below(2) as usize], 1 + random.below(0xffff) as u16);
+        let entry = SendEntry { dlid, p_key_index, remote_qp: Qpn::GSI, q_key: QKey::GSI, ..SendEntry::default() };
+        management.send(machine, &[0x61; LENGTH], &entry);
+    }
+    management.report(machine);
     Ok(())
 }
 
