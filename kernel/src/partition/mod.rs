@@ -1,7 +1,7 @@
 //! Logical partitions: guests with memory of their own, scheduled on the processors.
 //!
 //! A partition is shared: whoever has it may interrupt it, stop it, and read and write its memory. The scheduler has
-//! those that run. Its memory is wiped and given back after the last one has let go of it ([`tidy`]).
+//! those that run. Its memory is wiped and given back after the last one has let go of it (`tidy`).
 
 #[cfg(target_os = "none")]
 mod calls;
