@@ -119,13 +119,19 @@ impl Counters {
     /// Counts a packet that came in.
     #[inline]
     pub(crate) fn received(&mut self, words: u16, multicast: bool) {
-        self.received.count(words, multicast);
+        self.received.count(1, words.into(), multicast);
     }
 
     /// Counts a packet that goes out.
     #[inline]
     pub(crate) fn sent(&mut self, words: u16, multicast: bool) {
-        self.sent.count(words, multicast);
+        self.sent.count(1, words.into(), multicast);
+    }
+
+    /// Counts unicast packets that went out (`sent`), or came in, of `words` words together.
+    pub(crate) fn passed(&mut self, sent: bool, packets: u64, words: u64) {
+        let passed = if sent { &mut self.sent } else { &mut self.received };
+        passed.count(packets, words, false);
     }
 
     /// Counts `times` errors.
@@ -163,11 +169,11 @@ impl Counters {
 
 impl Passed {
     #[inline]
-    fn count(&mut self, words: u16, multicast: bool) {
+    fn count(&mut self, packets: u64, words: u64, multicast: bool) {
         // 2^64 words are 40 years at the fastest there is.
-        self.words = self.words.wrapping_add(words.into());
-        self.packets = self.packets.wrapping_add(1);
-        self.multicast = self.multicast.wrapping_add(multicast.into());
+        self.words = self.words.wrapping_add(words);
+        self.packets = self.packets.wrapping_add(packets);
+        self.multicast = self.multicast.wrapping_add(if multicast { packets } else { 0 });
     }
 }
 

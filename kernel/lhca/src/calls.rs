@@ -10,7 +10,7 @@ use subnet::ChannelAdapter;
 
 use crate::guest::{Guest, get, put};
 use crate::lhca::{Lhca, MAX_COMPLETION_QUEUES, MAX_GROUPS, MAX_QUEUE_PAIRS, MAX_REGIONS};
-use crate::objects::{EventQueue, P_KEYS, Queue, QueuePair};
+use crate::objects::{Completions, EventQueue, P_KEYS, Queue, QueuePair};
 
 impl<G: Guest> Lhca<G> {
     /// Does what a hypercall asks for; its value.
@@ -43,8 +43,9 @@ impl<G: Guest> Lhca<G> {
     }
 
     fn destroy_completion_queue(&mut self, name: u32) -> Result<u64, Status> {
-        let uses =
-            |pair: &QueuePair| [pair.config.send_completions, pair.config.receive_completions].contains(&Handle(name));
+        let uses = |pair: &QueuePair<G::Ring>| {
+            [pair.config.send_completions, pair.config.receive_completions].contains(&Handle(name))
+        };
         if self.pairs.values().any(uses) {
             return Err(Status::BUSY);
         }
@@ -61,12 +62,12 @@ impl<G: Guest> Lhca<G> {
 
     fn create_queue_pair(&mut self, address: u64, adapter: &ChannelAdapter) -> Result<u64, Status> {
         let config: QueuePairConfig = get(&self.guest, address)?;
-        let pair = QueuePair::new(&self.guest, config)?;
-        let port = pair.port();
+        let port = PortNum::new(config.port);
         adapter.port_info(port).ok_or(Status::BAD_PORT)?;
-        for queue in [config.send_completions, config.receive_completions] {
-            self.completion_queues.get(queue.0).ok_or(Status::BAD_HANDLE)?;
-        }
+        let place = |queue: Handle| self.completion_queues.place_of(queue.0).ok_or(Status::BAD_HANDLE);
+        let completions =
+            Completions { send: place(config.send_completions)?, receive: place(config.receive_completions)? };
+        let pair = QueuePair::new(&self.guest, config, completions)?;
         let is_ud = config.kind == QueuePairKind::UD;
         let uds = self.pairs.values().filter(|pair| pair.config.kind == QueuePairKind::UD).count();
         if is_ud && uds >= MAX_QUEUE_PAIRS.into() {
@@ -86,6 +87,7 @@ impl<G: Guest> Lhca<G> {
     fn modify_queue_pair(&mut self, name: u32, address: u64) -> Result<u64, Status> {
         let pair = self.pairs.get_mut(name).ok_or(Status::BAD_HANDLE)?;
         let change: QueuePairChange = get(&self.guest, address)?;
+        self.changes += 1;
         pair.modify(&self.guest, &change).map(|()| 0)
     }
 
@@ -107,6 +109,7 @@ impl<G: Guest> Lhca<G> {
         if let Some(alias) = self.alias(pair.port(), pair.config.kind) {
             *alias = None;
         }
+        self.changes += 1;
         Ok(0)
     }
 
@@ -137,7 +140,7 @@ impl<G: Guest> Lhca<G> {
         if is_group && group.reserved == [0; 6] { Ok(group) } else { Err(Status::BAD_ARGUMENT) }
     }
 
-    fn datagram_pair(&mut self, name: u32) -> Result<&mut QueuePair, Status> {
+    fn datagram_pair(&mut self, name: u32) -> Result<&mut QueuePair<G::Ring>, Status> {
         self.pairs.get_mut(name).filter(|pair| pair.config.kind == QueuePairKind::UD).ok_or(Status::BAD_HANDLE)
     }
 

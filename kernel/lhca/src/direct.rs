@@ -1,177 +1,351 @@
-//! The short way of a datagram from one partition to another: from the sender's memory to the receiver's in one copy,
+//! The short way of datagrams from one partition to another: from the sender's memory to the receiver's in one copy,
 //! without a packet in between.
 //!
 //! It is for what comes most: a UD queue pair sends from one piece of memory to a queue pair behind the same logical switch
 //! that has room for it in one piece. It leads where the long way leads (`send`, the HSMA, `receive`), and tests hold each
 //! against the other. Whatever is not plain goes the long way, refusals and errors included.
+//!
+//! What datagrams to one place have in common is found out once, and is a [`Flow`]. Of each datagram then only those words
+//! are looked at in which it may differ, and what was done is published once for all that went one after the other.
 
-use iba::{Lid, QKey, Qpn, Sl};
+use core::mem::offset_of;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+use iba::{Lid, PortNum, Qpn};
 use lhca_contract::{
-    Completion, CompletionFlags, CompletionKind, Handle, QueuePairKind, QueuePairState, ReceiveEntry, Segment,
-    SendEntry, WorkFlags,
+    Completion, CompletionFlags, CompletionKind, QueuePairKind, QueuePairState, ReceiveEntry, Segment, SendEntry,
+    WorkFlags,
 };
-use subnet::{ChannelAdapter, Hsma, Layout, LhcaId, Path, Time};
+use subnet::{ChannelAdapter, Hsma, Layout, LhcaId, TallyId, Time};
+use zerocopy::transmute;
 
-use crate::guest::Guest;
+use crate::guest::{Guest, RingWords};
 use crate::lhca::Lhca;
-use crate::objects::{QueuePair, name_of};
+use crate::objects::{CompletionQueue, QueuePair, name_of, tell};
 use crate::receive::GRH;
-use crate::send::IMMEDIATE;
+use crate::ring::Consumer;
+
+/// The words of an entry.
+type Words = [AtomicU64; 8];
+
+/// Where a send request goes, and how: its second and third word, flags to Q_Key.
+type Address = [u64; 2];
 
 /// What the datagrams of a queue pair to one place have in common.
 #[derive(Clone, Copy, Debug)]
 struct Flow {
-    key: (Lid, Sl, Qpn),
+    address: Address,
     layout: Layout,
-    /// `None`: they go the long way.
-    way: Option<Way>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Way {
-    path: Path,
-    slid: Lid,
-    /// The receiving queue pair's, with which its P_Key was found to match.
-    p_key_index: u16,
-    destination_path: u8,
+    /// The receiver; nobody if they go the long way.
+    receiver: Option<LhcaId>,
+    /// What the receiver's changes came to, when its queue pair was found to take this.
+    changes: u64,
+    /// The place of the receiving queue pair, and its name.
+    place: usize,
+    name: u32,
+    tally: TallyId,
+    immediate: bool,
+    /// The longest payload.
+    mtu: u64,
+    /// What the receiver is told, but for what is each datagram's own.
+    received: [u64; 4],
 }
 
 /// Flows that a queue pair remembers, by the lower bits of the LID.
 #[derive(Debug, Default)]
 pub(crate) struct Flows([Option<Flow>; 8]);
 
-/// Words of four bytes that are not payload: headers and invariant CRC.
-const OVERHEAD: usize = (size_of::<iba::packet::UdHeader>() + 4) / 4;
+/// What became of the send requests of a queue pair.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Passed {
+    /// Some were sent, and there are no more; the partition rings for the next, if it is not watched.
+    All,
+    /// So many were sent, and there may be more.
+    Some(usize),
+    /// None: the next goes the long way, if there is one.
+    None,
+}
 
-/// Takes the next send request of the queue pair `name` of the LHCA `id` to its receiver, if it may go the short way. If not,
-/// nothing has happened.
+/// Words of four bytes that are not payload: headers and invariant CRC.
+const OVERHEAD: u64 = (size_of::<iba::packet::UdHeader>() as u64 + 4) / 4;
+
+/// Lowest bit of the second half of a word.
+const HIGH: u32 = 32;
+
+/// The second word of a plain receive request: one segment, and no flags.
+const PLAIN_RECEIVE: u64 = {
+    assert!(offset_of!(ReceiveEntry, flags) == 8 && offset_of!(ReceiveEntry, segments) == 9);
+    1 << 8
+};
+
+/// The third word of what the sender is told.
+const SENT: u64 = {
+    assert!(offset_of!(Completion, status) == 16 && offset_of!(Completion, kind) == 17);
+    (CompletionKind::SEND.0 as u64) << 8
+};
+
+const _: () = {
+    assert!(offset_of!(SendEntry, flags) == 8 && offset_of!(SendEntry, immediate) == 24, "two words between");
+    assert!(offset_of!(SendEntry, segment) == 32 && offset_of!(ReceiveEntry, segment) == 16);
+    assert!(offset_of!(Segment, length) == 8 && offset_of!(Segment, l_key) == 12 && Segment::PHYSICAL == 0);
+    assert!(offset_of!(Completion, queue_pair) == 8 && offset_of!(Completion, length) == 12);
+    assert!(offset_of!(Completion, immediate) == 28);
+};
+
+/// Takes the next send requests of the queue pair `name` of the LHCA `id` to their receiver, at most `most` of them, as long
+/// as they may go the short way, and to one place.
+#[inline(always)]
 pub(crate) fn pass<G: Guest>(
     hsma: &mut Hsma,
     lhcas: &mut [Option<Lhca<G>>],
     now: Time,
     id: LhcaId,
     name: u32,
-) -> Option<()> {
-    let layout = hsma.layout(now)?;
-    let sender = lhcas.get(usize::from(id.0))?.as_ref()?;
-    let pair = sender.pairs.get(name)?;
-    let entry = posted(pair, &sender.guest)?;
-    let key = (entry.dlid, entry.sl, entry.remote_qp);
-    let way = match &pair.flows.0[slot(entry.dlid)] {
-        Some(flow) if flow.key == key && flow.layout == layout => flow.way?,
-        _ => find(hsma, lhcas, id, name, Flow { key, layout, way: None })?,
-    };
-    let places = [id, way.path.lhca].map(|id| usize::from(id.0));
-    let Ok([Some(sender), Some(receiver)]) = lhcas.get_disjoint_mut(places) else { return None };
-    let from = sender.pairs.get_mut(name)?;
-    let to_name = name_of(entry.remote_qp);
-    let to = receiver.pairs.get_mut(to_name)?;
-
-    let (payload, immediate) = (entry.segment.length as usize, entry.flags.contains(WorkFlags::IMMEDIATE));
-    let words = OVERHEAD + usize::from(immediate) + payload.div_ceil(4);
-    let q_key = if entry.q_key.get() >> 31 != 0 { from.q_key } else { entry.q_key };
-    let words = u16::try_from(words).ok().filter(|_| payload <= usize::from(way.path.mtu))?;
-    let room = awaited(to, &receiver.guest, &way, q_key)?;
-    let (sends, receives) = (from.config.send_completions.0, to.config.receive_completions.0);
-    let sends = sender.completion_queues.get_mut(sends).filter(|queue| queue.ring.has_room(&sender.guest))?;
-    let receives = receiver.completion_queues.get_mut(receives).filter(|queue| queue.ring.has_room(&receiver.guest))?;
-    if (room.segment[0].length as usize) < GRH + payload {
-        return None;
+    most: usize,
+) -> Passed {
+    let Some(layout) = hsma.layout(now) else { return Passed::None };
+    match pass_known(hsma, lhcas, layout, id, name, most) {
+        Ok(passed) => passed,
+        Err(None) => Passed::None,
+        Err(Some(address)) => find(hsma, lhcas, id, name, address, layout).unwrap_or(Passed::None),
     }
-    let length = u32::try_from(GRH + payload).ok()?;
-    let place = room.segment[0].address.checked_add(GRH as u64)?;
-    sender.guest.copy(entry.segment.address, &receiver.guest, place, payload).ok()?;
-
-    hsma.pass(&way.path, words);
-    to.consume_receive(&receiver.guest);
-    let received = Completion {
-        id: room.id,
-        queue_pair: Handle(to_name),
-        length,
-        kind: CompletionKind::RECEIVE,
-        flags: flags(entry.flags),
-        sl: entry.sl,
-        slid: way.slid,
-        p_key_index: way.p_key_index,
-        source_qp: from.number(name),
-        destination_path: way.destination_path,
-        immediate: if immediate { entry.immediate } else { [0; IMMEDIATE] },
-        ..Completion::default()
-    };
-    receives.push(&receiver.guest, &received);
-    from.consume_send(&sender.guest);
-    from.count_packet();
-    let kind = CompletionKind::SEND;
-    sends.push(&sender.guest, &Completion { id: entry.id, queue_pair: Handle(name), kind, ..Completion::default() });
-    Some(())
 }
 
-/// The next send request of a queue pair, if it is a plain one.
+/// As [`pass`], where the flow is known. If not, its address is given back.
 #[inline(always)]
-fn posted(pair: &QueuePair, guest: &impl Guest) -> Option<SendEntry> {
-    let ready = pair.config.kind == QueuePairKind::UD && pair.state == QueuePairState::READY_TO_SEND;
-    if !ready || !pair.send.has_entry(guest).ok()? {
-        return None;
+fn pass_known<G: Guest>(
+    hsma: &mut Hsma,
+    lhcas: &[Option<Lhca<G>>],
+    layout: Layout,
+    id: LhcaId,
+    name: u32,
+    most: usize,
+) -> Result<Passed, Option<Address>> {
+    let sender = lhca(lhcas, id).ok_or(None)?;
+    let from = sender.pairs.get(name).ok_or(None)?;
+    if from.state != QueuePairState::READY_TO_SEND || from.send.has_entry() != Ok(true) {
+        return Err(None);
     }
-    let entry = pair.send.peek(guest).ok()?;
-    let plain = WorkFlags::IMMEDIATE.union(WorkFlags::SOLICITED).contains(entry.flags)
-        && entry.segments == 1
-        && entry.segment.l_key == Segment::PHYSICAL
-        && entry.source_path == 0;
-    plain.then_some(entry)
+    let address = address(&from.send).ok_or(None)?;
+    let flow = from.flows.get(address).filter(|flow| flow.address == address && flow.layout == layout);
+    let flow = flow.ok_or(Some(address))?;
+    let receiver = lhca(lhcas, flow.receiver.ok_or(None)?).ok_or(None)?;
+    if receiver.changes != flow.changes {
+        return Err(Some(address));
+    }
+    let to = receiver.pairs.at(flow.place).ok_or(None)?;
+    let mut batch = Batch {
+        name,
+        flow,
+        from,
+        to,
+        sender: &sender.guest,
+        sends: sender.completion_queues.at(from.completions.send).ok_or(None)?,
+        receiver: &receiver.guest,
+        receives: receiver.completion_queues.at(to.completions.receive).ok_or(None)?,
+        words: 0,
+    };
+    let mut count = 0;
+    while batch.pass_one().is_some() {
+        count += 1;
+        if count == most || !from.send.has_seen_entry() || self::address(&from.send) != Some(address) {
+            break;
+        }
+    }
+    if count == 0 {
+        return Err(None);
+    }
+    hsma.pass(flow.tally, count as u64, batch.words);
+    batch.publish(sender.pace.is_watched());
+    from.count_packets(count as u32);
+    Ok(if from.send.has_seen_entry() { Passed::Some(count) } else { Passed::All })
 }
 
-/// The next receive request of a queue pair, if it takes what comes with this key, and is a plain one.
 #[inline(always)]
-fn awaited(to: &QueuePair, guest: &impl Guest, way: &Way, q_key: QKey) -> Option<ReceiveEntry> {
-    if !to.receives() || to.q_key != q_key || to.p_key_index != way.p_key_index || !to.receive.has_entry(guest).ok()? {
-        return None;
+fn lhca<G: Guest>(lhcas: &[Option<Lhca<G>>], id: LhcaId) -> Option<&Lhca<G>> {
+    lhcas.get(usize::from(id.0))?.as_ref()
+}
+
+/// Both ends, while datagrams of one flow pass.
+struct Batch<'a, G: Guest> {
+    name: u32,
+    flow: &'a Flow,
+    sender: &'a G,
+    from: &'a QueuePair<G::Ring>,
+    sends: &'a CompletionQueue<G::Ring>,
+    receiver: &'a G,
+    to: &'a QueuePair<G::Ring>,
+    receives: &'a CompletionQueue<G::Ring>,
+    /// Words of four bytes that passed.
+    words: u64,
+}
+
+impl<G: Guest> Batch<'_, G> {
+    /// Passes the next datagram, which there is and which is of the flow, if the receiver has room for it. If not, nothing
+    /// has happened.
+    #[inline(always)]
+    fn pass_one(&mut self) -> Option<()> {
+        let Flow { mtu, immediate, received, name, .. } = self.flow;
+        if !self.to.receive.has_entry().ok()? || !self.sends.ring.has_room() || !self.receives.ring.has_room() {
+            return None;
+        }
+        let request: &Words = self.from.send.entry()?.first_chunk()?;
+        let room: &Words = self.to.receive.entry()?.first_chunk()?;
+        let word = |of: &Words, nth: usize| of[nth].load(Ordering::Relaxed);
+        // A segment of registered memory has its L_Key in the upper half, and so is too long.
+        let (payload, size) = (word(request, 5), word(room, 3));
+        if payload > *mtu || size >> HIGH != 0 || word(room, 1) != PLAIN_RECEIVE {
+            return None;
+        }
+        let length = GRH as u64 + payload;
+        if size < length {
+            return None;
+        }
+        let place = word(room, 2).checked_add(GRH as u64)?;
+        self.sender.copy(word(request, 4), self.receiver, place, payload as usize).ok()?;
+
+        let own = if *immediate { word(request, 3) << HIGH } else { 0 };
+        let [.., third, fourth] = *received;
+        self.receives.ring.put(&[word(room, 0), length << HIGH | u64::from(*name), third, fourth | own]);
+        self.sends.ring.put(&[word(request, 0), u64::from(self.name), SENT, 0]);
+        self.to.receive.consume();
+        self.from.send.consume();
+        self.words += OVERHEAD + u64::from(*immediate) + payload.div_ceil(4);
+        Some(())
     }
-    let entry = to.receive.peek(guest).ok()?;
-    let plain = entry.flags == WorkFlags::empty()
-        && entry.segments == 1
-        && entry.reserved == [0; 6]
-        && entry.segment[0].l_key == Segment::PHYSICAL;
-    plain.then_some(entry)
+
+    /// Tells both partitions of what passed, and has the sender ring for the next if it is not `watched`.
+    #[inline(always)]
+    fn publish(&self, watched: bool) {
+        let Self { from, to, sends, receives, .. } = self;
+        to.receive.store();
+        receives.ring.store();
+        sends.ring.store();
+        let is_last = !from.send.has_seen_entry();
+        if is_last && !watched {
+            from.send.store_armed()
+        } else {
+            from.send.store()
+        }
+        fence(Ordering::SeqCst);
+        if is_last {
+            from.send.look();
+        }
+        tell(self.receiver, to.config.vector, || to.receive.asked());
+        tell(self.receiver, receives.vector, || receives.ring.asked());
+        tell(self.sender, from.config.vector, || from.send.asked());
+        tell(self.sender, sends.vector, || sends.ring.asked());
+    }
+}
+
+/// The address of the next send request, which there is.
+#[inline(always)]
+fn address<R: Deref<Target = RingWords>>(send: &Consumer<SendEntry, R>) -> Option<Address> {
+    let request: &Words = send.entry()?.first_chunk()?;
+    Some([request[1].load(Ordering::Relaxed), request[2].load(Ordering::Relaxed)])
+}
+
+impl Flows {
+    /// Where what goes to an address is remembered.
+    #[inline(always)]
+    fn place(address: Address) -> usize {
+        const LOW_BYTE: usize = offset_of!(SendEntry, dlid) + 1 - 8;
+        (address[0] >> (8 * LOW_BYTE)) as usize & 7
+    }
+
+    #[inline(always)]
+    fn get(&self, address: Address) -> Option<&Flow> {
+        self.0[Self::place(address)].as_ref()
+    }
 }
 
 /// Finds out where a flow goes, and remembers it.
 #[cold]
-fn find<G: Guest>(hsma: &Hsma, lhcas: &mut [Option<Lhca<G>>], id: LhcaId, name: u32, flow: Flow) -> Option<Way> {
+fn find<G: Guest>(
+    hsma: &mut Hsma,
+    lhcas: &mut [Option<Lhca<G>>],
+    id: LhcaId,
+    name: u32,
+    address: Address,
+    layout: Layout,
+) -> Option<Passed> {
     let pair = lhcas.get(usize::from(id.0))?.as_ref()?.pairs.get(name)?;
-    let way = way(hsma, lhcas, id, pair, flow.key);
+    let flow = short(hsma, lhcas, id, (name, pair), address, layout).unwrap_or(Flow::long(address, layout));
     let pair = lhcas.get_mut(usize::from(id.0))?.as_mut()?.pairs.get_mut(name)?;
-    pair.flows.0[slot(flow.key.0)] = Some(Flow { way, ..flow });
-    way
+    pair.flows.0[Flows::place(address)] = Some(flow);
+    flow.receiver.is_some().then_some(Passed::Some(0))
 }
 
-fn way<G: Guest>(
-    hsma: &Hsma,
+impl Flow {
+    /// One that goes the long way.
+    fn long(address: Address, layout: Layout) -> Self {
+        let (tally, name) = (TallyId::default(), 0);
+        let received = [0; 4];
+        Self { address, layout, receiver: None, changes: 0, place: 0, name, tally, immediate: false, mtu: 0, received }
+    }
+}
+
+/// The flow to an address, if it goes the short way.
+fn short<G: Guest>(
+    hsma: &mut Hsma,
     lhcas: &[Option<Lhca<G>>],
     id: LhcaId,
-    from: &QueuePair,
-    (dlid, sl, qp): (Lid, Sl, Qpn),
-) -> Option<Way> {
-    if matches!(qp, Qpn::SMI | Qpn::GSI | Qpn::MULTICAST) || sl.get() > 15 {
+    (name, from): (u32, &QueuePair<G::Ring>),
+    address: Address,
+    layout: Layout,
+) -> Option<Flow> {
+    let entry: SendEntry = transmute!([0, address[0], address[1], 0, 0, 0, 0, 0]);
+    let plain = WorkFlags::IMMEDIATE.union(WorkFlags::SOLICITED).contains(entry.flags)
+        && entry.segments == 1
+        && entry.source_path == 0
+        && entry.sl.get() <= 15;
+    // Queue pairs 0 and 1 and groups are not told by their numbers alone.
+    let to_name =
+        Some(entry.remote_qp).filter(|qp| !matches!(*qp, Qpn::SMI | Qpn::GSI | Qpn::MULTICAST)).map(name_of)?;
+    if !plain || from.config.kind != QueuePairKind::UD {
         return None;
     }
-    let source = hsma.lhca(id)?;
-    let key = |adapter: &ChannelAdapter, pair: &QueuePair| {
-        adapter.p_keys(pair.port())?.p_keys.get(usize::from(pair.p_key_index)).copied()
+    let key = |adapter: &ChannelAdapter, port: PortNum, index: u16| {
+        adapter.p_keys(port)?.p_keys.get(usize::from(index)).copied()
     };
-    let p_key = key(source, from).filter(|key| !key.is_invalid())?;
-    let path = hsma.path(id, from.port(), dlid, sl, p_key)?;
-    let target = hsma.lhca(path.lhca)?;
-    let to = lhcas.get(usize::from(path.lhca.0))?.as_ref()?.pairs.get(name_of(qp))?;
-    let fits = key(target, to)?.matches(p_key) && to.config.kind == QueuePairKind::UD && to.port() == path.port;
+    let source = hsma.lhca(id)?;
     let slid = source.port_info(from.port())?.lid;
-    let lmc = target.port_info(path.port)?.lmc();
-    let destination_path = dlid.get().to_be_bytes()[1] & ((1 << lmc) - 1);
-    (fits && slid.is_unicast()).then_some(Way { path, slid, p_key_index: to.p_key_index, destination_path })
+    let p_key = key(source, from.port(), from.p_key_index).filter(|key| !key.is_invalid())?;
+    let path = hsma.path(id, from.port(), entry.dlid, entry.sl, p_key)?;
+    let target = hsma.lhca(path.lhca)?;
+    let receiver = lhcas.get(usize::from(path.lhca.0))?.as_ref()?;
+    let to = receiver.pairs.get(to_name)?;
+    let q_key = if entry.q_key.get() >> 31 != 0 { from.q_key } else { entry.q_key };
+    let takes = to.config.kind == QueuePairKind::UD && to.port() == path.port && to.receives() && to.q_key == q_key;
+    let matches = key(target, path.port, to.p_key_index)?.matches(p_key);
+    let received = Completion {
+        kind: CompletionKind::RECEIVE,
+        flags: flags(entry.flags),
+        sl: entry.sl,
+        slid,
+        p_key_index: to.p_key_index,
+        source_qp: from.number(name),
+        destination_path: path_bits(entry.dlid, target.port_info(path.port)?.lmc()),
+        ..Completion::default()
+    };
+    (takes && matches && slid.is_unicast()).then_some(Flow {
+        address,
+        layout,
+        receiver: Some(path.lhca),
+        changes: receiver.changes,
+        place: receiver.pairs.place_of(to_name)?,
+        name: to_name,
+        tally: path.tally,
+        immediate: entry.flags.contains(WorkFlags::IMMEDIATE),
+        mtu: path.mtu.into(),
+        received: transmute!(received),
+    })
 }
 
-fn slot(dlid: Lid) -> usize {
-    usize::from(dlid.get() & 7)
+/// Which of a port's 2^`lmc` LIDs `dlid` is.
+fn path_bits(dlid: Lid, lmc: u8) -> u8 {
+    dlid.get().to_be_bytes()[1] & ((1 << lmc) - 1)
 }
 
 fn flags(sent: WorkFlags) -> CompletionFlags {

@@ -6,6 +6,7 @@ use subnet::Time;
 
 use crate::guest::Guest;
 use crate::lhca::Lhca;
+use crate::objects::{EventQueue, Queue};
 
 /// What the partition is told of what happened to a port.
 pub(crate) fn kind(event: subnet::Event) -> EventKind {
@@ -31,24 +32,30 @@ impl<G: Guest> Lhca<G> {
         self.tell_overrun(event.time);
         let Some(events) = self.events() else { return };
         let (guest, events) = events;
-        if events.overrun || !events.queue.ring.has_room(guest) && !events.queue.ring.arm_space(guest) {
+        if events.overrun || !events.queue.ring.has_room() && !events.queue.ring.arm() {
             events.overrun = true;
         } else {
-            events.queue.push(guest, &event);
+            add(guest, &mut events.queue, event);
         }
     }
 
     /// Tells that events were lost, if so, and if there is room now.
     pub(crate) fn tell_overrun(&mut self, time: u64) {
         let Some((guest, events)) = self.events() else { return };
-        if events.overrun && (events.queue.ring.has_room(guest) || events.queue.ring.arm_space(guest)) {
+        if events.overrun && (events.queue.ring.has_room() || events.queue.ring.arm()) {
             events.overrun = false;
-            events.queue.push(guest, &Event { kind: EventKind::OVERRUN, source: 0, time });
+            add(guest, &mut events.queue, Event { kind: EventKind::OVERRUN, source: 0, time });
         }
     }
 
-    fn events(&mut self) -> Option<(&G, &mut crate::objects::EventQueue)> {
+    fn events(&mut self) -> Option<(&G, &mut EventQueue<G::Ring>)> {
         let name = self.event_queues.places().find_map(|place| self.event_queues.name_at(place))?;
         self.event_queues.get_mut(name).map(|events| (&self.guest, events))
     }
+}
+
+/// Adds an event, which there is room for.
+fn add<G: Guest>(guest: &G, queue: &mut Queue<Event, G::Ring>, event: Event) {
+    let words: [u64; size_of::<Event>() / 8] = zerocopy::transmute!(event);
+    queue.push(guest, &words);
 }

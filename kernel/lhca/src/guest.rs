@@ -1,8 +1,11 @@
 //! What the engine needs of a partition.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::fmt;
+use core::ops::Deref;
+use core::sync::atomic::AtomicU64;
 
 use lhca_contract::Status;
+use lhca_contract::ring::ENTRIES;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Some of it lies outside of the partition's memory, or is not aligned as it must be.
@@ -10,8 +13,21 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 #[error("not in the partition's memory, or not aligned")]
 pub struct BadAddress;
 
+/// A ring as it lies in memory, in words of 64 bits.
+#[derive(Debug)]
+#[repr(C)]
+pub struct RingWords {
+    /// Both ends' control words.
+    pub control: [AtomicU64; ENTRIES / 8],
+    /// The entries.
+    pub entries: [AtomicU64],
+}
+
 /// A partition: its memory, which it may change at any time, and its processor.
 pub trait Guest {
+    /// A ring in its memory, which stays as long as this does.
+    type Ring: Deref<Target = RingWords> + fmt::Debug;
+
     /// Copies from its memory at `address` on. Each byte is read once.
     ///
     /// # Errors
@@ -24,17 +40,12 @@ pub trait Guest {
     /// [`BadAddress`]; nothing was copied then.
     fn write(&self, address: u64, from: &[u8]) -> Result<(), BadAddress>;
 
-    /// The 32 bits of its memory at `address`, a multiple of 4.
+    /// A ring in its memory at `address`, a multiple of 8, with entries of `words` words together: to be kept, and looked at
+    /// without asking again.
     ///
     /// # Errors
     /// [`BadAddress`].
-    fn word(&self, address: u64) -> Result<&AtomicU32, BadAddress>;
-
-    /// `count` times 64 bits of its memory from `address` on, a multiple of 8.
-    ///
-    /// # Errors
-    /// [`BadAddress`].
-    fn words(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress>;
+    fn ring(&self, address: u64, words: usize) -> Result<Self::Ring, BadAddress>;
 
     /// Copies `length` bytes of its memory at `address` to `other`'s at `to`.
     ///
@@ -44,29 +55,6 @@ pub trait Guest {
 
     /// Interrupts it with `vector`, now or as soon as it takes interrupts.
     fn interrupt(&self, vector: u8);
-}
-
-/// Copies a value of whole words from memory at `address`, a multiple of 8. Each word is read once.
-#[inline(always)]
-pub(crate) fn load<T: FromBytes + IntoBytes>(guest: &impl Guest, address: u64) -> Result<T, BadAddress> {
-    let mut value = T::new_zeroed();
-    let words = guest.words(address, size_of::<T>() / 8)?;
-    for (bytes, word) in value.as_mut_bytes().chunks_exact_mut(8).zip(words) {
-        bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-    }
-    Ok(value)
-}
-
-/// Copies a value of whole words to memory at `address`, a multiple of 8.
-#[inline(always)]
-pub(crate) fn store<T: IntoBytes + Immutable>(guest: &impl Guest, address: u64, value: &T) -> Result<(), BadAddress> {
-    let words = guest.words(address, size_of::<T>() / 8)?;
-    for (bytes, word) in value.as_bytes().chunks_exact(8).zip(words) {
-        let mut value = [0; 8];
-        value.copy_from_slice(bytes);
-        word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
-    }
-    Ok(())
 }
 
 /// Addresses that a hypercall is given are multiples of this.

@@ -67,12 +67,12 @@ impl Held {
 
 /// An LHCA.
 #[derive(Debug)]
-pub(crate) struct Lhca<G> {
+pub(crate) struct Lhca<G: Guest> {
     pub(crate) guest: G,
     pub(crate) gate: Gate,
-    pub(crate) pairs: Slots<QueuePair>,
-    pub(crate) completion_queues: Slots<CompletionQueue>,
-    pub(crate) event_queues: Slots<EventQueue>,
+    pub(crate) pairs: Slots<QueuePair<G::Ring>>,
+    pub(crate) completion_queues: Slots<CompletionQueue<G::Ring>>,
+    pub(crate) event_queues: Slots<EventQueue<G::Ring>>,
     pub(crate) regions: Regions,
     /// Queue pairs 0 and 1 of each port.
     aliases: [[Option<u32>; 2]; PORTS],
@@ -80,6 +80,8 @@ pub(crate) struct Lhca<G> {
     /// It waits for its turn to be served.
     pub(crate) busy: bool,
     pub(crate) pace: Pace,
+    /// Counts what changed of its queue pairs: what others know of them is good until then.
+    pub(crate) changes: u64,
 }
 
 impl<G: Guest> Lhca<G> {
@@ -96,6 +98,7 @@ impl<G: Guest> Lhca<G> {
             counts: Counts::default(),
             busy: false,
             pace: Pace::default(),
+            changes: 0,
         }
     }
 
@@ -119,13 +122,14 @@ impl<G: Guest> Lhca<G> {
     /// Whether `queue` has room for a completion; if not, the partition rings when it has.
     pub(crate) fn has_room(&self, queue: Handle) -> bool {
         let Some(queue) = self.completion_queues.get(queue.0) else { return false };
-        queue.ring.has_room(&self.guest) || queue.ring.arm_space(&self.guest)
+        queue.ring.has_room() || queue.ring.arm()
     }
 
     /// Tells of a work request; there is room.
     pub(crate) fn complete(&mut self, queue: Handle, completion: &Completion) {
         if let Some(queue) = self.completion_queues.get_mut(queue.0) {
-            queue.push(&self.guest, completion);
+            let words: [u64; size_of::<Completion>() / 8] = zerocopy::transmute!(*completion);
+            queue.push(&self.guest, &words);
         }
     }
 }

@@ -28,7 +28,7 @@ mod segments;
 mod send;
 mod slots;
 
-pub use guest::{BadAddress, Guest};
+pub use guest::{BadAddress, Guest, RingWords};
 pub use lhca::{Counts, Held};
 pub use logical::Logical;
 pub use outlet::{Joined, Wire};

@@ -10,6 +10,7 @@ use lhca_contract::{Call, PortChange, Status};
 use subnet::{AdapterConfig, AddError, Hsma, LhcaId, LogicalPort, Time};
 use zerocopy::FromBytes;
 
+use crate::direct::Passed;
 use crate::guest::Guest;
 use crate::lhca::{Counts, Held, Lhca};
 use crate::outlet::{Joined, Wire};
@@ -22,7 +23,7 @@ use crate::{calls, direct};
 const BATCH: usize = 64;
 
 /// The HSMA and the partitions behind it.
-pub struct Logical<G> {
+pub struct Logical<G: Guest> {
     hsma: Hsma,
     lhcas: Vec<Option<Lhca<G>>>,
     /// With which generation of queue pairs the next partition of each LHCA begins, so that nothing that was meant for its
@@ -141,6 +142,7 @@ impl<G: Guest> Logical<G> {
     ///
     /// # Errors
     /// What the partition is told.
+    #[inline]
     pub fn call(
         &mut self,
         now: Time,
@@ -149,10 +151,12 @@ impl<G: Guest> Logical<G> {
         arguments: [u64; 3],
         wire: &mut impl Wire,
     ) -> Result<u64, Status> {
+        if call == Call::DOORBELL {
+            return self.ring(now, id, arguments[0], wire);
+        }
         let lhca = self.lhcas.get_mut(usize::from(id.0)).and_then(Option::as_mut).ok_or(Status::UNKNOWN_CALL)?;
         let adapter = self.hsma.lhca(id).ok_or(Status::UNKNOWN_CALL)?;
         match call {
-            Call::DOORBELL => self.ring(now, id, arguments[0], wire),
             Call::MODIFY_PORT => self.modify_port(now, id, arguments, wire),
             Call::MODIFY_QUEUE_PAIR => {
                 let value = lhca.call(call, arguments, adapter)?;
@@ -203,14 +207,22 @@ impl<G: Guest> Logical<G> {
     }
 
     /// A partition rings for one of its objects.
+    #[inline(always)]
     fn ring(&mut self, now: Time, id: LhcaId, handle: u64, wire: &mut impl Wire) -> Result<u64, Status> {
         let name = u32::try_from(handle).map_err(|_| Status::BAD_HANDLE)?;
-        let watches = self.watches;
+        if let Passed::All = direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name, BATCH) {
+            self.heed_pace(now, id);
+            return Ok(0);
+        }
+        self.ring_slowly(now, id, name, wire)
+    }
+
+    /// As [`Self::ring`], whatever there is to do.
+    #[cold]
+    fn ring_slowly(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) -> Result<u64, Status> {
         let lhca = self.lhca_mut(id).ok_or(Status::BAD_HANDLE)?;
         if lhca.pairs.get(name).is_some() {
-            if watches && lhca.pace.rings(now) {
-                self.leave_for_later(id);
-            }
+            self.heed_pace(now, id);
             self.serve_pair(now, id, name, wire);
         } else if lhca.completion_queues.get(name).is_some() {
             self.serve_all(now, id, wire); // whoever waited for room there
@@ -220,6 +232,14 @@ impl<G: Guest> Logical<G> {
             return Err(Status::BAD_HANDLE);
         }
         Ok(0)
+    }
+
+    /// A partition rang for a queue pair: if it does so again and again it is watched from now on.
+    #[inline(always)]
+    fn heed_pace(&mut self, now: Time, id: LhcaId) {
+        if self.watches && self.lhca_mut(id).is_some_and(|lhca| lhca.pace.rings(now)) {
+            self.leave_for_later(id);
+        }
     }
 
     /// Serves what is posted to all queue pairs of a partition. Whether there was anything.
@@ -236,20 +256,22 @@ impl<G: Guest> Logical<G> {
 
     /// Serves what is posted to a queue pair. Whether there was anything.
     fn serve_pair(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) -> bool {
-        for served in 0..BATCH {
-            if !self.serve_one(now, id, name, wire) {
-                return served > 0;
+        let mut served = 0;
+        while served < BATCH {
+            match direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name, BATCH - served) {
+                Passed::All => return true,
+                Passed::Some(count) => served += count,
+                Passed::None if self.serve_one(now, id, name, wire) => served += 1,
+                Passed::None => return served > 0,
             }
         }
         self.leave_for_later(id);
         true
     }
 
-    /// Serves the next send request of a queue pair. Whether there was one.
+    /// Serves the next send request of a queue pair, by the long way. Whether there was one.
+    #[cold]
     fn serve_one(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) -> bool {
-        if direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name).is_some() {
-            return true;
-        }
         let Some(Some(lhca)) = self.lhcas.get_mut(usize::from(id.0)) else { return false };
         let Some(adapter) = self.hsma.lhca(id) else { return false };
         match lhca.take_send(now, name, adapter, &mut self.buffer) {

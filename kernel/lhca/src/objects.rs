@@ -1,63 +1,75 @@
 //! What a partition creates.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
+use core::ops::Deref;
 
 use iba::{PortNum, Psn, QKey, Qpn};
 use lhca_contract::{
     Completion, Event, MulticastGroup, QueueConfig, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind,
     QueuePairState, ReceiveEntry, SendEntry, Status,
 };
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::direct::Flows;
-use crate::guest::Guest;
-use crate::ring::Ring;
+use crate::guest::{Guest, RingWords};
+use crate::ring::{Consumer, Producer};
 
 /// A queue that the hypervisor fills.
 #[derive(Debug)]
-pub(crate) struct Queue<E> {
-    pub(crate) ring: Ring<E>,
-    vector: u8,
+pub(crate) struct Queue<E, R> {
+    pub(crate) ring: Producer<E, R>,
+    /// Its interrupt; 0 for none.
+    pub(crate) vector: u8,
 }
 
-pub(crate) type CompletionQueue = Queue<Completion>;
+pub(crate) type CompletionQueue<R> = Queue<Completion, R>;
 
 /// Where events come.
 #[derive(Debug)]
-pub(crate) struct EventQueue {
-    pub(crate) queue: Queue<Event>,
+pub(crate) struct EventQueue<R> {
+    pub(crate) queue: Queue<Event, R>,
     /// Events were lost since the last one that is in the queue.
     pub(crate) overrun: bool,
 }
 
-impl<E: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable> Queue<E> {
-    pub(crate) fn new(guest: &impl Guest, config: &QueueConfig) -> Result<Self, Status> {
+impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Queue<E, R> {
+    pub(crate) fn new<G: Guest<Ring = R>>(guest: &G, config: &QueueConfig) -> Result<Self, Status> {
         if config.reserved != [0; 6] {
             return Err(Status::BAD_ARGUMENT);
         }
         check_vector(config.vector)?;
-        Ok(Self { ring: Ring::new(guest, config.ring, config.log_entries)?, vector: config.vector })
+        Ok(Self { ring: Producer::new(guest, config.ring, config.log_entries)?, vector: config.vector })
     }
 
-    /// Adds an entry, which there is room for.
-    #[inline(always)]
-    pub(crate) fn push(&mut self, guest: &impl Guest, entry: &E) {
-        if self.ring.produce(guest, entry) {
-            interrupt(guest, self.vector);
-        }
+    /// Adds an entry, which there is room for, by its words, and publishes it.
+    pub(crate) fn push(&self, guest: &impl Guest, words: &[u64]) {
+        self.ring.put(words);
+        self.ring.publish();
+        tell(guest, self.vector, || self.ring.asked());
     }
+}
+
+/// The places of a queue pair's completion queues.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completions {
+    pub(crate) send: usize,
+    pub(crate) receive: usize,
 }
 
 /// A queue pair.
 #[derive(Debug)]
-pub(crate) struct QueuePair {
+pub(crate) struct QueuePair<R> {
     pub(crate) config: QueuePairConfig,
-    pub(crate) send: Ring<SendEntry>,
-    pub(crate) receive: Ring<ReceiveEntry>,
+    /// The places of its completion queues, which are there as long as it is.
+    pub(crate) completions: Completions,
+    pub(crate) send: Consumer<SendEntry, R>,
+    pub(crate) receive: Consumer<ReceiveEntry, R>,
     pub(crate) state: QueuePairState,
     pub(crate) p_key_index: u16,
     pub(crate) q_key: QKey,
-    /// Number of the next packet (9.7.2).
-    pub(crate) psn: Psn,
+    /// Number of the next packet (9.7.2), and bits above.
+    psn: Cell<u32>,
     /// The groups that it is attached to.
     pub(crate) groups: Vec<MulticastGroup>,
     /// Where its datagrams go, as far as that is remembered.
@@ -67,22 +79,27 @@ pub(crate) struct QueuePair {
 /// P_Keys that a port's table has.
 pub(crate) const P_KEYS: u16 = 32;
 
-impl QueuePair {
-    pub(crate) fn new(guest: &impl Guest, config: QueuePairConfig) -> Result<Self, Status> {
+impl<R: Deref<Target = RingWords>> QueuePair<R> {
+    pub(crate) fn new<G: Guest<Ring = R>>(
+        guest: &G,
+        config: QueuePairConfig,
+        completions: Completions,
+    ) -> Result<Self, Status> {
         if config.reserved != [0; 3] || config.kind.name().is_none() {
             return Err(Status::BAD_ARGUMENT);
         }
         check_vector(config.vector)?;
         Ok(Self {
-            send: Ring::new(guest, config.send_ring, config.send_log_entries)?,
-            receive: Ring::new(guest, config.receive_ring, config.receive_log_entries)?,
+            send: Consumer::new(guest, config.send_ring, config.send_log_entries)?,
+            receive: Consumer::new(guest, config.receive_ring, config.receive_log_entries)?,
             state: QueuePairState::RESET,
             p_key_index: 0,
             q_key: if config.kind == QueuePairKind::GSI { QKey::GSI } else { QKey::new(0) },
-            psn: Psn::new(0),
+            psn: Cell::new(0),
             groups: Vec::new(),
             flows: Flows::default(),
             config,
+            completions,
         })
     }
 
@@ -136,38 +153,42 @@ impl QueuePair {
         if state == State::RESET {
             self.forget(guest);
         }
+        self.flows = Flows::default();
         self.state = state;
         Ok(())
     }
 
     /// Consumes all that is posted, without completions.
     fn forget(&mut self, guest: &impl Guest) {
-        self.flows = Flows::default();
-        if self.send.consume_all(guest) | self.receive.consume_all(guest) {
-            interrupt(guest, self.config.vector);
-        }
+        self.send.consume_all();
+        self.receive.consume_all();
+        self.publish_sends(guest);
+        self.publish_receives(guest);
     }
 
-    /// Consumes a send entry.
+    /// Publishes which send entries were consumed.
     #[inline(always)]
-    pub(crate) fn consume_send(&mut self, guest: &impl Guest) {
-        if self.send.consume(guest) {
-            interrupt(guest, self.config.vector);
-        }
+    pub(crate) fn publish_sends(&self, guest: &impl Guest) {
+        self.send.publish();
+        tell(guest, self.config.vector, || self.send.asked());
     }
 
-    /// A packet was sent.
+    /// Publishes which receive entries were consumed.
+    #[inline(always)]
+    pub(crate) fn publish_receives(&self, guest: &impl Guest) {
+        self.receive.publish();
+        tell(guest, self.config.vector, || self.receive.asked());
+    }
+
+    /// Packets were sent.
     #[inline]
-    pub(crate) fn count_packet(&mut self) {
-        self.psn = Psn::new(self.psn.get().wrapping_add(1));
+    pub(crate) fn count_packets(&self, packets: u32) {
+        self.psn.set(self.psn.get().wrapping_add(packets));
     }
 
-    /// Consumes a receive entry.
-    #[inline(always)]
-    pub(crate) fn consume_receive(&mut self, guest: &impl Guest) {
-        if self.receive.consume(guest) {
-            interrupt(guest, self.config.vector);
-        }
+    /// Number of the next packet.
+    pub(crate) fn psn(&self) -> Psn {
+        Psn::new(self.psn.get())
     }
 }
 
@@ -176,8 +197,10 @@ pub(crate) fn name_of(number: Qpn) -> u32 {
     number.get() >> 8 << 16 | number.get() & 0xff
 }
 
-fn interrupt(guest: &impl Guest, vector: u8) {
-    if vector != 0 {
+/// Interrupts a partition with `vector`, if that is one, and if it `asked` to be told.
+#[inline(always)]
+pub(crate) fn tell(guest: &impl Guest, vector: u8, asked: impl FnOnce() -> bool) {
+    if vector != 0 && asked() {
         guest.interrupt(vector);
     }
 }

@@ -18,7 +18,7 @@ pub trait Wire {
 
 /// The HSMA's outlet: the physical ports and the partitions.
 #[derive(Debug)]
-pub struct Joined<'a, W, G> {
+pub struct Joined<'a, W, G: Guest> {
     pub(crate) now: Time,
     pub(crate) wire: &'a mut W,
     pub(crate) lhcas: &'a mut [Option<Lhca<G>>],

@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 
 use crate::guest::Guest;
 use crate::lhca::{Lhca, count};
-use crate::objects::name_of;
+use crate::objects::{QueuePair, name_of};
 use crate::segments::Pieces;
 use crate::send::IMMEDIATE;
 
@@ -94,9 +94,8 @@ impl<G: Guest> Lhca<G> {
         let (lid, gid) = (datagram.headers.lrh.dlid, datagram.headers.grh.as_deref().map(|grh| grh.dgid));
         for place in self.pairs.places() {
             let Some(name) = self.pairs.name_at(place) else { continue };
-            let member = |pair: &crate::objects::QueuePair| {
-                pair.groups.iter().any(|group| group.lid == lid && Some(group.gid) == gid)
-            };
+            let member =
+                |pair: &QueuePair<G::Ring>| pair.groups.iter().any(|group| group.lid == lid && Some(group.gid) == gid);
             if self.pairs.get(name).is_some_and(member) {
                 let _ = self.receive_one(adapter, port, name, datagram);
             }
@@ -109,13 +108,14 @@ impl<G: Guest> Lhca<G> {
             return count(&mut self.counts.no_queue_pair);
         };
         let queue = pair.config.receive_completions;
-        let posted = pair.receive.has_entry(&self.guest) == Ok(true) && self.has_room(queue);
-        let entry = if posted { pair.receive.peek(&self.guest).ok() } else { None };
+        let posted = pair.receive.has_entry() == Ok(true) && self.has_room(queue);
+        let entry = if posted { pair.receive.peek() } else { None };
         let Some(entry) = entry else { return count(&mut self.counts.no_room) };
         let own_index = (pair.config.kind == QueuePairKind::UD).then_some(pair.p_key_index);
         let filled = self.scatter(&entry, datagram);
         if let Some(pair) = self.pairs.get_mut(name) {
-            pair.consume_receive(&self.guest);
+            pair.receive.consume();
+            pair.publish_receives(&self.guest);
         }
         let mut completion = datagram.completion();
         (completion.id, completion.queue_pair) = (entry.id, Handle(name));

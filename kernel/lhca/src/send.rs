@@ -73,29 +73,30 @@ impl<G: Guest> Lhca<G> {
             _ => return Taken::Nothing,
         }
         let queue = pair.config.send_completions;
-        match pair.send.has_entry(&self.guest) {
-            Ok(false) if self.pace.is_watched() || !pair.send.arm_data(&self.guest) => return Taken::Nothing,
+        match pair.send.has_entry() {
+            Ok(false) if self.pace.is_watched() || !pair.send.arm() => return Taken::Nothing,
             Ok(_) => {}
             Err(_) => return self.fail_pair(now, name),
         }
         if !self.has_room(queue) {
             return Taken::Nothing;
         }
-        let Ok(entry) = pair.send.peek(&self.guest) else { return self.fail_pair(now, name) };
+        let Some(entry) = pair.send.peek() else { return self.fail_pair(now, name) };
         let port = pair.port();
         let made =
             Request { guest: &self.guest, regions: &self.regions, pair, name, adapter, entry: &entry }.make(buffer);
         let refusal = made.ok().and_then(|length| self.refuse(now, name, buffer.get(..length)?));
         let is_answered = refusal.is_some_and(Refusal::is_request) && self.gate.policy.refused == Refused::Answer;
         let Some(pair) = self.pairs.get_mut(name) else { return Taken::Nothing };
-        pair.consume_send(&self.guest);
+        pair.send.consume();
+        pair.publish_sends(&self.guest);
         let status = match (made, refusal) {
             (Err(status), _) => status,
             (Ok(_), Some(_)) if !is_answered => CompletionStatus::REFUSED,
             (Ok(_), _) => CompletionStatus::SUCCESS,
         };
         if status == CompletionStatus::SUCCESS {
-            pair.count_packet();
+            pair.count_packets(1);
         }
         let (id, queue_pair, kind) = (entry.id, Handle(name), CompletionKind::SEND);
         self.complete(queue, &Completion { id, queue_pair, status, kind, ..Completion::default() });
@@ -143,6 +144,7 @@ impl<G: Guest> Lhca<G> {
     fn fail_pair(&mut self, now: Time, name: u32) -> Taken {
         if let Some(pair) = self.pairs.get_mut(name) {
             pair.state = QueuePairState::ERROR;
+            self.changes += 1;
             self.tell(Event { kind: EventKind::QUEUE_PAIR_ERROR, source: name, time: now.0 });
         }
         self.flush(name)
@@ -157,18 +159,20 @@ impl<G: Guest> Lhca<G> {
     fn flush_one(&mut self, name: u32, kind: CompletionKind) -> bool {
         let Some(pair) = self.pairs.get(name) else { return false };
         let sends = kind == CompletionKind::SEND;
-        let (guest, config) = (&self.guest, &pair.config);
+        let config = &pair.config;
         let (next, queue) = if sends {
-            (pair.send.next(guest).map(|entry| entry.id), config.send_completions)
+            (pair.send.next().map(|entry| entry.id), config.send_completions)
         } else {
-            (pair.receive.next(guest).map(|entry| entry.id), config.receive_completions)
+            (pair.receive.next().map(|entry| entry.id), config.receive_completions)
         };
         let Some(id) = next.filter(|_| self.has_room(queue)) else { return false };
         let Some(pair) = self.pairs.get_mut(name) else { return false };
         if sends {
-            pair.consume_send(&self.guest)
+            pair.send.consume();
+            pair.publish_sends(&self.guest);
         } else {
-            pair.consume_receive(&self.guest)
+            pair.receive.consume();
+            pair.publish_receives(&self.guest);
         }
         let (queue_pair, status) = (Handle(name), CompletionStatus::FLUSHED);
         self.complete(queue, &Completion { id, queue_pair, status, kind, ..Completion::default() });
@@ -177,10 +181,10 @@ impl<G: Guest> Lhca<G> {
 }
 
 /// A send request, and what is needed to make a packet of it.
-struct Request<'a, G> {
+struct Request<'a, G: Guest> {
     guest: &'a G,
     regions: &'a Regions,
-    pair: &'a QueuePair,
+    pair: &'a QueuePair<G::Ring>,
     name: u32,
     adapter: &'a ChannelAdapter,
     entry: &'a SendEntry,
@@ -249,7 +253,7 @@ impl<G: Guest> Request<'_, G> {
         header.bth.opcode = if immediate > 0 { Opcode::UD_SEND_ONLY_IMMEDIATE } else { Opcode::UD_SEND_ONLY };
         header.bth.set_pad_count(u8::try_from(padded - payload).unwrap_or_default());
         header.bth.set_solicited_event(self.has(WorkFlags::SOLICITED));
-        (header.bth.dest_qp, header.bth.psn) = (entry.remote_qp, self.pair.psn);
+        (header.bth.dest_qp, header.bth.psn) = (entry.remote_qp, self.pair.psn());
         header.bth.p_key = self.p_key()?;
         header.deth.src_qp = self.pair.number(self.name);
         let own_key = entry.q_key.get() >> 31 != 0;

@@ -16,7 +16,8 @@ pub(crate) struct Slots<T> {
 
 #[derive(Debug)]
 struct Slot<T> {
-    generation: Generation,
+    /// The name of what is here, or was last.
+    name: u32,
     value: Option<T>,
 }
 
@@ -40,6 +41,12 @@ impl Generation {
     }
 }
 
+impl<T> Slot<T> {
+    fn generation(&self) -> Generation {
+        Generation((self.name >> 16) as u16)
+    }
+}
+
 impl<T> Slots<T> {
     /// Room for `capacity` values, with `tag` in their names, and `first` in the first ones.
     pub(crate) const fn new(tag: u8, capacity: u8, first: Generation) -> Self {
@@ -48,40 +55,56 @@ impl<T> Slots<T> {
 
     /// A generation that no name has had, unless all are used up.
     pub(crate) fn unused(&self) -> Generation {
-        let latest = self.slots.iter().map(|slot| slot.generation).max_by_key(|latest| latest.since(self.first));
+        let latest = self.slots.iter().map(Slot::generation).max_by_key(|latest| latest.since(self.first));
         latest.map_or(self.first, Generation::next)
     }
 
     /// Takes `value` in; its name, or nothing if there is no room.
     pub(crate) fn insert(&mut self, value: T) -> Option<u32> {
-        let free = |slot: &Slot<T>| slot.value.is_none() && slot.generation.next() != self.first;
-        let place = self.slots.iter().position(free).unwrap_or(self.slots.len());
-        let value = Some(value);
-        match self.slots.get_mut(place) {
-            Some(slot) => *slot = Slot { generation: slot.generation.next(), value },
-            None if place < usize::from(self.capacity) => self.slots.push(Slot { generation: self.first, value }),
-            None => return None,
+        let free = |slot: &Slot<T>| slot.value.is_none() && slot.generation().next() != self.first;
+        let index = self.slots.iter().position(free).unwrap_or(self.slots.len());
+        let place = u8::try_from(index).ok().filter(|place| *place < self.capacity)?;
+        let generation = self.slots.get(index).map_or(self.first, |slot| slot.generation().next());
+        let [high, low] = generation.0.to_be_bytes();
+        let name = u32::from_be_bytes([high, low, self.tag, place]);
+        let slot = Slot { name, value: Some(value) };
+        match self.slots.get_mut(index) {
+            Some(free) => *free = slot,
+            None => self.slots.push(slot),
         }
-        self.name_at(place)
+        Some(name)
     }
 
     #[inline(always)]
     pub(crate) fn get(&self, name: u32) -> Option<&T> {
-        let slot = self.slots.get(self.place(name)?)?;
-        slot.value.as_ref().filter(|_| slot.generation.0 == generation(name))
+        match self.slots.get(place(name)) {
+            Some(Slot { name: own, value: Some(value) }) if *own == name => Some(value),
+            _ => None,
+        }
     }
 
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, name: u32) -> Option<&mut T> {
-        let place = self.place(name)?;
-        let slot = self.slots.get_mut(place)?;
-        slot.value.as_mut().filter(|_| slot.generation.0 == generation(name))
+        match self.slots.get_mut(place(name)) {
+            Some(Slot { name: own, value: Some(value) }) if *own == name => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The place of what has this name: good as long as that is there.
+    pub(crate) fn place_of(&self, name: u32) -> Option<usize> {
+        self.get(name).map(|_| place(name))
+    }
+
+    /// What is at a place.
+    #[inline(always)]
+    pub(crate) fn at(&self, place: usize) -> Option<&T> {
+        self.slots.get(place)?.value.as_ref()
     }
 
     pub(crate) fn remove(&mut self, name: u32) -> Option<T> {
         self.get(name)?;
-        let place = self.place(name)?;
-        self.slots.get_mut(place)?.value.take()
+        self.slots.get_mut(place(name))?.value.take()
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
@@ -91,25 +114,18 @@ impl<T> Slots<T> {
     /// The name of what is at a place.
     pub(crate) fn name_at(&self, place: usize) -> Option<u32> {
         let slot = self.slots.get(place)?;
-        slot.value.as_ref()?;
-        let [high, low] = slot.generation.0.to_be_bytes();
-        Some(u32::from_be_bytes([high, low, self.tag, u8::try_from(place).ok()?]))
+        slot.value.as_ref().map(|_| slot.name)
     }
 
     /// The places that were ever used.
     pub(crate) fn places(&self) -> core::ops::Range<usize> {
         0..self.slots.len()
     }
-
-    #[inline(always)]
-    fn place(&self, name: u32) -> Option<usize> {
-        let [.., tag, place] = name.to_be_bytes();
-        (tag == self.tag).then_some(place.into())
-    }
 }
 
-fn generation(name: u32) -> u16 {
-    (name >> 16) as u16
+/// The place in a name.
+fn place(name: u32) -> usize {
+    (name & 0xff) as usize
 }
 
 #[cfg(test)]

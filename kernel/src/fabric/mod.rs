@@ -30,7 +30,7 @@ pub use self::setup::SetupError;
 const BATCH: usize = 64;
 
 /// The logical fabric on a physical HCA.
-pub struct Fabric<D, G> {
+pub struct Fabric<D, G: Guest> {
     hca: Hca<D>,
     logical: Logical<G>,
     /// The physical port of each uplink of the HSMA's.

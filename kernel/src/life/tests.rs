@@ -2,13 +2,13 @@
 
 use core::cell::{Cell, RefCell};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+
 use std::rc::Rc;
 
 use iba::Lid;
 use iba::attr::{PortInfo, PortState, SwitchInfo};
 use iba::mad::AttributeId;
-use lhca_engine::{BadAddress, Guest};
+use lhca_engine::{BadAddress, Guest, RingWords};
 use partition_table::{ImageName, Lhca, Program, Start};
 use subnet::LhcaId;
 use zerocopy::IntoBytes;
@@ -20,16 +20,15 @@ use crate::fabric::tests::{Rig, rig_of, row};
 pub(crate) struct NoMemory;
 
 impl Guest for NoMemory {
+    type Ring = &'static RingWords;
+
     fn read(&self, _: u64, _: &mut [u8]) -> Result<(), BadAddress> {
         Err(BadAddress)
     }
     fn write(&self, _: u64, _: &[u8]) -> Result<(), BadAddress> {
         Err(BadAddress)
     }
-    fn word(&self, _: u64) -> Result<&AtomicU32, BadAddress> {
-        Err(BadAddress)
-    }
-    fn words(&self, _: u64, _: usize) -> Result<&[AtomicU64], BadAddress> {
+    fn ring(&self, _: u64, _: usize) -> Result<Self::Ring, BadAddress> {
         Err(BadAddress)
     }
     fn copy(&self, _: u64, _: &Self, _: u64, _: usize) -> Result<(), BadAddress> {

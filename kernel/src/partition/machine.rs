@@ -14,6 +14,7 @@ use super::image::{Image, ImageError};
 use super::interrupts::Pending;
 use super::memory::{BadAddress, Memory};
 use super::own::Own;
+use super::rings::Ring;
 use super::{scheduler, timers};
 use crate::carrier::Lent;
 use crate::clock;
@@ -332,6 +333,8 @@ impl Partition {
 pub struct Shared(pub Arc<Partition>);
 
 impl Guest for Shared {
+    type Ring = Ring;
+
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
         self.0.memory().read(address, into)
     }
@@ -340,14 +343,11 @@ impl Guest for Shared {
         self.0.memory().write(address, from)
     }
 
-    fn word(&self, address: u64) -> Result<&AtomicU32, BadAddress> {
-        self.0.memory().u32(address)
+    fn ring(&self, address: u64, words: usize) -> Result<Ring, BadAddress> {
+        Ring::new(&self.0, address, words)
     }
 
-    fn words(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress> {
-        self.0.memory().u64s(address, count)
-    }
-
+    #[inline]
     fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
         self.0.memory().copy(address, other.0.memory(), to, length)
     }

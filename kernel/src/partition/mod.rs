@@ -16,6 +16,8 @@ pub mod memory;
 #[cfg(target_os = "none")]
 mod own;
 #[cfg(target_os = "none")]
+mod rings;
+#[cfg(target_os = "none")]
 pub mod scheduler;
 #[cfg(target_os = "none")]
 mod timers;

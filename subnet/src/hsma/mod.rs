@@ -9,6 +9,7 @@
 
 mod member;
 mod path;
+mod tally;
 mod walk;
 
 use alloc::vec::Vec;
@@ -19,6 +20,8 @@ use iba::{Guid, PortNum};
 use self::member::{At, Member, Wire};
 use self::path::may_change_paths;
 pub use self::path::{Layout, Path};
+use self::tally::Tallies;
+pub use self::tally::TallyId;
 use self::walk::Due;
 use crate::adapter::{AdapterConfig, ChannelAdapter};
 use crate::config::ConfigError;
@@ -106,6 +109,7 @@ pub struct Hsma {
     deadline: Time,
     /// Counts what may have changed the ways that data takes.
     layout: u64,
+    tallies: Tallies,
 }
 
 impl Hsma {
@@ -125,7 +129,14 @@ impl Hsma {
             switch.plugged = true;
             members.push(Some(switch));
         }
-        Ok(Self { members, switches: switches.len(), due: Due::default(), deadline: Time::NEVER, layout: 0 })
+        Ok(Self {
+            members,
+            switches: switches.len(),
+            due: Due::default(),
+            deadline: Time::NEVER,
+            layout: 0,
+            tallies: Tallies::default(),
+        })
     }
 
     /// Adds an LHCA with a port at each of `places`. Its links stay down until it is plugged in.
@@ -192,6 +203,7 @@ impl Hsma {
     }
 
     fn set_plugged(&mut self, now: Time, lhca: LhcaId, plugged: bool, out: &mut impl HsmaOutlet) {
+        self.tally();
         self.layout += 1;
         let Some(number) = self.number(lhca) else { return };
         let Some(member) = self.member_mut(number) else { return };
@@ -205,6 +217,7 @@ impl Hsma {
     /// Deals with `packet`, which the physical port `uplink` brought. It is changed in place.
     pub fn receive(&mut self, now: Time, uplink: UplinkId, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         if usize::from(uplink.0) < self.switches {
+            self.tally();
             self.layout += u64::from(may_change_paths(packet));
             self.walk(now, At { member: uplink.0.into(), port: UPLINK }, packet, out);
             self.poll(now, out);
@@ -216,6 +229,7 @@ impl Hsma {
     /// the subnet for a partition. It is changed in place.
     pub fn send(&mut self, now: Time, lhca: LhcaId, port: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Some(member) = self.number(lhca) else { return };
+        self.tally();
         self.layout += u64::from(may_change_paths(packet));
         self.walk_from(now, At { member, port }, |body, packet| body.send(now, port, packet), packet, out);
         self.poll(now, out);
@@ -276,6 +290,7 @@ impl Hsma {
 
     /// Acts on a member, and does what comes of it.
     fn with_member(&mut self, now: Time, number: u16, out: &mut impl HsmaOutlet, act: impl FnOnce(&mut Node)) {
+        self.tally();
         self.layout += 1;
         if let Some(member) = self.member_mut(number) {
             act(&mut member.node);

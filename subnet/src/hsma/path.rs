@@ -7,6 +7,7 @@ use iba::attr::PortState;
 use iba::{Lid, PKey, PortNum, Sl};
 
 use super::member::{At, Wire};
+use super::tally::{Tally, TallyId};
 use super::{Hsma, LhcaId};
 use crate::body::Body;
 use crate::time::Time;
@@ -20,11 +21,8 @@ pub struct Path {
     pub port: PortNum,
     /// The longest payload that all its ports take, in bytes.
     pub mtu: u16,
-    from: At,
-    switch: u16,
-    entry: PortNum,
-    exit: PortNum,
-    to: At,
+    /// What counts the packets that go by it.
+    pub tally: TallyId,
 }
 
 /// A state of all that paths depend on. Once it has changed, a path that was found before means nothing.
@@ -34,7 +32,7 @@ pub struct Layout(u64);
 impl Hsma {
     /// The way that data with `p_key` to `dlid` on `sl` takes from `port` of `lhca`, if it leads to another LHCA.
     #[must_use]
-    pub fn path(&self, lhca: LhcaId, port: PortNum, dlid: Lid, sl: Sl, p_key: PKey) -> Option<Path> {
+    pub fn path(&mut self, lhca: LhcaId, port: PortNum, dlid: Lid, sl: Sl, p_key: PKey) -> Option<Path> {
         let from = At { member: self.number(lhca)?, port };
         let Wire::To(At { member: switch, port: entry }) = self.wired(from) else { return None };
         let (source, relay) = (self.body(from.member)?, self.body(switch)?);
@@ -60,7 +58,45 @@ impl Hsma {
             first.and(relay.port(exit)?.lane(usize::from(entry.get()), sl, words))
         };
         let mtu = MTUS.into_iter().rev().find(|&mtu| takes(mtu).is_some())?;
-        Some(Path { lhca: self.lhca_of(to.member)?, port: to.port, mtu, from, switch, entry, exit, to })
+        let lhca = self.lhca_of(to.member)?;
+        let passes = [
+            (from, true),
+            (At { member: switch, port: entry }, false),
+            (At { member: switch, port: exit }, true),
+            (to, false),
+        ];
+        Some(Path { lhca, port: to.port, mtu, tally: self.open_tally(passes) })
+    }
+
+    /// A new tally. If there are as many as there may be, all begin anew, and with them all paths.
+    fn open_tally(&mut self, passes: [(At, bool); 4]) -> TallyId {
+        if let Some(id) = self.tallies.open(passes) {
+            return id;
+        }
+        self.tally();
+        self.layout += 1;
+        self.tallies.forget();
+        self.tallies.open(passes).unwrap_or_default()
+    }
+
+    /// Counts, at each port of their paths, what passed since this was last done. The HSMA does so itself before it does
+    /// anything but [`Self::pass`]; whoever looks at counters does so before.
+    #[inline]
+    pub fn tally(&mut self) {
+        if self.tallies.any() {
+            self.count_tallies();
+        }
+    }
+
+    #[cold]
+    fn count_tallies(&mut self) {
+        while let Some(Tally { passes, packets, words }) = self.tallies.take() {
+            for (at, sent) in passes {
+                if let Some(port) = self.body_mut(at.member).and_then(|body| body.linked_port(at.port)) {
+                    port.counters.passed(sent, packets, words);
+                }
+            }
+        }
     }
 
     /// What paths depend on, as it is now; `None` while something is due that comes before any packet.
@@ -70,21 +106,11 @@ impl Hsma {
         self.is_idle(now).then_some(Layout(self.layout))
     }
 
-    /// Counts a packet of `words` words of four bytes, invariant CRC included, at each port of a path found in
-    /// today's [layout](Self::layout).
+    /// Notes that `packets` packets, of `words` words of four bytes together, invariant CRCs included, went by a path that
+    /// was found in today's [layout](Self::layout).
     #[inline]
-    pub fn pass(&mut self, path: &Path, words: u16) {
-        let Path { from, switch, entry, exit, to, .. } = *path;
-        let mut at = |member: u16, number: PortNum, sent: bool| {
-            if let Some(port) = self.body_mut(member).and_then(|body| body.linked_port(number)) {
-                let counters = &mut port.counters;
-                if sent { counters.sent(words, false) } else { counters.received(words, false) }
-            }
-        };
-        at(from.member, from.port, true);
-        at(switch, entry, false);
-        at(switch, exit, true);
-        at(to.member, to.port, false);
+    pub fn pass(&mut self, tally: TallyId, packets: u64, words: u64) {
+        self.tallies.pass(tally, packets, words);
     }
 
     fn body(&self, number: u16) -> Option<&Body> {

@@ -60,6 +60,7 @@ impl Hsma {
 
     #[cold]
     fn do_due(&mut self, now: Time, out: &mut impl HsmaOutlet) {
+        self.tally();
         self.layout += 1;
         loop {
             while let Some(member) = self.due.pop() {

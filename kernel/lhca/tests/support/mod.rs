@@ -14,11 +14,12 @@ use iba::packet::SmpPacket;
 use iba::smp::Smp;
 use iba::{Guid, Lid, PortNum, Sl};
 use lhca::{CompletionQueue, Lhca, Line, NewQueuePair, Platform, QueuePair, RingMemory};
+use lhca_contract::ring::ENTRIES;
 use lhca_contract::{
     Call, Completion, QueuePairChange, QueuePairFields, QueuePairKind, QueuePairState, ReceiveEntry, Segment,
     SendEntry, Status, VERSION, cpuid,
 };
-use lhca_engine::{BadAddress, Guest, Logical, Policy, Wire};
+use lhca_engine::{BadAddress, Guest, Logical, Policy, RingWords, Wire};
 use subnet::{AdapterConfig, Hsma, LhcaId, Link, LinkRequest, LogicalPort, NodeConfig, SwitchConfig, Time, UplinkId};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -59,6 +60,8 @@ fn place<T>(address: u64, length: usize) -> Result<*mut T, BadAddress> {
 }
 
 impl Guest for Host {
+    type Ring = &'static RingWords;
+
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
         let start = place::<u8>(address, into.len())?;
         for (nth, byte) in into.iter_mut().enumerate() {
@@ -77,15 +80,10 @@ impl Guest for Host {
         Ok(())
     }
 
-    fn word(&self, address: u64) -> Result<&AtomicU32, BadAddress> {
-        // SAFETY: as above; the address is aligned.
-        place::<u32>(address, 4).map(|word| unsafe { AtomicU32::from_ptr(word) })
-    }
-
-    fn words(&self, address: u64, count: usize) -> Result<&[AtomicU64], BadAddress> {
-        let start = place::<u64>(address, count * 8)?;
-        // SAFETY: as above; the address is aligned.
-        Ok(unsafe { std::slice::from_raw_parts(start.cast(), count) })
+    fn ring(&self, address: u64, words: usize) -> Result<Self::Ring, BadAddress> {
+        let start = place::<u64>(address, (ENTRIES / 8 + words) * 8)?;
+        // SAFETY: as above, and tests' rings are leaked; the address is aligned.
+        Ok(unsafe { &*(std::ptr::slice_from_raw_parts(start, words) as *const RingWords) })
     }
 
     fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
