@@ -141,6 +141,7 @@ impl<P: Platform> Lhca<P> {
     }
 
     /// Makes a hypercall.
+    #[inline]
     pub(crate) fn call(&self, call: Call, arguments: [u64; 3]) -> Result<u64, CallError> {
         match self.platform.call(call, arguments) {
             (Status::OK, value) => Ok(value),
@@ -149,6 +150,7 @@ impl<P: Platform> Lhca<P> {
     }
 
     /// Rings for `handle` where the hypervisor asked for it.
+    #[inline]
     pub(crate) fn tell(&self, told: Told, handle: Handle) {
         if told == Told::Ring {
             // A bell for what the hypervisor has destroyed meanwhile does no harm.

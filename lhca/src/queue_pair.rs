@@ -86,9 +86,24 @@ impl QueuePair {
     /// # Errors
     /// The queue is full.
     pub fn send<P: Platform>(&mut self, lhca: &Lhca<P>, entry: &SendEntry) -> Result<(), Full> {
-        let told = self.send.push(entry)?;
-        lhca.tell(told, self.handle);
+        self.prepare_send(entry)?;
+        self.commit_sends(lhca);
         Ok(())
+    }
+
+    /// Writes a send request down, and posts it with the next [`Self::commit_sends`]: many go with one bell.
+    ///
+    /// # Errors
+    /// The queue is full.
+    pub fn prepare_send(&mut self, entry: &SendEntry) -> Result<(), Full> {
+        self.send.put(entry)
+    }
+
+    /// Posts what was prepared.
+    #[inline]
+    pub fn commit_sends<P: Platform>(&mut self, lhca: &Lhca<P>) {
+        let told = self.send.publish();
+        lhca.tell(told, self.handle);
     }
 
     /// Posts a receive request; exactly one completion will come of it.
@@ -96,7 +111,8 @@ impl QueuePair {
     /// # Errors
     /// The queue is full.
     pub fn receive<P: Platform>(&mut self, lhca: &Lhca<P>, entry: &ReceiveEntry) -> Result<(), Full> {
-        let told = self.receive.push(entry)?;
+        self.receive.put(entry)?;
+        let told = self.receive.publish();
         lhca.tell(told, self.handle);
         Ok(())
     }

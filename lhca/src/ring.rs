@@ -31,24 +31,33 @@ impl Told {
 pub(crate) struct Producer<E> {
     pub(crate) ring: RingMemory<E>,
     produced: u32,
+    /// Of that, what the hypervisor sees.
+    published: u32,
     consumed: u32,
 }
 
 impl<E: FromBytes + IntoBytes + Immutable> Producer<E> {
     pub(crate) fn new(ring: RingMemory<E>) -> Self {
-        Self { ring, produced: 0, consumed: 0 }
+        Self { ring, produced: 0, published: 0, consumed: 0 }
     }
 
-    pub(crate) fn push(&mut self, entry: &E) -> Result<Told, Full> {
+    /// Adds an entry, which the hypervisor does not see before it is published.
+    pub(crate) fn put(&mut self, entry: &E) -> Result<(), Full> {
         if self.room() == 0 {
             return Err(Full);
         }
         self.ring.write(self.produced, entry);
-        let before = self.produced;
-        self.produced = before.wrapping_add(1);
+        self.produced = self.produced.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Publishes what was added.
+    #[inline]
+    pub(crate) fn publish(&mut self) -> Told {
+        let before = core::mem::replace(&mut self.published, self.produced);
         self.ring.control(PRODUCED).store(self.produced, Ordering::Release);
         fence(Ordering::SeqCst);
-        Ok(Told::when(notify(self.ring.control(DATA_EVENT).load(Ordering::Relaxed), self.produced, before)))
+        Told::when(notify(self.ring.control(DATA_EVENT).load(Ordering::Relaxed), self.produced, before))
     }
 
     /// Entries that there is room for.
@@ -121,7 +130,7 @@ mod tests {
     fn indices_wrap_around() {
         let memory = || RingMemory::new(std::vec![Line::ZERO; RingMemory::<Completion>::lines(2)].leak(), 2);
         let start = u32::MAX - 5;
-        let mut producer = Producer { ring: memory(), produced: start, consumed: start };
+        let mut producer = Producer { ring: memory(), produced: start, published: start, consumed: start };
         let mut consumer = Consumer { ring: memory(), produced: start, consumed: start };
         producer.ring.control(CONSUMED).store(start, Ordering::Relaxed);
         for i in 0..20 {
@@ -132,7 +141,8 @@ mod tests {
                 producer.ring.control(DATA_EVENT).store(producer.produced, Ordering::Relaxed);
                 consumer.ring.control(SPACE_EVENT).store(consumer.consumed, Ordering::Relaxed);
             }
-            assert_eq!(producer.push(&entry), Ok(Told::when(asked)));
+            producer.put(&entry).unwrap();
+            assert_eq!(producer.publish(), Told::when(asked));
             consumer.ring.write(consumer.consumed, &producer.ring.read(consumer.consumed));
             consumer.ring.control(PRODUCED).store(producer.produced, Ordering::Relaxed);
             assert_eq!(consumer.pop(), Some((entry, Told::when(asked))));
@@ -141,8 +151,8 @@ mod tests {
         }
         assert!(producer.produced < start, "it wrapped");
         for _ in 0..4 {
-            assert!(producer.push(&Completion::default()).is_ok());
+            assert!(producer.put(&Completion::default()).is_ok());
         }
-        assert_eq!(producer.push(&Completion::default()), Err(Full));
+        assert_eq!(producer.put(&Completion::default()), Err(Full));
     }
 }

@@ -1,5 +1,7 @@
 //! Hypercalls that need nothing but the LHCA and its node.
 
+use alloc::sync::Arc;
+
 use iba::PortNum;
 use lhca_contract::ring::MAX_LOG_ENTRIES;
 use lhca_contract::{
@@ -39,11 +41,11 @@ impl<G: Guest> Lhca<G> {
 
     fn create_completion_queue(&mut self, address: u64) -> Result<u64, Status> {
         let config: QueueConfig = get(&self.guest, address)?;
-        created(self.completion_queues.insert(Queue::new(&self.guest, &config)?))
+        created(self.completion_queues.insert(Arc::new(Queue::new(&self.guest, &config)?)))
     }
 
     fn destroy_completion_queue(&mut self, name: u32) -> Result<u64, Status> {
-        let uses = |pair: &QueuePair<G::Ring>| {
+        let uses = |pair: &QueuePair<G>| {
             [pair.config.send_completions, pair.config.receive_completions].contains(&Handle(name))
         };
         if self.pairs.values().any(uses) {
@@ -64,9 +66,9 @@ impl<G: Guest> Lhca<G> {
         let config: QueuePairConfig = get(&self.guest, address)?;
         let port = PortNum::new(config.port);
         adapter.port_info(port).ok_or(Status::BAD_PORT)?;
-        let place = |queue: Handle| self.completion_queues.place_of(queue.0).ok_or(Status::BAD_HANDLE);
+        let queue = |queue: Handle| self.completion_queues.get(queue.0).cloned().ok_or(Status::BAD_HANDLE);
         let completions =
-            Completions { send: place(config.send_completions)?, receive: place(config.receive_completions)? };
+            Completions { send: queue(config.send_completions)?, receive: queue(config.receive_completions)? };
         let pair = QueuePair::new(&self.guest, config, completions)?;
         let is_ud = config.kind == QueuePairKind::UD;
         let uds = self.pairs.values().filter(|pair| pair.config.kind == QueuePairKind::UD).count();
@@ -88,7 +90,7 @@ impl<G: Guest> Lhca<G> {
         let pair = self.pairs.get_mut(name).ok_or(Status::BAD_HANDLE)?;
         let change: QueuePairChange = get(&self.guest, address)?;
         self.changes += 1;
-        pair.modify(&self.guest, &change).map(|()| 0)
+        pair.modify(&change).map(|()| 0)
     }
 
     fn query_queue_pair(&self, name: u32, address: u64) -> Result<u64, Status> {
@@ -140,7 +142,7 @@ impl<G: Guest> Lhca<G> {
         if is_group && group.reserved == [0; 6] { Ok(group) } else { Err(Status::BAD_ARGUMENT) }
     }
 
-    fn datagram_pair(&mut self, name: u32) -> Result<&mut QueuePair<G::Ring>, Status> {
+    fn datagram_pair(&mut self, name: u32) -> Result<&mut QueuePair<G>, Status> {
         self.pairs.get_mut(name).filter(|pair| pair.config.kind == QueuePairKind::UD).ok_or(Status::BAD_HANDLE)
     }
 

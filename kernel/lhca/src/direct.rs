@@ -22,7 +22,7 @@ use zerocopy::transmute;
 
 use crate::guest::{Guest, RingWords};
 use crate::lhca::Lhca;
-use crate::objects::{CompletionQueue, QueuePair, name_of, tell};
+use crate::objects::{QueuePair, name_of, tell};
 use crate::receive::GRH;
 use crate::ring::Consumer;
 
@@ -135,29 +135,15 @@ fn pass_known<G: Guest>(
         return Err(Some(address));
     }
     let to = receiver.pairs.at(flow.place).ok_or(None)?;
-    let mut batch = Batch {
-        name,
-        flow,
-        from,
-        to,
-        sender: &sender.guest,
-        sends: sender.completion_queues.at(from.completions.send).ok_or(None)?,
-        receiver: &receiver.guest,
-        receives: receiver.completion_queues.at(to.completions.receive).ok_or(None)?,
-        words: 0,
-    };
-    let mut count = 0;
-    while batch.pass_one().is_some() {
-        count += 1;
-        if count == most || !from.send.has_seen_entry() || self::address(&from.send) != Some(address) {
-            break;
-        }
+    let watched = sender.pace.is_watched();
+    let one = Passage { name, flow, from, to };
+    let mut words = one.pass().ok_or(None)?;
+    let mut count = 1;
+    if from.send.has_seen_entry() {
+        one.pass_more(address, most, &mut count, &mut words);
     }
-    if count == 0 {
-        return Err(None);
-    }
-    hsma.pass(flow.tally, count as u64, batch.words);
-    batch.publish(sender.pace.is_watched());
+    hsma.pass(flow.tally, count as u64, words);
+    one.publish(watched);
     from.count_packets(count as u32);
     Ok(if from.send.has_seen_entry() { Passed::Some(count) } else { Passed::All })
 }
@@ -168,34 +154,29 @@ fn lhca<G: Guest>(lhcas: &[Option<Lhca<G>>], id: LhcaId) -> Option<&Lhca<G>> {
 }
 
 /// Both ends, while datagrams of one flow pass.
-struct Batch<'a, G: Guest> {
+struct Passage<'a, G: Guest> {
     name: u32,
     flow: &'a Flow,
-    sender: &'a G,
-    from: &'a QueuePair<G::Ring>,
-    sends: &'a CompletionQueue<G::Ring>,
-    receiver: &'a G,
-    to: &'a QueuePair<G::Ring>,
-    receives: &'a CompletionQueue<G::Ring>,
-    /// Words of four bytes that passed.
-    words: u64,
+    from: &'a QueuePair<G>,
+    to: &'a QueuePair<G>,
 }
 
-impl<G: Guest> Batch<'_, G> {
-    /// Passes the next datagram, which there is and which is of the flow, if the receiver has room for it. If not, nothing
-    /// has happened.
+impl<G: Guest> Passage<'_, G> {
+    /// Passes the next datagram, which there is and which is of the flow, if the receiver has room for it; its words of four
+    /// bytes. If not, nothing has happened.
     #[inline(always)]
-    fn pass_one(&mut self) -> Option<()> {
-        let Flow { mtu, immediate, received, name, .. } = self.flow;
-        if !self.to.receive.has_entry().ok()? || !self.sends.ring.has_room() || !self.receives.ring.has_room() {
+    fn pass(&self) -> Option<u64> {
+        let Self { name, flow, from, to } = *self;
+        let (sends, receives) = (&from.completions.send.ring, &to.completions.receive.ring);
+        if !to.receive.has_entry().ok()? || !sends.has_room() || !receives.has_room() {
             return None;
         }
-        let request: &Words = self.from.send.entry()?.first_chunk()?;
-        let room: &Words = self.to.receive.entry()?.first_chunk()?;
+        let request: &Words = from.send.entry()?.first_chunk()?;
+        let room: &Words = to.receive.entry()?.first_chunk()?;
         let word = |of: &Words, nth: usize| of[nth].load(Ordering::Relaxed);
         // A segment of registered memory has its L_Key in the upper half, and so is too long.
         let (payload, size) = (word(request, 5), word(room, 3));
-        if payload > *mtu || size >> HIGH != 0 || word(room, 1) != PLAIN_RECEIVE {
+        if payload > flow.mtu || size >> HIGH != 0 || word(room, 1) != PLAIN_RECEIVE {
             return None;
         }
         let length = GRH as u64 + payload;
@@ -203,22 +184,32 @@ impl<G: Guest> Batch<'_, G> {
             return None;
         }
         let place = word(room, 2).checked_add(GRH as u64)?;
-        self.sender.copy(word(request, 4), self.receiver, place, payload as usize).ok()?;
+        from.guest.copy(word(request, 4), &to.guest, place, payload as usize).ok()?;
 
-        let own = if *immediate { word(request, 3) << HIGH } else { 0 };
-        let [.., third, fourth] = *received;
-        self.receives.ring.put(&[word(room, 0), length << HIGH | u64::from(*name), third, fourth | own]);
-        self.sends.ring.put(&[word(request, 0), u64::from(self.name), SENT, 0]);
-        self.to.receive.consume();
-        self.from.send.consume();
-        self.words += OVERHEAD + u64::from(*immediate) + payload.div_ceil(4);
-        Some(())
+        let immediate = if flow.immediate { word(request, 3) << HIGH } else { 0 };
+        let [.., third, fourth] = flow.received;
+        receives.put(&[word(room, 0), length << HIGH | u64::from(flow.name), third, fourth | immediate]);
+        sends.put(&[word(request, 0), u64::from(name), SENT, 0]);
+        to.receive.consume();
+        from.send.consume();
+        Some(OVERHEAD + u64::from(flow.immediate) + payload.div_ceil(4))
+    }
+
+    /// Passes what comes after the first, while it goes to the same address.
+    #[inline(never)]
+    fn pass_more(&self, address: Address, most: usize, count: &mut usize, words: &mut u64) {
+        while *count < most && self.from.send.has_seen_entry() && self::address(&self.from.send) == Some(address) {
+            let Some(more) = self.pass() else { return };
+            *words += more;
+            *count += 1;
+        }
     }
 
     /// Tells both partitions of what passed, and has the sender ring for the next if it is not `watched`.
     #[inline(always)]
     fn publish(&self, watched: bool) {
-        let Self { from, to, sends, receives, .. } = self;
+        let Self { from, to, .. } = *self;
+        let (sends, receives) = (&*from.completions.send, &*to.completions.receive);
         to.receive.store();
         receives.ring.store();
         sends.ring.store();
@@ -232,10 +223,10 @@ impl<G: Guest> Batch<'_, G> {
         if is_last {
             from.send.look();
         }
-        tell(self.receiver, to.config.vector, || to.receive.asked());
-        tell(self.receiver, receives.vector, || receives.ring.asked());
-        tell(self.sender, from.config.vector, || from.send.asked());
-        tell(self.sender, sends.vector, || sends.ring.asked());
+        tell(&to.guest, to.config.vector, || to.receive.asked());
+        tell(&to.guest, receives.vector, || receives.ring.asked());
+        tell(&from.guest, from.config.vector, || from.send.asked());
+        tell(&from.guest, sends.vector, || sends.ring.asked());
     }
 }
 
@@ -291,7 +282,7 @@ fn short<G: Guest>(
     hsma: &mut Hsma,
     lhcas: &[Option<Lhca<G>>],
     id: LhcaId,
-    (name, from): (u32, &QueuePair<G::Ring>),
+    (name, from): (u32, &QueuePair<G>),
     address: Address,
     layout: Layout,
 ) -> Option<Flow> {

@@ -24,7 +24,7 @@ pub struct RingWords {
 }
 
 /// A partition: its memory, which it may change at any time, and its processor.
-pub trait Guest {
+pub trait Guest: Clone {
     /// A ring in its memory, which stays as long as this does.
     type Ring: Deref<Target = RingWords> + fmt::Debug;
 

@@ -1,5 +1,7 @@
 //! One LHCA: what its partition created, and what it may do.
 
+use alloc::sync::Arc;
+
 use iba::PortNum;
 use lhca_contract::{Completion, Handle, QueuePairKind};
 
@@ -70,8 +72,8 @@ impl Held {
 pub(crate) struct Lhca<G: Guest> {
     pub(crate) guest: G,
     pub(crate) gate: Gate,
-    pub(crate) pairs: Slots<QueuePair<G::Ring>>,
-    pub(crate) completion_queues: Slots<CompletionQueue<G::Ring>>,
+    pub(crate) pairs: Slots<QueuePair<G>>,
+    pub(crate) completion_queues: Slots<Arc<CompletionQueue<G::Ring>>>,
     pub(crate) event_queues: Slots<EventQueue<G::Ring>>,
     pub(crate) regions: Regions,
     /// Queue pairs 0 and 1 of each port.

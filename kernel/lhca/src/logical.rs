@@ -138,11 +138,23 @@ impl<G: Guest> Logical<G> {
         Some(lhca.guest)
     }
 
+    /// A partition rings: takes all that is posted to the queue pair `handle` the short way, to other partitions. If that is
+    /// not all there is to do, it is for [`Self::call`] to do the rest.
+    #[inline(always)]
+    pub fn pass(&mut self, now: Time, id: LhcaId, handle: u64) -> bool {
+        let Ok(name) = u32::try_from(handle) else { return false };
+        let passed = direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name, BATCH);
+        let all = matches!(passed, Passed::All);
+        if all {
+            self.heed_pace(now, id);
+        }
+        all
+    }
+
     /// Does what a partition's hypercall asks for; its value.
     ///
     /// # Errors
     /// What the partition is told.
-    #[inline]
     pub fn call(
         &mut self,
         now: Time,
@@ -151,12 +163,10 @@ impl<G: Guest> Logical<G> {
         arguments: [u64; 3],
         wire: &mut impl Wire,
     ) -> Result<u64, Status> {
-        if call == Call::DOORBELL {
-            return self.ring(now, id, arguments[0], wire);
-        }
         let lhca = self.lhcas.get_mut(usize::from(id.0)).and_then(Option::as_mut).ok_or(Status::UNKNOWN_CALL)?;
         let adapter = self.hsma.lhca(id).ok_or(Status::UNKNOWN_CALL)?;
         match call {
+            Call::DOORBELL => self.ring(now, id, arguments[0], wire),
             Call::MODIFY_PORT => self.modify_port(now, id, arguments, wire),
             Call::MODIFY_QUEUE_PAIR => {
                 let value = lhca.call(call, arguments, adapter)?;
@@ -207,19 +217,8 @@ impl<G: Guest> Logical<G> {
     }
 
     /// A partition rings for one of its objects.
-    #[inline(always)]
     fn ring(&mut self, now: Time, id: LhcaId, handle: u64, wire: &mut impl Wire) -> Result<u64, Status> {
         let name = u32::try_from(handle).map_err(|_| Status::BAD_HANDLE)?;
-        if let Passed::All = direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name, BATCH) {
-            self.heed_pace(now, id);
-            return Ok(0);
-        }
-        self.ring_slowly(now, id, name, wire)
-    }
-
-    /// As [`Self::ring`], whatever there is to do.
-    #[cold]
-    fn ring_slowly(&mut self, now: Time, id: LhcaId, name: u32, wire: &mut impl Wire) -> Result<u64, Status> {
         let lhca = self.lhca_mut(id).ok_or(Status::BAD_HANDLE)?;
         if lhca.pairs.get(name).is_some() {
             self.heed_pace(now, id);

@@ -1,5 +1,6 @@
 //! What a partition creates.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::ops::Deref;
@@ -50,21 +51,21 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Queue<E
     }
 }
 
-/// The places of a queue pair's completion queues.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Completions {
-    pub(crate) send: usize,
-    pub(crate) receive: usize,
+/// Where a queue pair's completions come.
+#[derive(Debug)]
+pub(crate) struct Completions<G: Guest> {
+    pub(crate) send: Arc<CompletionQueue<G::Ring>>,
+    pub(crate) receive: Arc<CompletionQueue<G::Ring>>,
 }
 
 /// A queue pair.
 #[derive(Debug)]
-pub(crate) struct QueuePair<R> {
+pub(crate) struct QueuePair<G: Guest> {
+    pub(crate) guest: G,
     pub(crate) config: QueuePairConfig,
-    /// The places of its completion queues, which are there as long as it is.
-    pub(crate) completions: Completions,
-    pub(crate) send: Consumer<SendEntry, R>,
-    pub(crate) receive: Consumer<ReceiveEntry, R>,
+    pub(crate) completions: Completions<G>,
+    pub(crate) send: Consumer<SendEntry, G::Ring>,
+    pub(crate) receive: Consumer<ReceiveEntry, G::Ring>,
     pub(crate) state: QueuePairState,
     pub(crate) p_key_index: u16,
     pub(crate) q_key: QKey,
@@ -79,17 +80,14 @@ pub(crate) struct QueuePair<R> {
 /// P_Keys that a port's table has.
 pub(crate) const P_KEYS: u16 = 32;
 
-impl<R: Deref<Target = RingWords>> QueuePair<R> {
-    pub(crate) fn new<G: Guest<Ring = R>>(
-        guest: &G,
-        config: QueuePairConfig,
-        completions: Completions,
-    ) -> Result<Self, Status> {
+impl<G: Guest> QueuePair<G> {
+    pub(crate) fn new(guest: &G, config: QueuePairConfig, completions: Completions<G>) -> Result<Self, Status> {
         if config.reserved != [0; 3] || config.kind.name().is_none() {
             return Err(Status::BAD_ARGUMENT);
         }
         check_vector(config.vector)?;
         Ok(Self {
+            guest: guest.clone(),
             send: Consumer::new(guest, config.send_ring, config.send_log_entries)?,
             receive: Consumer::new(guest, config.receive_ring, config.receive_log_entries)?,
             state: QueuePairState::RESET,
@@ -121,7 +119,7 @@ impl<R: Deref<Target = RingWords>> QueuePair<R> {
     }
 
     /// Changes what `change` says, or nothing (10.3.1).
-    pub(crate) fn modify(&mut self, guest: &impl Guest, change: &QueuePairChange) -> Result<(), Status> {
+    pub(crate) fn modify(&mut self, change: &QueuePairChange) -> Result<(), Status> {
         use QueuePairState as State;
         let fields = change.fields;
         let state = if fields.contains(QueuePairFields::STATE) { change.state } else { self.state };
@@ -151,7 +149,7 @@ impl<R: Deref<Target = RingWords>> QueuePair<R> {
             self.q_key = change.q_key;
         }
         if state == State::RESET {
-            self.forget(guest);
+            self.forget();
         }
         self.flows = Flows::default();
         self.state = state;
@@ -159,25 +157,25 @@ impl<R: Deref<Target = RingWords>> QueuePair<R> {
     }
 
     /// Consumes all that is posted, without completions.
-    fn forget(&mut self, guest: &impl Guest) {
+    fn forget(&mut self) {
         self.send.consume_all();
         self.receive.consume_all();
-        self.publish_sends(guest);
-        self.publish_receives(guest);
+        self.publish_sends();
+        self.publish_receives();
     }
 
     /// Publishes which send entries were consumed.
     #[inline(always)]
-    pub(crate) fn publish_sends(&self, guest: &impl Guest) {
+    pub(crate) fn publish_sends(&self) {
         self.send.publish();
-        tell(guest, self.config.vector, || self.send.asked());
+        tell(&self.guest, self.config.vector, || self.send.asked());
     }
 
     /// Publishes which receive entries were consumed.
     #[inline(always)]
-    pub(crate) fn publish_receives(&self, guest: &impl Guest) {
+    pub(crate) fn publish_receives(&self) {
         self.receive.publish();
-        tell(guest, self.config.vector, || self.receive.asked());
+        tell(&self.guest, self.config.vector, || self.receive.asked());
     }
 
     /// Packets were sent.

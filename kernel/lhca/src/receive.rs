@@ -95,7 +95,7 @@ impl<G: Guest> Lhca<G> {
         for place in self.pairs.places() {
             let Some(name) = self.pairs.name_at(place) else { continue };
             let member =
-                |pair: &QueuePair<G::Ring>| pair.groups.iter().any(|group| group.lid == lid && Some(group.gid) == gid);
+                |pair: &QueuePair<G>| pair.groups.iter().any(|group| group.lid == lid && Some(group.gid) == gid);
             if self.pairs.get(name).is_some_and(member) {
                 let _ = self.receive_one(adapter, port, name, datagram);
             }
@@ -115,7 +115,7 @@ impl<G: Guest> Lhca<G> {
         let filled = self.scatter(&entry, datagram);
         if let Some(pair) = self.pairs.get_mut(name) {
             pair.receive.consume();
-            pair.publish_receives(&self.guest);
+            pair.publish_receives();
         }
         let mut completion = datagram.completion();
         (completion.id, completion.queue_pair) = (entry.id, Handle(name));

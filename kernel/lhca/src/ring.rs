@@ -4,10 +4,9 @@
 //! An end's two control words, its index and the index at which it wants to be told, are 64 bits that only it writes, and
 //! are read and written as such. What an end has done is published by itself, so that a batch is published once.
 
-use core::cell::Cell;
 use core::marker::PhantomData;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use lhca_contract::Status;
 use lhca_contract::ring::{
@@ -23,6 +22,29 @@ const WORD: usize = 8;
 /// The partition's index is none that it can have: it has left the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Jumped;
+
+/// A free-running index. The engine's lock keeps it; it is an atomic only so that a queue can be shared by its users.
+#[derive(Debug, Default)]
+struct Index(AtomicU32);
+
+impl Index {
+    #[inline(always)]
+    fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn set(&self, index: u32) {
+        self.0.store(index, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn replace(&self, index: u32) -> u32 {
+        let before = self.get();
+        self.set(index);
+        before
+    }
+}
 
 /// An end's control words: how far it is, and the other's index at which it wants to be told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,20 +133,26 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Area<E,
 pub(crate) struct Consumer<E, R> {
     area: Area<E, R>,
     /// Consumed so far.
-    consumed: Cell<u32>,
+    consumed: Index,
     /// How far that was when the partition was last asked whether it wants to be told.
-    told: Cell<u32>,
+    told: Index,
     /// At which index of the partition's it is to ring.
-    event: Cell<u32>,
+    event: Index,
     /// The partition's index when it was last looked at, which was possible.
-    produced: Cell<u32>,
+    produced: Index,
 }
 
 impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consumer<E, R> {
     /// This end of the ring of 2 to the power `log_entries` entries at `base`.
     pub(crate) fn new<G: Guest<Ring = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
         let area = Area::new(guest, base, log_entries)?;
-        Ok(Self { area, consumed: Cell::new(0), told: Cell::new(0), event: Cell::new(0), produced: Cell::new(0) })
+        Ok(Self {
+            area,
+            consumed: Index::default(),
+            told: Index::default(),
+            event: Index::default(),
+            produced: Index::default(),
+        })
     }
 
     /// Whether there is an entry to be consumed. The partition's index is looked at only once all that it gave is consumed.
@@ -233,20 +261,26 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consume
 pub(crate) struct Producer<E, R> {
     area: Area<E, R>,
     /// Produced so far.
-    produced: Cell<u32>,
+    produced: Index,
     /// How far that was when the partition was last asked whether it wants to be told.
-    told: Cell<u32>,
+    told: Index,
     /// At which index of the partition's it is to ring.
-    event: Cell<u32>,
+    event: Index,
     /// The partition's index when it was last looked at, which was possible.
-    consumed: Cell<u32>,
+    consumed: Index,
 }
 
 impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Producer<E, R> {
     /// This end of the ring of 2 to the power `log_entries` entries at `base`.
     pub(crate) fn new<G: Guest<Ring = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
         let area = Area::new(guest, base, log_entries)?;
-        Ok(Self { area, produced: Cell::new(0), told: Cell::new(0), event: Cell::new(0), consumed: Cell::new(0) })
+        Ok(Self {
+            area,
+            produced: Index::default(),
+            told: Index::default(),
+            event: Index::default(),
+            consumed: Index::default(),
+        })
     }
 
     /// Whether there is room for an entry. The partition's index is looked at only once all room that it gave is used.

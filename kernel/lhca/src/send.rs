@@ -89,7 +89,7 @@ impl<G: Guest> Lhca<G> {
         let is_answered = refusal.is_some_and(Refusal::is_request) && self.gate.policy.refused == Refused::Answer;
         let Some(pair) = self.pairs.get_mut(name) else { return Taken::Nothing };
         pair.send.consume();
-        pair.publish_sends(&self.guest);
+        pair.publish_sends();
         let status = match (made, refusal) {
             (Err(status), _) => status,
             (Ok(_), Some(_)) if !is_answered => CompletionStatus::REFUSED,
@@ -169,10 +169,10 @@ impl<G: Guest> Lhca<G> {
         let Some(pair) = self.pairs.get_mut(name) else { return false };
         if sends {
             pair.send.consume();
-            pair.publish_sends(&self.guest);
+            pair.publish_sends();
         } else {
             pair.receive.consume();
-            pair.publish_receives(&self.guest);
+            pair.publish_receives();
         }
         let (queue_pair, status) = (Handle(name), CompletionStatus::FLUSHED);
         self.complete(queue, &Completion { id, queue_pair, status, kind, ..Completion::default() });
@@ -184,7 +184,7 @@ impl<G: Guest> Lhca<G> {
 struct Request<'a, G: Guest> {
     guest: &'a G,
     regions: &'a Regions,
-    pair: &'a QueuePair<G::Ring>,
+    pair: &'a QueuePair<G>,
     name: u32,
     adapter: &'a ChannelAdapter,
     entry: &'a SendEntry,

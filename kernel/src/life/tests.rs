@@ -17,6 +17,7 @@ use super::{Run, Runner};
 use crate::fabric::tests::{Rig, rig_of, row};
 
 /// A partition whose memory nobody reaches.
+#[derive(Clone)]
 pub(crate) struct NoMemory;
 
 impl Guest for NoMemory {

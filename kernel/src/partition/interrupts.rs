@@ -39,15 +39,14 @@ impl Pending {
     fn search(&self) -> Option<u8> {
         // First, so that what comes from here on is found the next time.
         self.any.store(false, Ordering::SeqCst);
-        for (nth, word) in [0_u8, 1, 2, 3].into_iter().zip(&self.vectors).rev() {
-            let bits = word.load(Ordering::SeqCst);
-            if let Some(bit) = bits.checked_ilog2() {
-                word.fetch_and(!(1 << bit), Ordering::AcqRel);
-                self.any.store(true, Ordering::Release); // there may be more
-                return Some(nth * 64 + bit as u8);
-            }
+        let mut words = [0_u8, 1, 2, 3].into_iter().zip(&self.vectors).rev();
+        let found = words.find_map(|(nth, word)| Some((nth, word, word.load(Ordering::SeqCst).checked_ilog2()?)));
+        let (nth, word, bit) = found?;
+        word.fetch_and(!(1 << bit), Ordering::AcqRel);
+        if self.any() {
+            self.any.store(true, Ordering::Release);
         }
-        None
+        Some(nth * 64 + bit as u8)
     }
 }
 
@@ -65,5 +64,16 @@ mod tests {
         let taken: Vec<u8> = core::iter::from_fn(|| pending.take()).collect();
         assert_eq!(taken, [0xff, 0x40, 0x3f, 0x20, 0]);
         assert!(!pending.any());
+    }
+
+    #[test]
+    fn once_the_last_is_taken_there_is_none_for_sure() {
+        let pending = Pending::default();
+        pending.set(0x20);
+        pending.set(0xff);
+        pending.take();
+        assert!(pending.maybe());
+        pending.take();
+        assert!(!pending.maybe());
     }
 }

@@ -329,7 +329,7 @@ impl Partition {
 }
 
 /// A partition, as the engine of its LHCA sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Shared(pub Arc<Partition>);
 
 impl Guest for Shared {
@@ -348,6 +348,7 @@ impl Guest for Shared {
     }
 
     #[inline]
+    #[inline(always)]
     fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
         self.0.memory().copy(address, other.0.memory(), to, length)
     }

@@ -44,7 +44,7 @@ impl Memory {
     ///
     /// # Errors
     /// [`BadAddress`]; nothing was copied then.
-    #[inline]
+    #[inline(always)]
     pub fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
         let (from, to) = (self.place(address, length, 1)?, other.place(to, length, 1)?);
         let (words, rest) = (length / WORD, length % WORD);
@@ -66,7 +66,7 @@ impl Memory {
     }
 
     /// The place of `length` bytes at `address`, a multiple of `align`.
-    #[inline]
+    #[inline(always)]
     fn place(&self, address: u64, length: usize, align: u64) -> Result<NonNull<u8>, BadAddress> {
         let end = address.checked_add(length as u64).filter(|end| *end <= self.size);
         if end.is_none() || !address.is_multiple_of(align) {

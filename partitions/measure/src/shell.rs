@@ -173,8 +173,8 @@ impl End {
         }
     }
 
-    /// Counts the instructions from before a datagram is posted until the hypervisor has dealt with it, and the receiver's
-    /// completion is there.
+    /// Counts the instructions from before the doorbell, the store that posts a datagram, until the hypervisor has dealt with
+    /// it, and the receiver's completion is there.
     fn count(&mut self, machine: &Machine, lid: Lid, length: usize) -> Result<Samples, CallError> {
         let mut samples = Samples::default();
         for round in 0..ROUNDS {
@@ -183,8 +183,9 @@ impl End {
             }
             let Some(buffer) = self.free.pop() else { continue };
             let address = self.address(lid);
-            if let Err(buffer) = samples.count(|| self.endpoint.send(machine, buffer, 0, length, &address)) {
-                let _ = self.free.push(buffer);
+            match self.endpoint.prepare(machine, buffer, 0, length, &address) {
+                Ok(()) => samples.count(|| self.endpoint.commit(machine)),
+                Err(buffer) => drop(self.free.push(buffer)),
             }
             while let Some(arrival) = self.next(machine) {
                 self.post(machine, arrival.buffer);

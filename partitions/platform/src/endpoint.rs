@@ -125,10 +125,36 @@ impl Endpoint {
         length: usize,
         address: &SendEntry,
     ) -> Result<(), Buffer> {
+        self.prepare(machine, buffer, start, length, address)?;
+        self.commit(machine);
+        Ok(())
+    }
+
+    /// Prepares what [`Self::send`] sends, for the next [`Self::commit`].
+    ///
+    /// # Errors
+    /// As many as there can be are on their way already.
+    ///
+    /// # Panics
+    /// If the buffer is shorter.
+    pub fn prepare<P: Platform>(
+        &mut self,
+        machine: &Machine<P>,
+        buffer: Buffer,
+        start: usize,
+        length: usize,
+        address: &SendEntry,
+    ) -> Result<(), Buffer> {
         let segment = buffer.segment(machine.lhca.platform(), start, length);
         let id = self.sent.lend(buffer)?;
-        let _ = self.pair.send(&machine.lhca, &SendEntry { id, segments: 1, segment, ..*address });
+        let _ = self.pair.prepare_send(&SendEntry { id, segments: 1, segment, ..*address });
         Ok(())
+    }
+
+    /// Sends what was prepared.
+    #[inline]
+    pub fn commit<P: Platform>(&mut self, machine: &Machine<P>) {
+        self.pair.commit_sends(&machine.lhca);
     }
 
     /// Takes back the buffer that `completion` is of, if that was lent here.

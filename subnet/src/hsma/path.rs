@@ -108,7 +108,7 @@ impl Hsma {
 
     /// Notes that `packets` packets, of `words` words of four bytes together, invariant CRCs included, went by a path that
     /// was found in today's [layout](Self::layout).
-    #[inline]
+    #[inline(always)]
     pub fn pass(&mut self, tally: TallyId, packets: u64, words: u64) {
         self.tallies.pass(tally, packets, words);
     }

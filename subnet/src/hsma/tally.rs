@@ -56,7 +56,7 @@ impl Tallies {
         !self.full.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass(&mut self, id: TallyId, packets: u64, words: u64) {
         let Some(tally) = self.all.get_mut(usize::from(id.0)) else { return };
         if tally.packets == 0 {

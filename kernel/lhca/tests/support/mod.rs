@@ -119,6 +119,9 @@ impl Platform for Machine {
         let (mut logical, mut cable) = (self.world.logical.lock().unwrap(), self.world.cable.lock().unwrap());
         if call == Call::DOORBELL {
             self.world.bells.fetch_add(1, Ordering::Relaxed);
+            if logical.pass(self.world.time(), self.id, arguments[0]) {
+                return (Status::OK, 0);
+            }
         }
         match logical.call(self.world.time(), self.id, call, arguments, &mut *cable) {
             Ok(value) => (Status::OK, value),
