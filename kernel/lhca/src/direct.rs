@@ -105,7 +105,7 @@ pub(crate) fn pass<G: Guest>(
     most: usize,
 ) -> Passed {
     let Some(layout) = hsma.layout(now) else { return Passed::None };
-    match pass_known(hsma, lhcas, layout, id, name, most) {
+    match pass_known(hsma, lhcas, (now, layout), id, name, most) {
         Ok(passed) => passed,
         Err(None) => Passed::None,
         Err(Some(address)) => find(hsma, lhcas, id, name, address, layout).unwrap_or(Passed::None),
@@ -117,7 +117,7 @@ pub(crate) fn pass<G: Guest>(
 fn pass_known<G: Guest>(
     hsma: &mut Hsma,
     lhcas: &[Option<Lhca<G>>],
-    layout: Layout,
+    (now, layout): (Time, Layout),
     id: LhcaId,
     name: u32,
     most: usize,
@@ -136,14 +136,16 @@ fn pass_known<G: Guest>(
     }
     let to = receiver.pairs.at(flow.place).ok_or(None)?;
     let watched = sender.pace.is_watched();
-    let one = Passage { name, flow, from, to };
-    let mut words = one.pass().ok_or(None)?;
+    let mut words = flow.pass(name, from, to).ok_or(None)?;
     let mut count = 1;
-    if from.send.has_seen_entry() {
-        one.pass_more(address, most, &mut count, &mut words);
+    while from.send.has_seen_entry() && count < most && self::address(&from.send) == Some(address) {
+        let Some(more) = flow.pass(name, from, to) else { break };
+        words += more;
+        count += 1;
     }
     hsma.pass(flow.tally, count as u64, words);
-    one.publish(watched);
+    publish(from, to, watched);
+    receiver.pace.received(now);
     from.count_packets(count as u32);
     Ok(if from.send.has_seen_entry() { Passed::Some(count) } else { Passed::All })
 }
@@ -153,20 +155,11 @@ fn lhca<G: Guest>(lhcas: &[Option<Lhca<G>>], id: LhcaId) -> Option<&Lhca<G>> {
     lhcas.get(usize::from(id.0))?.as_ref()
 }
 
-/// Both ends, while datagrams of one flow pass.
-struct Passage<'a, G: Guest> {
-    name: u32,
-    flow: &'a Flow,
-    from: &'a QueuePair<G>,
-    to: &'a QueuePair<G>,
-}
-
-impl<G: Guest> Passage<'_, G> {
+impl Flow {
     /// Passes the next datagram, which there is and which is of the flow, if the receiver has room for it; its words of four
     /// bytes. If not, nothing has happened.
-    #[inline(always)]
-    fn pass(&self) -> Option<u64> {
-        let Self { name, flow, from, to } = *self;
+    #[inline(never)] // fewer values are alive at once than if all were one function
+    fn pass<G: Guest>(&self, name: u32, from: &QueuePair<G>, to: &QueuePair<G>) -> Option<u64> {
         let (sends, receives) = (&from.completions.send.ring, &to.completions.receive.ring);
         if !to.receive.has_entry().ok()? || !sends.has_room() || !receives.has_room() {
             return None;
@@ -176,7 +169,7 @@ impl<G: Guest> Passage<'_, G> {
         let word = |of: &Words, nth: usize| of[nth].load(Ordering::Relaxed);
         // A segment of registered memory has its L_Key in the upper half, and so is too long.
         let (payload, size) = (word(request, 5), word(room, 3));
-        if payload > flow.mtu || size >> HIGH != 0 || word(room, 1) != PLAIN_RECEIVE {
+        if payload > self.mtu || size >> HIGH != 0 || word(room, 1) != PLAIN_RECEIVE {
             return None;
         }
         let length = GRH as u64 + payload;
@@ -186,48 +179,38 @@ impl<G: Guest> Passage<'_, G> {
         let place = word(room, 2).checked_add(GRH as u64)?;
         from.guest.copy(word(request, 4), &to.guest, place, payload as usize).ok()?;
 
-        let immediate = if flow.immediate { word(request, 3) << HIGH } else { 0 };
-        let [.., third, fourth] = flow.received;
-        receives.put(&[word(room, 0), length << HIGH | u64::from(flow.name), third, fourth | immediate]);
+        let immediate = if self.immediate { word(request, 3) << HIGH } else { 0 };
+        let [.., third, fourth] = self.received;
+        receives.put(&[word(room, 0), length << HIGH | u64::from(self.name), third, fourth | immediate]);
         sends.put(&[word(request, 0), u64::from(name), SENT, 0]);
         to.receive.consume();
         from.send.consume();
-        Some(OVERHEAD + u64::from(flow.immediate) + payload.div_ceil(4))
+        Some(OVERHEAD + u64::from(self.immediate) + payload.div_ceil(4))
     }
+}
 
-    /// Passes what comes after the first, while it goes to the same address.
-    #[inline(never)]
-    fn pass_more(&self, address: Address, most: usize, count: &mut usize, words: &mut u64) {
-        while *count < most && self.from.send.has_seen_entry() && self::address(&self.from.send) == Some(address) {
-            let Some(more) = self.pass() else { return };
-            *words += more;
-            *count += 1;
-        }
+/// Tells both partitions of what passed, and has the sender ring for the next if it is not `watched`.
+#[inline(never)] // as above
+fn publish<G: Guest>(from: &QueuePair<G>, to: &QueuePair<G>, watched: bool) {
+    let (sends, receives) = (&*from.completions.send, &*to.completions.receive);
+    // A partition that sees a completion counts on the room that its request took, so that comes first.
+    let is_last = !from.send.has_seen_entry();
+    if is_last && !watched {
+        from.send.store_armed()
+    } else {
+        from.send.store()
     }
-
-    /// Tells both partitions of what passed, and has the sender ring for the next if it is not `watched`.
-    #[inline(always)]
-    fn publish(&self, watched: bool) {
-        let Self { from, to, .. } = *self;
-        let (sends, receives) = (&*from.completions.send, &*to.completions.receive);
-        to.receive.store();
-        receives.ring.store();
-        sends.ring.store();
-        let is_last = !from.send.has_seen_entry();
-        if is_last && !watched {
-            from.send.store_armed()
-        } else {
-            from.send.store()
-        }
-        fence(Ordering::SeqCst);
-        if is_last {
-            from.send.look();
-        }
-        tell(&to.guest, to.config.vector, || to.receive.asked());
-        tell(&to.guest, receives.vector, || receives.ring.asked());
-        tell(&from.guest, from.config.vector, || from.send.asked());
-        tell(&from.guest, sends.vector, || sends.ring.asked());
+    to.receive.store();
+    receives.ring.store();
+    sends.ring.store();
+    fence(Ordering::SeqCst);
+    if is_last {
+        from.send.look();
     }
+    tell(&to.guest, to.config.vector, || to.receive.asked());
+    tell(&to.guest, receives.vector, || receives.ring.asked());
+    tell(&from.guest, from.config.vector, || from.send.asked());
+    tell(&from.guest, sends.vector, || sends.ring.asked());
 }
 
 /// The address of the next send request, which there is.

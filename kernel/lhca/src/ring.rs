@@ -158,10 +158,7 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consume
     /// Whether there is an entry to be consumed. The partition's index is looked at only once all that it gave is consumed.
     #[inline(always)]
     pub(crate) fn has_entry(&self) -> Result<bool, Jumped> {
-        if !self.has_seen_entry() {
-            self.see(self.area.producer())?;
-        }
-        Ok(self.has_seen_entry())
+        Ok(self.has_seen_entry() || self.see(self.area.producer())?)
     }
 
     /// Whether there is an entry that was there when the partition's index was last looked at.
@@ -171,10 +168,10 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consume
     }
 
     #[inline(always)]
-    fn see(&self, producer: Control) -> Result<(), Jumped> {
-        self.area.distance(self.consumed.get(), producer.index)?;
+    fn see(&self, producer: Control) -> Result<bool, Jumped> {
+        let distance = self.area.distance(self.consumed.get(), producer.index)?;
         self.produced.set(producer.index);
-        Ok(())
+        Ok(distance != 0)
     }
 
     /// Asks to be rung for the next entry; says whether one is there already.
@@ -231,8 +228,9 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consume
     /// [Stores](Self::store), and asks to be rung for the next entry.
     #[inline(always)]
     pub(crate) fn store_armed(&self) {
-        self.event.set(self.consumed.get());
-        self.store();
+        let index = self.consumed.get();
+        self.event.set(index);
+        self.area.set_consumer(Control { index, event: index });
     }
 
     /// Looks at the partition's index, which after [`Self::store_armed`] and a fence misses no entry that it does not ring for.
@@ -245,8 +243,8 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consume
     /// Whether the partition wants to be told of what was stored since this was last asked.
     #[inline(always)]
     pub(crate) fn asked(&self) -> bool {
-        let before = self.told.replace(self.consumed.get());
-        notify(self.area.producer().event, self.consumed.get(), before)
+        let now = self.consumed.get();
+        notify(self.area.producer().event, now, self.told.replace(now))
     }
 
     /// [Stores](Self::store), with the fence.
@@ -327,8 +325,8 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Produce
     /// Whether the partition wants to be told of what was stored since this was last asked.
     #[inline(always)]
     pub(crate) fn asked(&self) -> bool {
-        let before = self.told.replace(self.produced.get());
-        notify(self.area.consumer().event, self.produced.get(), before)
+        let now = self.produced.get();
+        notify(self.area.consumer().event, now, self.told.replace(now))
     }
 
     /// [Stores](Self::store), with the fence.

@@ -283,8 +283,12 @@ fn under_load_nobody_rings() {
     world.now.fetch_add(20_000_001, Ordering::Relaxed);
     assert!(!world.serve(), "it was quiet for too long");
     let rung = world.bells.load(Ordering::Relaxed);
-    assert!(!round());
+    assert!(round(), "it is watched again with its first ring");
     assert_eq!(world.bells.load(Ordering::Relaxed), rung + 1);
+    world.now.fetch_add(20_000_001, Ordering::Relaxed);
+    assert!(!world.serve());
+    world.now.fetch_add(1_000_000_000, Ordering::Relaxed);
+    assert!(!round(), "that was long ago");
 }
 
 #[test]
