@@ -62,7 +62,7 @@ pub(crate) enum Passed {
     /// Some were sent, and there are no more; the partition rings for the next, if it is not watched.
     All,
     /// So many were sent, and there may be more.
-    Some(usize),
+    Some(u32),
     /// None: the next goes the long way, if there is one.
     None,
 }
@@ -102,7 +102,7 @@ pub(crate) fn pass<G: Guest>(
     now: Time,
     id: LhcaId,
     name: u32,
-    most: usize,
+    most: u32,
 ) -> Passed {
     let Some(layout) = hsma.layout(now) else { return Passed::None };
     match pass_known(hsma, lhcas, (now, layout), id, name, most) {
@@ -120,7 +120,7 @@ fn pass_known<G: Guest>(
     (now, layout): (Time, Layout),
     id: LhcaId,
     name: u32,
-    most: usize,
+    most: u32,
 ) -> Result<Passed, Option<Address>> {
     let sender = lhca(lhcas, id).ok_or(None)?;
     let from = sender.pairs.get(name).ok_or(None)?;
@@ -143,10 +143,10 @@ fn pass_known<G: Guest>(
         words += more;
         count += 1;
     }
-    hsma.pass(flow.tally, count as u64, words);
+    hsma.pass(flow.tally, count.into(), words);
     publish(from, to, watched);
     receiver.pace.received(now);
-    from.count_packets(count as u32);
+    from.count_packets(count);
     Ok(if from.send.has_seen_entry() { Passed::Some(count) } else { Passed::All })
 }
 
@@ -177,7 +177,7 @@ impl Flow {
             return None;
         }
         let place = word(room, 2).checked_add(GRH as u64)?;
-        from.guest.copy(word(request, 4), &to.guest, place, payload as usize).ok()?;
+        from.guest.copy(word(request, 4), &to.guest, place, usize::try_from(payload).ok()?).ok()?;
 
         let immediate = if self.immediate { word(request, 3) << HIGH } else { 0 };
         let [.., third, fourth] = self.received;

@@ -20,7 +20,7 @@ use crate::slots::Generation;
 use crate::{calls, direct};
 
 /// Send requests that one queue pair may have served at once: whoever posts many must not keep the others waiting.
-const BATCH: usize = 64;
+const BATCH: u32 = 64;
 
 /// The HSMA and the partitions behind it.
 pub struct Logical<G: Guest> {

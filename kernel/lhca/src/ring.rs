@@ -12,7 +12,7 @@ use lhca_contract::Status;
 use lhca_contract::ring::{
     ALIGNMENT, CONSUMED, DATA_EVENT, MAX_LOG_ENTRIES, MIN_LOG_ENTRIES, PRODUCED, SPACE_EVENT, notify,
 };
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
 use crate::guest::{BadAddress, Guest, RingWords};
 
@@ -55,11 +55,12 @@ struct Control {
 
 impl Control {
     fn from_word(word: u64) -> Self {
-        Self { index: word as u32, event: (word >> 32) as u32 }
+        let [index, event]: [u32; 2] = transmute!(word);
+        Self { index, event }
     }
 
     fn to_word(self) -> u64 {
-        u64::from(self.event) << 32 | u64::from(self.index)
+        transmute!([self.index, self.event])
     }
 }
 

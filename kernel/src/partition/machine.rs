@@ -347,7 +347,6 @@ impl Guest for Shared {
         Ring::new(&self.0, address, words)
     }
 
-    #[inline]
     #[inline(always)]
     fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
         self.0.memory().copy(address, other.0.memory(), to, length)
