@@ -30,6 +30,14 @@ impl Samples {
         log::info!("figure {name} {} {}", at(0), at(sorted.len() / 2));
     }
 
+    /// Whether most rounds took hardly more than the least.
+    pub(crate) fn are_steady(mut self) -> bool {
+        const MORE: u64 = 16;
+        let sorted = self.sorted();
+        let least = sorted.first().copied().unwrap_or(0);
+        sorted.get(sorted.len() * 3 / 4).is_some_and(|count| *count <= least + MORE)
+    }
+
     fn sorted(&mut self) -> &[u64] {
         self.0.sort_unstable();
         &self.0

@@ -191,17 +191,18 @@ impl Display for Figures {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Instructions, counted by QEMU's -icount in a machine with one processor, from before the driver posts a"
+            "Instructions, counted by QEMU's -icount in a machine with one processor, from the doorbell, the store that posts"
         )?;
-        writeln!(
-            f,
-            "datagram until the hypervisor has rung it through: the receiver's completion is there. The median of 200;"
-        )?;
+        writeln!(f, "a datagram, until the receiver's completion is there and the sender goes on. The median of 200;")?;
         writeln!(
             f,
             "the least in brackets. The load: 64 bytes, sender and receiver poll, a processor for each and one for the"
         )?;
-        writeln!(f, "hypervisor; counted between runs of {} and twice as many.\n", self.load)?;
+        writeln!(
+            f,
+            "hypervisor. Exits are how many more {} datagrams cost than half of them; below 0 is chance.\n",
+            2 * self.load
+        )?;
         let mut rows: Vec<[String; 4]> = Vec::new();
         for size in &self.sizes {
             let lhcas = size.lhcas.to_string();
