@@ -15,7 +15,8 @@ const ACKNOWLEDGED: &[u8] = b"acknowledged";
 pub(crate) fn receive(machine: &Machine, end: &mut End, count: u64) {
     let (mut received, mut owed, mut greeted) = (0, 0, false);
     let mut sender = Lid::default();
-    while received < count || owed > 0 {
+    // What it said last must have left before it ends: nothing of a partition that ended is sent.
+    while received < count || owed > 0 || !end.free.is_full() {
         // What cannot be said now, for lack of a buffer, is said later.
         if greeted && end.say(machine, sender, HELLO) {
             greeted = false;
