@@ -269,6 +269,18 @@ mod tests {
         assert_eq!(pages.map(&mut memory, 0, 0, PAGE, DATA), Err(MapError::NoMemory));
     }
 
+    /// All that tables map, of all the addresses that a processor can form: where from, where to, and how many bytes.
+    fn leaves(memory: &Tables, table: u64, level: u32, from: u64) -> Vec<(u64, u64, u64)> {
+        let size = 1 << shift(level);
+        let entries = (0..).map(|nth| from + nth * size).zip(memory.table(table));
+        let found = entries.flat_map(|(from, entry)| match entry.load(Ordering::Relaxed) {
+            0 => Vec::new(),
+            entry if level == 0 || entry & LARGE != 0 => vec![(from, entry & ADDRESS & !(size - 1), size)],
+            entry => leaves(memory, entry & ADDRESS, level - 1, from),
+        });
+        found.collect()
+    }
+
     proptest! {
         #[test]
         fn every_byte_of_a_mapping_translates_and_no_other(
@@ -280,6 +292,12 @@ mod tests {
             let mapped = probe.checked_sub(from).filter(|nth| *nth < pages);
             let expected = mapped.map(|nth| ((to + nth) * PAGE + 0x123, DATA));
             prop_assert_eq!(tables.translate(&memory, probe * PAGE + 0x123), expected);
+            let mut next = (from * PAGE, to * PAGE);
+            for (from, to, size) in leaves(&memory, tables.root, LEVELS - 1, 0) {
+                prop_assert_eq!((from, to), next);
+                next = (from + size, to + size);
+            }
+            prop_assert_eq!(next.0, (from + pages) * PAGE, "all of it, and nothing of any other address");
             tables.destroy(&mut memory);
             prop_assert!(memory.tables.is_empty());
         }
