@@ -1,6 +1,6 @@
 //! A `portico run` under test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -204,6 +205,25 @@ impl Machine {
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", "120"]).arg(portico()).args(["ctl", "--socket", &self.socket]).args(arguments);
         Output::of(format!("ctl {}", arguments.join(" ")), command.stdin(Stdio::null()))
+    }
+
+    /// The control line's `status` of a hypervisor at a moment in which no packet is on its way: all credits are given back.
+    ///
+    /// # Panics
+    /// There is no such moment within [`PATIENCE`].
+    #[must_use]
+    pub fn status_at_rest(&self, hypervisor: &str) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.control(hypervisor, "status");
+            let credits =
+                status.iter().filter(|line| line.starts_with("credits ")).flat_map(|line| line.split(' ').skip(3));
+            let free: BTreeSet<_> = credits.filter_map(|word| word.parse::<u32>().ok()).collect();
+            if free.len() == 1 {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "packets stay where they are: {status:?}");
+        }
     }
 
     /// Gives `line` to the control line of `hypervisor`, and the answer's lines back, without the last one, `ok`.

@@ -126,7 +126,7 @@ fn a_cable_is_pulled_and_plugged_by_name_or_place() {
 fn a_partition_is_added_and_removed() {
     let (machine, mut opensm) = up(2, &["--spare-ports", "1"]);
     let nodes = || machine.tool("ibnetdiscover", &[]).run().ok().to_owned();
-    let before = machine.control("portico-0", "status");
+    let before = machine.status_at_rest("portico-0");
 
     // Twice: what is removed leaves a port for the next one, and nothing else.
     for _ in 0..2 {
@@ -144,14 +144,14 @@ fn a_partition_is_added_and_removed() {
         machine.wait_for_active(&mut opensm, 2);
         assert!(!nodes().contains("\"web-lhca\""));
     }
-    assert_eq!(machine.control("portico-0", "status"), before, "nothing of it is left");
+    assert_eq!(machine.status_at_rest("portico-0"), before, "nothing of it is left");
     assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
 }
 
 #[test]
 fn others_are_served_while_a_large_partition_begins_and_ends() {
     let (machine, _opensm) = up(1, &["--spare-ports", "1", "--memory", "1G"]);
-    let before = machine.control("portico-0", "status");
+    let before = machine.status_at_rest("portico-0");
     let ping = machine.tool("ibping", &["-f", "-c", "10", &machine.active_lhcas()["portico-0-lhca1"].to_string()]);
     let (done, until) = channel::<()>();
     let pings = thread::spawn(move || {
@@ -164,7 +164,7 @@ fn others_are_served_while_a_large_partition_begins_and_ends() {
     // Nearly all the while its memory is wiped, which takes far longer.
     assert!(rounds >= 4, "only {rounds} times somebody was answered");
     change(&machine, &["remove", "large-lhca"]);
-    assert_eq!(machine.control("portico-0", "status"), before);
+    assert_eq!(machine.status_at_rest("portico-0"), before);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_partition_that_ends_by_itself_says_how_and_may_be_begun_again() {
     let manager = "[[partition]]\nname = \"manager\"\nimage = \"sm\"\nmemory = \"32M\"\nautostart = false\n";
     std::fs::write(&file, manager).unwrap();
     let machine = Machine::ready_for_tools(&["--sm", "none", "--config", file.to_str().unwrap()]);
-    let before = machine.control("portico-0", "status");
+    let before = machine.status_at_rest("portico-0");
     for starts in 1..=3 {
         let verb = if starts == 1 { "start" } else { "restart" };
         change(&machine, &[verb, "manager"]);
@@ -226,7 +226,7 @@ fn a_partition_that_ends_by_itself_says_how_and_may_be_begun_again() {
         let status = line(&machine, "status", "manager");
         assert!(status.ends_with("its partition exited with code 1: ctl restart manager"), "{status}");
     }
-    assert_eq!(machine.control("portico-0", "status"), before, "its memory is free again");
+    assert_eq!(machine.status_at_rest("portico-0"), before, "its memory is free again");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_configuration_that_makes_no_sense_is_refused_by_its_line() {
 fn a_thousand_restarts_under_traffic_leave_nothing() {
     let (machine, mut opensm) = up(2, &[]);
     let lids = machine.active_lhcas();
-    let before = (machine.control("portico-0", "status"), line(&machine, "status", "portico-0-lhca1"));
+    let before = (machine.status_at_rest("portico-0"), line(&machine, "status", "portico-0-lhca1"));
 
     // One partition answers all the while that the other one goes and comes.
     let traffic = Traffic::start(&machine, lids["portico-0-lhca2"]);
@@ -255,7 +255,7 @@ fn a_thousand_restarts_under_traffic_leave_nothing() {
 
     assert_eq!(machine.wait_for_active(&mut opensm, 2), lids, "the LIDs come back");
     assert!(line(&machine, "list", "portico-0-lhca1").contains("1001"), "it was started so often");
-    assert_eq!((machine.control("portico-0", "status"), line(&machine, "status", "portico-0-lhca1")), before);
+    assert_eq!((machine.status_at_rest("portico-0"), line(&machine, "status", "portico-0-lhca1")), before);
     for &lid in lids.values() {
         ping(&machine, lid);
     }
@@ -273,7 +273,7 @@ fn a_partition_that_crashes_again_and_again_under_traffic_leaves_nothing() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--config", file.to_str().unwrap()]);
     let mut opensm = machine.opensm(&[]);
     let lids = machine.wait_for_active(&mut opensm, 1);
-    let before = machine.control("portico-0", "status");
+    let before = machine.status_at_rest("portico-0");
 
     let traffic = Traffic::start(&machine, lids["echo-lhca"]);
     let mut console = machine.console("portico-0");
@@ -284,6 +284,6 @@ fn a_partition_that_crashes_again_and_again_under_traffic_leaves_nothing() {
     traffic.end();
     let expected = format!("crash-lhca ended hostile none 2M {CRASHES} 0 of 1 crashed: triple fault");
     assert_eq!(end(&machine, "crash-lhca"), expected);
-    assert_eq!(machine.control("portico-0", "status"), before);
+    assert_eq!(machine.status_at_rest("portico-0"), before);
     ping(&machine, lids["echo-lhca"]);
 }

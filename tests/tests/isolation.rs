@@ -126,7 +126,7 @@ fn digest(machine: &Machine) -> String {
 
 /// What partitions hold, and what is free: memory, and credits of the cable.
 fn held(machine: &Machine) -> Vec<String> {
-    let lines = machine.control("portico-0", "status");
+    let lines = machine.status_at_rest("portico-0");
     let kept = |line: &String| ["held ", "free ", "credits "].iter().any(|kind| line.starts_with(kind));
     lines.into_iter().filter(kept).collect()
 }
