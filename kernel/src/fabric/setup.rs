@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use hca_driver::{Counters, Doorbell, Hca, MAX_PACKET, Port};
 use iba::Guid;
 use lhca_engine::{Guest, Logical};
-use partition_table::{Lhca, MAX_UPLINKS, Start, Table};
+use partition_table::{Lhca, MAX_UPLINKS, Table};
 use subnet::{AdapterConfig, AddError, ConfigError, Hsma, LhcaId, NodeConfig, SwitchConfig, Time, UPLINK};
 use thiserror::Error;
 
@@ -34,8 +34,7 @@ pub enum SetupError {
 }
 
 impl<D: Doorbell, G: Guest> Fabric<D, G> {
-    /// The fabric that `table` describes, on `hca`. LHCAs that begin at boot and have no partition are plugged in; the
-    /// uplinks come up when the HCA says so.
+    /// The fabric that `table` describes, on `hca`. No LHCA is plugged in yet; the uplinks come up when the HCA says so.
     ///
     /// # Errors
     /// [`SetupError`] says what of the table cannot be made true.
@@ -64,10 +63,7 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
             deadline: now,
         };
         for row in table.lhcas() {
-            let id = fabric.add(row)?;
-            if row.partition().is_none() && row.start == Start::AT_BOOT {
-                fabric.set_plugged(now, id, true);
-            }
+            fabric.add(row)?;
         }
         let (lhcas, uplinks) = (table.lhcas().len(), fabric.uplinks.len());
         fabric.lines.info(now, format_args!("fabric ready: {}, {lhcas} LHCAs, {uplinks} uplinks", table.name()));
