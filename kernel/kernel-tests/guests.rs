@@ -81,6 +81,40 @@ guests! {
         mov rdi, rbx
         mov eax, 21
         vmmcall";
+    /// Rings twice, calls three times, looks at CPUID once, and exits with how often it was left for each, in bytes: by
+    /// doorbells, calls, halts, and all else.
+    counts_exits: "
+        mov ebx, 2
+        2: mov eax, 18
+        vmmcall
+        dec ebx
+        jnz 2b
+        mov ebx, 3
+        3: xor eax, eax
+        vmmcall
+        dec ebx
+        jnz 3b
+        cpuid
+        mov edi, 0xb004
+        mov eax, 23
+        vmmcall
+        cmp eax, 3
+        jne 4f
+        mov edi, 0xb000
+        mov eax, 23
+        vmmcall
+        4: mov rdi, [0xb000]
+        mov rax, [0xb008]
+        shl rax, 8
+        or rdi, rax
+        mov rax, [0xb010]
+        shl rax, 16
+        or rdi, rax
+        mov rax, [0xb020]
+        shl rax, 24
+        or rdi, rax
+        mov eax, 21
+        vmmcall";
     /// Exits with 0 if CPUID shows the hypervisor, and the time goes on.
     looks_around: "
         mov eax, 1

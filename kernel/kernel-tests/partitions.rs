@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use lhca_contract::VERSION;
 use portico_kernel::cpu::port;
 use portico_kernel::exit::ExitCode;
 use portico_kernel::partition::image::Image;
@@ -65,9 +66,19 @@ fn a_partition_speaks() {
 kernel_test!(a_partition_speaks, ends: Pass, shows: "p7: hello from a partition");
 
 fn a_partition_is_told_who_it_is() {
-    ends(guests::reads_information, 0, End::Exited(u64::from_le_bytes(*b"PorticoI") ^ (1 << 32 | 1 << 16) ^ MEMORY));
+    ends(
+        guests::reads_information,
+        0,
+        End::Exited(u64::from_le_bytes(*b"PorticoI") ^ (1 << 32 | u64::from(VERSION)) ^ MEMORY),
+    );
 }
 kernel_test!(a_partition_is_told_who_it_is);
+
+fn a_partition_is_told_how_often_it_was_left() {
+    // Three calls, one with a bad address, and the one that tells.
+    ends(guests::counts_exits, 0, End::Exited(u64::from_le_bytes([2, 5, 0, 1, 0, 0, 0, 0])));
+}
+kernel_test!(a_partition_is_told_how_often_it_was_left);
 
 fn a_partition_finds_the_hypervisor() {
     ends(guests::looks_around, 0, End::Exited(0));

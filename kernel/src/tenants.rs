@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use lhca_contract::{Call, Status};
+use lhca_contract::{Call, Exits, Status};
 use lhca_engine::BadAddress;
 use partition_table::{ImageName, Lhca, Name, Table};
 use spin::{Mutex, Once};
@@ -150,6 +150,10 @@ impl Run for Scheduled {
             .is_over
             .load(Ordering::Acquire)
             .then(|| self.lease.end.get().map_or_else(String::new, End::to_string))
+    }
+
+    fn exits(&self) -> Option<Exits> {
+        Some(self.partition.upgrade()?.exits())
     }
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {

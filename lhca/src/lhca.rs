@@ -1,7 +1,9 @@
 //! The LHCA: what is asked of the hypervisor by hypercall.
 
 use iba::{Guid, PKey, PortNum};
-use lhca_contract::{Call, Handle, HcaAttributes, MemoryRegion, PortAttributes, PortChange, Status, VERSION, cpuid};
+use lhca_contract::{
+    Call, Exits, Handle, HcaAttributes, MemoryRegion, PortAttributes, PortChange, Status, VERSION, cpuid,
+};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::error::{CallError, ProbeError};
@@ -124,6 +126,16 @@ impl<P: Platform> Lhca<P> {
     pub fn set_timer(&self, time: u64, vector: u8) -> Result<(), CallError> {
         self.call(Call::SET_TIMER, [time, vector.into(), 0])?;
         Ok(())
+    }
+
+    /// How often the partition was left since it began, this call included.
+    ///
+    /// # Errors
+    /// The hypervisor refused: for one because it is of version 1.0.
+    pub fn exits(&self) -> Result<Exits, CallError> {
+        let mut exits = Exits::new_zeroed();
+        self.call(Call::QUERY_EXITS, [self.address_mut(&mut exits), 0, 0])?;
+        Ok(exits)
     }
 
     /// Says something on the hypervisor's console; gives the bytes that it took.

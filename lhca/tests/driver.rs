@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use iba::PortNum;
 use lhca::{CallError, CompletionQueue, EventQueue, Full, Lhca, NewQueuePair, ProbeError, QueuePair};
 use lhca_contract::{
-    Call, CompletionKind, CompletionStatus, EventKind, QueuePairKind, ReceiveEntry, Segment, SendEntry, Status,
+    Call, CompletionKind, CompletionStatus, EventKind, Exits, QueuePairKind, ReceiveEntry, Segment, SendEntry, Status,
 };
 use support::{Machine, machine, memory, probe};
 
@@ -101,6 +101,7 @@ fn queries_are_answered_and_refusals_named() {
     assert_eq!(lhca.p_key(PortNum::new(1), 0).unwrap().get(), 0xffff);
     assert_eq!(lhca.guid(PortNum::new(1), 0).unwrap().get(), 0x0200_0000_0000_0001);
     assert_eq!((lhca.time().unwrap(), lhca.console("hello").unwrap()), (12_345, 5));
+    assert_eq!(lhca.exits().unwrap(), Exits { doorbells: 3, calls: 9, ..Exits::default() });
     lhca.set_is_sm(PortNum::new(1), true).unwrap();
     machine.state.lock().unwrap().refuse = Some(Status::NOT_PERMITTED);
     assert_eq!(lhca.set_is_sm(PortNum::new(1), true).unwrap_err().status, Status::NOT_PERMITTED);

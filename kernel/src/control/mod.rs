@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `list` | the LHCAs and their ports, as below |
 //! | `status` | the HCA, the logical switches, what came to nothing, and what is free |
-//! | `status NAME` | what `list` says of one LHCA, and if its partition runs what came to nothing there, and what it holds |
+//! | `status NAME` | what `list` says of one LHCA, and if its partition runs what came to nothing there, what it holds, and how often it was left, by reason |
 //! | `digest NAME` | whether a running partition's memory is what it was: a CRC-64 of all of it, taken while it runs |
 //! | `port [UPLINK/]PORT down`, or `up` | a port of the logical switch pulled or plugged; port 1 is the uplink's own link |
 //! | `start NAME` | the partition begins, or without one its ports are plugged |

@@ -5,11 +5,12 @@ use alloc::string::{String, ToString};
 use core::fmt::{self, Write};
 
 use hca_driver::Doorbell;
+use lhca_contract::Exits;
 use partition_table::{Lhca, Qp0};
 use spin::Mutex;
 use subnet::Time;
 
-use super::{Done, Life, Runner, State, Tenant, Then};
+use super::{Done, Life, Run, Runner, State, Tenant, Then};
 use crate::fabric::{AtPort, Fabric};
 
 /// What can be asked for.
@@ -43,6 +44,7 @@ impl<R: Runner> Life<R> {
                 Ok(nth) => {
                     self.show(nth, fabric, answer)?;
                     fabric.lock().status_of(self.tenants[nth].id, answer)?;
+                    self.tenants[nth].show_exits(answer)?;
                     Ok(Done::Now)
                 }
                 Err(why) => Err(why),
@@ -116,6 +118,18 @@ impl<R: Runner> Life<R> {
 
     fn named(&self, name: &str) -> Result<usize, String> {
         self.find(name).ok_or_else(|| format!("there is no {name:?}: `list` names those that there are"))
+    }
+}
+
+impl<P: Run> Tenant<P> {
+    /// How often its partition was left, if that runs.
+    fn show_exits(&self, answer: &mut impl Write) -> fmt::Result {
+        let State::Running(run) = &self.state else { return Ok(()) };
+        let Some(Exits { doorbells, calls, halts, interrupts, others }) = run.exits() else { return Ok(()) };
+        writeln!(
+            answer,
+            "exits doorbells {doorbells} calls {calls} halts {halts} interrupts {interrupts} others {others}"
+        )
     }
 }
 

@@ -18,6 +18,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use hca_driver::Doorbell;
+use lhca_contract::Exits;
 use lhca_engine::{BadAddress, Guest, Policy, Qp0, Refused};
 use partition_table::{Lhca, Start, Table};
 use spin::Mutex;
@@ -79,6 +80,9 @@ pub trait Run {
 
     /// How it ended, once it is over: its LHCA is detached, and its memory wiped and free again.
     fn end(&self) -> Option<String>;
+
+    /// How often it was left, by reason; `None` if it is over.
+    fn exits(&self) -> Option<Exits>;
 
     /// Copies from its memory at `address` on.
     ///

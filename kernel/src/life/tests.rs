@@ -8,6 +8,7 @@ use std::rc::Rc;
 use iba::Lid;
 use iba::attr::{PortInfo, PortState, SwitchInfo};
 use iba::mad::AttributeId;
+use lhca_contract::Exits;
 use lhca_engine::{BadAddress, Guest, RingWords};
 use partition_table::{ImageName, Lhca, Program, Start};
 use subnet::LhcaId;
@@ -118,6 +119,9 @@ impl Run for Player {
     fn end(&self) -> Option<String> {
         self.0.end.borrow().clone()
     }
+    fn exits(&self) -> Option<Exits> {
+        Some(Exits { doorbells: 1, calls: 2, halts: 3, interrupts: 4, others: 5 })
+    }
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
         let (memory, start) = (self.0.memory.borrow(), address as usize);
         into.copy_from_slice(memory.get(start..start + into.len()).ok_or(BadAddress)?);
@@ -203,6 +207,8 @@ fn a_partition_begins_at_boot_or_when_asked() {
         status.contains("\nheld lhcas 2 queue-pairs 0 ") && status.ends_with("\nfree memory 4096\nok\n"),
         "{status}"
     );
+    let status = rig.say("status lhca-1");
+    assert!(status.ends_with("\nexits doorbells 1 calls 2 halts 3 interrupts 4 others 5\nok\n"), "{status}");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use alloc::sync::Arc;
 
-use lhca_contract::{Call, Status, VERSION};
+use lhca_contract::{Call, Exits, Status, VERSION};
+use zerocopy::IntoBytes;
 
+use super::counts::Reason;
 use super::exits::Next;
 use super::machine::{Body, End, Partition};
 use super::timers;
@@ -20,13 +22,32 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body) -> Next {
     let call = Call(*body.cpu.rax());
     let arguments = [body.cpu.registers.rdi, body.cpu.registers.rsi, body.cpu.registers.rdx];
     if body.cpu.privilege() != 0 {
+        partition.exits.count(Reason::Call);
         return answer(body, Err(Status::NOT_PERMITTED));
     }
+    match call {
+        Call::DOORBELL => {
+            partition.exits.count(Reason::Doorbell);
+            answer(body, partition.call(call, arguments))
+        }
+        Call::VERSION => {
+            partition.exits.count(Reason::Call);
+            answer(body, Ok(u64::from(VERSION)))
+        }
+        _ => {
+            partition.exits.count(Reason::Call);
+            handle_other(partition, body, call, arguments)
+        }
+    }
+}
+
+/// Does what is asked for seldom.
+fn handle_other(partition: &Arc<Partition>, body: &mut Body, call: Call, arguments: [u64; 3]) -> Next {
     let result = match call {
-        Call::VERSION => Ok(u64::from(VERSION)),
         Call::TIME => Ok(clock::now()),
         Call::SET_TIMER => set_timer(partition, arguments),
         Call::CONSOLE => console(partition, body, arguments),
+        Call::QUERY_EXITS => query_exits(partition, arguments),
         Call::EXIT => return Next::End(End::Exited(arguments[0])),
         _ => partition.call(call, arguments),
     };
@@ -51,6 +72,13 @@ fn set_timer(partition: &Arc<Partition>, [time, vector, _]: [u64; 3]) -> Result<
         }
         _ => Err(Status::BAD_ARGUMENT),
     }
+}
+
+fn query_exits(partition: &Partition, [address, ..]: [u64; 3]) -> Result<u64, Status> {
+    if !address.is_multiple_of(align_of::<Exits>() as u64) {
+        return Err(Status::BAD_ADDRESS);
+    }
+    partition.memory().write(address, partition.exits().as_bytes()).map(|()| 0).map_err(|_| Status::BAD_ADDRESS)
 }
 
 /// Takes text, and logs each line that it ends.

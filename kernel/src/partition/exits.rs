@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::arch::x86_64::__cpuid_count;
 
+use super::counts::Reason;
 use super::machine::{Body, End, Partition};
 use super::{calls, cpuid};
 use crate::svm::exit::{Exit, PortAccess};
@@ -31,6 +32,9 @@ pub(super) enum Next {
 /// Deals with one exit.
 #[inline]
 pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) -> Next {
+    if let Some(reason) = reason(exit) {
+        partition.exits.count(reason);
+    }
     let cpu = &mut body.cpu;
     match exit {
         Exit::Interrupt => return Next::Interrupted,
@@ -81,6 +85,17 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) ->
         Exit::Other(code) => return Next::End(End::Unhandled(code)),
     }
     Next::Resume
+}
+
+/// As what an exit is counted here. A hypercall is where it is known what it asks for.
+#[inline(always)]
+fn reason(exit: Exit) -> Option<Reason> {
+    match exit {
+        Exit::Call => None,
+        Exit::Halt => Some(Reason::Halt),
+        Exit::Interrupt => Some(Reason::Interrupt),
+        _ => Some(Reason::Other),
+    }
 }
 
 #[cold]

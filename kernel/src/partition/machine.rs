@@ -5,11 +5,12 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use lhca_contract::{Call, InformationPage, OwnHca, Status, VERSION};
+use lhca_contract::{Call, Exits, InformationPage, OwnHca, Status, VERSION};
 use lhca_engine::Guest;
 use spin::Mutex;
 use zerocopy::IntoBytes;
 
+use super::counts::Counts;
 use super::image::{Image, ImageError};
 use super::interrupts::Pending;
 use super::memory::{BadAddress, Memory};
@@ -135,6 +136,7 @@ pub struct Partition {
     pub(super) timer: AtomicU64,
     stopping: AtomicBool,
     refusals: AtomicU32,
+    pub(super) exits: Counts,
     activity: Mutex<Activity>,
     pub(super) body: Mutex<Body>,
     lhca: Option<Arc<dyn Hypercalls>>,
@@ -145,8 +147,6 @@ pub struct Partition {
 pub(super) struct Body {
     pub(super) cpu: VirtualCpu,
     pub(super) console: String,
-    /// How often it was left.
-    pub(super) exits: u64,
 }
 
 impl Partition {
@@ -194,8 +194,9 @@ impl Partition {
             timer: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
+            exits: Counts::default(),
             activity: Mutex::new(Activity::Waiting),
-            body: Mutex::new(Body { cpu, console: String::new(), exits: 0 }),
+            body: Mutex::new(Body { cpu, console: String::new() }),
             lhca: config.lhca.clone(),
         }))
     }
@@ -219,6 +220,12 @@ impl Partition {
             Activity::Ended(end) => Some(end),
             _ => None,
         }
+    }
+
+    /// How often it was left.
+    #[must_use]
+    pub fn exits(&self) -> Exits {
+        self.exits.exits()
     }
 
     /// How many of its instructions and calls were refused.
@@ -291,9 +298,8 @@ impl Partition {
 
     /// Marks it as over.
     pub(super) fn finish(self: &Arc<Self>, end: End) {
-        let exits = self.body.lock().exits;
         *self.activity.lock() = Activity::Ended(end);
-        log::info!("partition {} {end}; it was left {exits} times", self.name);
+        log::info!("partition {} {end}; it was left {} times", self.name, self.exits.all());
         // Who has a timer is kept by it.
         timers::set(self, 0, 0);
         if let Some(hca) = &self.hca {

@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "none")]
 mod calls;
+pub mod counts;
 pub mod cpuid;
 #[cfg(target_os = "none")]
 mod exits;

@@ -180,7 +180,6 @@ fn run_settled(partition: &Arc<Partition>, body: &mut Body, host: &Host) -> Next
             give_interrupt(partition, body);
         }
         let exit = body.cpu.run(host);
-        body.exits += 1;
         match exits::handle(partition, body, exit) {
             Next::Resume => {}
             // An interrupt that the guest has not taken yet wakes it at once.

@@ -53,6 +53,8 @@ values! {
         /// (time, vector): interrupts with the vector, from 32 on, once [`Call::TIME`] has come to `time`, and not when the
         /// call before asked for. Vector 0: never.
         SET_TIMER = 22,
+        /// (address of [`crate::Exits`]): fills it. Since version 1.1.
+        QUERY_EXITS = 23,
     }
 
     /// What became of a hypercall, in RAX.

@@ -52,15 +52,16 @@ pub use entry::{
     WorkFlags,
 };
 pub use object::{
-    Access, Handle, HcaAttributes, InformationPage, MemoryRegion, MulticastGroup, OwnHca, PortAttributes, PortChange,
-    QueueConfig, QueuePairAttributes, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind, QueuePairState,
+    Access, Exits, Handle, HcaAttributes, InformationPage, MemoryRegion, MulticastGroup, OwnHca, PortAttributes,
+    PortChange, QueueConfig, QueuePairAttributes, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind,
+    QueuePairState,
 };
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("the contract's numbers are little-endian, and its structures hold them as they stand");
 
-/// Version of the contract: major << 16 | minor.
-pub const VERSION: u32 = 1 << 16;
+/// Version of the contract: major << 16 | minor. The minor one counts what was added, which an older hypervisor does not know.
+pub const VERSION: u32 = 1 << 16 | 1;
 
 /// How a partition finds the hypervisor.
 pub mod cpuid {

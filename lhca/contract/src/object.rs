@@ -125,6 +125,23 @@ pub struct PortAttributes {
     pub q_key_violations: u16,
 }
 
+/// How often a partition was left since it began, by reason: each time is counted once. They wrap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Exits {
+    /// It rang, by [`crate::Call::DOORBELL`].
+    pub doorbells: u64,
+    /// It made another hypercall, the one that fills this included.
+    pub calls: u64,
+    /// It had nothing to do: HLT.
+    pub halts: u64,
+    /// The processor was interrupted: by another one, because the partition is to be interrupted or to stop, or because another
+    /// partition is to run; or by the timer, because a time slice or a wait is over.
+    pub interrupts: u64,
+    /// All else: it takes the interrupt that waits for it from now on, CPUID, or what is refused.
+    pub others: u64,
+}
+
 values! {
     /// What [`crate::Call::MODIFY_PORT`] changes.
     PortChange: u64 {
@@ -294,10 +311,10 @@ const _: () = {
     assert!(size_of::<HcaAttributes>() == 40 && size_of::<PortAttributes>() == 40);
     assert!(size_of::<QueueConfig>() == 16 && size_of::<QueuePairConfig>() == 32);
     assert!(size_of::<QueuePairChange>() == 8 && size_of::<QueuePairAttributes>() == 48);
-    assert!(size_of::<MulticastGroup>() == 24 && size_of::<MemoryRegion>() == 32);
+    assert!(size_of::<MulticastGroup>() == 24 && size_of::<MemoryRegion>() == 32 && size_of::<Exits>() == 40);
     // A hypercall takes no address that is not a multiple of 8.
     assert!(align_of::<HcaAttributes>() == 8 && align_of::<PortAttributes>() == 8);
     assert!(align_of::<QueueConfig>() == 8 && align_of::<QueuePairConfig>() == 8);
     assert!(align_of::<QueuePairChange>() == 8 && align_of::<QueuePairAttributes>() == 8);
-    assert!(align_of::<MulticastGroup>() == 8 && align_of::<MemoryRegion>() == 8);
+    assert!(align_of::<MulticastGroup>() == 8 && align_of::<MemoryRegion>() == 8 && align_of::<Exits>() == 8);
 };

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use lhca::{Lhca, Line, Platform, RingMemory};
 use lhca_contract::{
-    Call, Completion, CompletionKind, CompletionStatus, Event, EventKind, HcaAttributes, PortAttributes, QueueConfig,
-    QueuePairConfig, ReceiveEntry, Segment, SendEntry, Status, VERSION, cpuid, ring,
+    Call, Completion, CompletionKind, CompletionStatus, Event, EventKind, Exits, HcaAttributes, PortAttributes,
+    QueueConfig, QueuePairConfig, ReceiveEntry, Segment, SendEntry, Status, VERSION, cpuid, ring,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -105,6 +105,7 @@ impl State {
             Call::QUERY_PORT => return (Status::BAD_PORT, 0),
             Call::QUERY_P_KEY => return (Status::OK, 0xffff),
             Call::QUERY_GUID => return (Status::OK, 0x0200_0000_0000_0001),
+            Call::QUERY_EXITS => put(first, Exits { doorbells: 3, calls: 9, ..Default::default() }),
             Call::TIME => return (Status::OK, 12_345),
             Call::CONSOLE => return (Status::OK, second),
             Call::MODIFY_PORT if (second, third) != (1, 1) => return (Status::BAD_ARGUMENT, 0),

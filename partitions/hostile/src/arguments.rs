@@ -4,7 +4,7 @@
 use lhca_contract::Call;
 
 /// Calls that there are, and some that there are not.
-const CALLS: core::ops::RangeInclusive<u64> = 0..=Call::SET_TIMER.0 + 4;
+const CALLS: core::ops::RangeInclusive<u64> = 0..=Call::QUERY_EXITS.0 + 4;
 
 /// The three arguments of a hypercall.
 pub type Arguments = [u64; 3];
