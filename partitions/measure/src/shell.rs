@@ -36,12 +36,12 @@ pub(crate) fn run(machine: &mut Machine) -> Result<u64, CallError> {
     let load = machine.information.number("load");
     match (machine.information.has("peer"), load) {
         (true, None) => end.answer(machine),
-        (true, Some(count)) => load::receive(machine, &mut end, count),
+        (true, Some(count)) => load::receive(machine, &mut end, count)?,
         (false, load) => {
             let peer = end.find(machine)?;
             match load {
                 None => measure(machine, &mut end, peer)?,
-                Some(count) => load::send(machine, &mut end, peer, count),
+                Some(count) => load::send(machine, &mut end, peer, count)?,
             }
         }
     }

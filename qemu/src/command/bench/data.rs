@@ -27,7 +27,7 @@ pub(super) struct Options {
     /// Logical HCAs; may be repeated
     #[arg(long, value_name = "N", default_values_t = [2, 253], value_parser = clap::value_parser!(u8).range(2..=253))]
     lhcas: Vec<u8>,
-    /// Datagrams of the load; 0 for no load
+    /// Datagrams of the load whose exits are counted; 0 for no load
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     load: u32,
 }
@@ -45,6 +45,9 @@ const FIGURES: [(&str, &str, Option<u64>); 5] = [
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How often their console is looked at: nothing tells of it.
 const LOOK: Duration = Duration::from_millis(100);
+/// The partitions' names.
+const SENDER: &str = "measure";
+const RECEIVER: &str = "peer";
 /// The load's processors: one for the hypervisor, one for each partition.
 const LOAD_CPUS: u8 = 3;
 
@@ -58,8 +61,24 @@ struct Size {
     lhcas: u8,
     /// Least and median of each of [`FIGURES`].
     instructions: Vec<(u64, u64)>,
-    /// How often the sender and the receiver were left per 1000 datagrams.
-    exits: Option<[f64; 2]>,
+    /// How often the sender and the receiver were left under load.
+    exits: Option<[Exits; 2]>,
+}
+
+/// How often a partition was left, by reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Exits {
+    doorbells: u32,
+    halts: u32,
+    interrupts: u32,
+    /// Other hypercalls, and all else.
+    others: u32,
+}
+
+impl Exits {
+    fn all(self) -> u32 {
+        self.doorbells + self.halts + self.interrupts + self.others
+    }
 }
 
 /// Counts.
@@ -87,25 +106,20 @@ struct Lab<'a> {
 impl Lab<'_> {
     fn size(&self, lhcas: u8) -> Result<Size> {
         let step = Step::begin(format!("{lhcas} LHCAs: count instructions"));
-        let console = self.run(lhcas, None, "figures complete")?;
+        let console = self.run(lhcas, None)?;
         let instructions = FIGURES.iter().map(|(name, ..)| figure(&console, name)).collect::<Result<_>>()?;
         step.done();
         if self.load == 0 {
             return Ok(Size { lhcas, instructions, exits: None });
         }
-        let step = Step::begin(format!("{lhcas} LHCAs: {} datagrams, and twice as many", self.load));
-        let [short, long] = [self.load, 2 * self.load].map(|load| {
-            let console = self.run(lhcas, Some(load), "sent ")?;
-            Ok::<_, anyhow::Error>([exits(&console, "measure")?, exits(&console, "peer")?])
-        });
-        let (short, long) = (short?, long?);
+        let step = Step::begin(format!("{lhcas} LHCAs: count exits under load"));
+        let console = self.run(lhcas, Some(self.load))?;
         step.done();
-        let per_thousand = |who: usize| (long[who] - short[who]) * 1000.0 / f64::from(self.load);
-        Ok(Size { lhcas, instructions, exits: Some([per_thousand(0), per_thousand(1)]) })
+        Ok(Size { lhcas, instructions, exits: Some([exits(&console, SENDER)?, exits(&console, RECEIVER)?]) })
     }
 
-    /// Boots a machine whose partitions count, or make a load; its console once that says `end`.
-    fn run(&self, lhcas: u8, load: Option<u32>, end: &str) -> Result<String> {
+    /// Boots a machine whose partitions count, or make a load; its console once they are done.
+    fn run(&self, lhcas: u8, load: Option<u32>) -> Result<String> {
         let plan = self.plan(lhcas, load)?;
         let console = plan.logs.join(format!("{DEFAULT_HYPERVISOR}.console.log"));
         let (sender, events) = channel();
@@ -118,8 +132,8 @@ impl Lab<'_> {
             return Err(Interrupted.into());
         }
         let ended = |text: &str| match load {
-            None => text.contains(end),
-            Some(_) => ["measure", "peer"].iter().all(|name| exits(text, name).is_ok()),
+            None => text.contains("figures complete"),
+            Some(_) => [SENDER, RECEIVER].iter().all(|name| exits(text, name).is_ok()),
         };
         self.wait(&console, ended)
     }
@@ -144,7 +158,7 @@ impl Lab<'_> {
         topology.set_hypervisor(DEFAULT_HYPERVISOR)?;
         let load_words = load.map_or(String::new(), |load| format!("load={load}"));
         let mut toml = String::new();
-        for (name, arguments) in [("measure", load_words.clone()), ("peer", format!("peer {load_words}"))] {
+        for (name, arguments) in [(SENDER, load_words.clone()), (RECEIVER, format!("peer {load_words}"))] {
             let partition =
                 format!("name = {name:?}\nimage = \"measure\"\nmemory = \"4M\"\narguments = {arguments:?}\n");
             toml += &format!("[[partition]]\n{partition}");
@@ -179,12 +193,22 @@ fn figure(console: &str, name: &str) -> Result<(u64, u64)> {
     Ok(figure)
 }
 
-/// How often the console says that a partition was left.
-fn exits(console: &str, partition: &str) -> Result<f64> {
-    let line = console.lines().find(|line| line.contains(&format!("partition {partition} exited with code 0")));
-    let words = line.with_context(|| format!("partition {partition} did not end"))?;
-    let (_, rest) = words.split_once("it was left ").context("the console does not say how often it was left")?;
-    Ok(rest.split(' ').next().unwrap_or_default().parse()?)
+/// How often the console says that a partition was left under load.
+fn exits(console: &str, partition: &str) -> Result<Exits> {
+    let counts =
+        console.lines().find_map(|line| line.split_once(&format!(" {partition}: left for "))?.1.split_once(": "));
+    let (_, counts) = counts.with_context(|| format!("{partition} does not say how often it was left"))?;
+    let of = |reason: &str| -> Result<u32> {
+        let mut words = counts.split_whitespace();
+        let count = words.find(|word| *word == reason).and_then(|_| words.next());
+        Ok(count.with_context(|| format!("no {reason} in {counts:?}"))?.parse()?)
+    };
+    Ok(Exits {
+        doorbells: of("doorbells")?,
+        halts: of("halts")?,
+        interrupts: of("interrupts")?,
+        others: of("calls")? + of("others")?,
+    })
 }
 
 impl Display for Figures {
@@ -196,12 +220,16 @@ impl Display for Figures {
         writeln!(f, "a datagram, until the receiver's completion is there and the sender goes on. The median of 200;")?;
         writeln!(
             f,
-            "the least in brackets. The load: 64 bytes, sender and receiver poll, a processor for each and one for the"
+            "the least in brackets. The load: {} datagrams of 64 bytes, sender and receiver poll, a processor for each",
+            self.load
         )?;
         writeln!(
             f,
-            "hypervisor. Exits are how many more {} datagrams cost than half of them; below 0 is chance.\n",
-            2 * self.load
+            "and one for the hypervisor. Each counts how often it was left for them, by the hypervisor's own count:"
+        )?;
+        writeln!(
+            f,
+            "for the doorbell, for HLT, and because its processor was interrupted, by its timer or another one.\n"
         )?;
         let mut rows: Vec<[String; 4]> = Vec::new();
         for size in &self.sizes {
@@ -213,13 +241,18 @@ impl Display for Figures {
                 rows.push([lhcas.clone(), (*what).into(), format!("{median} ({least})"), verdict]);
             }
             for (who, exits) in ["sender", "receiver"].into_iter().zip(size.exits.into_iter().flatten()) {
-                let verdict = format!("0: {}", if exits < 0.05 { "met" } else { "missed" });
-                rows.push([
-                    lhcas.clone(),
-                    format!("exits of the {who} per 1000 datagrams"),
-                    format!("{exits:.2}"),
-                    verdict,
-                ]);
+                let per_thousand = |count: u32| format!("{:.3}", f64::from(count) * 1000.0 / f64::from(self.load));
+                let mut row = |what: String, count, verdict| {
+                    rows.push([lhcas.clone(), what, per_thousand(count), verdict]);
+                };
+                let verdict = if exits.all() == 0 { "met" } else { "missed" };
+                row(format!("exits of the {who} per 1000 datagrams"), exits.all(), format!("0: {verdict}"));
+                let Exits { doorbells, halts, interrupts, others } = exits;
+                for (why, count) in
+                    [("doorbells", doorbells), ("halts", halts), ("interrupts", interrupts), ("all else", others)]
+                {
+                    row(format!("  {why}"), count, String::new());
+                }
             }
         }
         write!(f, "{}", draw(["LHCAs", "what", "figure", "aim"], 2, &rows))
@@ -232,14 +265,16 @@ mod tests {
 
     const CONSOLE: &str = "\
 [1] INFO  partition::calls: measure: figure hypercall 147 149
-[2] INFO  partition::machine: partition peer exited with code 0; it was left 12 times
+[2] INFO  partition::calls: peer: left for 50 datagrams: doorbells 3 calls 1 halts 2 interrupts 12 others 4
 ";
 
     #[test]
     fn a_console_is_read() {
         assert_eq!(figure(CONSOLE, "hypercall").unwrap(), (147, 149));
         assert!(figure(CONSOLE, "call").is_err());
-        assert_eq!(exits(CONSOLE, "peer").unwrap(), 12.0);
+        let expected = Exits { doorbells: 3, halts: 2, interrupts: 12, others: 5 };
+        assert_eq!(exits(CONSOLE, "peer").unwrap(), expected);
+        assert_eq!(expected.all(), 22);
         assert!(exits(CONSOLE, "measure").is_err());
     }
 }
