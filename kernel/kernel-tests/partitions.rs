@@ -28,7 +28,7 @@ fn partition(image: fn(u64) -> Image<'static>, number: u64) -> Arc<Partition> {
 fn partition_of(size: u64, name: &str, image: &Image<'_>) -> Arc<Partition> {
     let config = Config { name, arguments: "", starts: 1, lhca: None, hca: None };
     let own = Own::new(size).expect("memory for a partition");
-    Partition::new(&config, own, image).expect("an image that fits")
+    Partition::new(config, own, image).expect("an image that fits")
 }
 
 fn number_at(partition: &Partition, address: u64) -> u64 {

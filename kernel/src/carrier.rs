@@ -3,16 +3,18 @@
 #![allow(unsafe_code)] // the doorbell register, and BAR2 as memory
 
 use alloc::sync::{Arc, Weak};
+use core::ops::Deref;
 use core::ptr::{NonNull, with_exposed_provenance_mut};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use hca_contract::{BAR2_SIZE, VECTORS};
+use hca_contract::{BAR2_SIZE, Ring, VECTORS, ring_offset};
 use hca_driver::{Bar2, Doorbell, Hca};
 use spin::Mutex;
 
 use crate::cpu::Cpu;
 use crate::cpu::interrupts::Vector;
-use crate::memory::{Caching, PAGE};
+use crate::memory::map::Range;
+use crate::memory::{Caching, PAGE, Wiping};
 use crate::partition::Partition;
 use crate::pci::{Bus, Function, PciError};
 
@@ -73,7 +75,7 @@ impl Carrier {
     }
 }
 
-/// An HCA that a partition drives itself. It does no DMA, so that the partition needs no IOMMU to be kept in.
+/// An HCA that one partition after another drives itself. It does no DMA, so that none needs an IOMMU to be kept in.
 #[derive(Debug)]
 pub struct Lent {
     /// The page that its registers are in, alone.
@@ -85,6 +87,15 @@ pub struct Lent {
     seen: AtomicU32,
     /// To whom they are handed on, and how.
     driver: Mutex<(Weak<Partition>, u8)>,
+    is_taken: AtomicBool,
+}
+
+/// The right to drive an HCA, which one partition has at a time.
+#[derive(Debug)]
+pub struct Loan {
+    hca: Arc<Lent>,
+    /// `None` once nothing of what others sent and received is left in it.
+    wiping: Option<Wiping>,
 }
 
 impl Lent {
@@ -109,7 +120,22 @@ impl Lent {
             return Err(CarrierError::Shared(registers));
         }
         let vectors = route(&mut function, bus, cpu)?;
-        Ok(Self { registers, memory, vectors, seen: AtomicU32::new(0), driver: Mutex::new((Weak::new(), 0)) })
+        Ok(Self {
+            registers,
+            memory,
+            vectors,
+            seen: AtomicU32::new(0),
+            driver: Mutex::new((Weak::new(), 0)),
+            is_taken: AtomicBool::new(false),
+        })
+    }
+
+    /// Lends it; `None` while another has it.
+    pub fn lend(self: &Arc<Self>) -> Option<Loan> {
+        let slots = ring_offset(0, Ring::Qp0Send) as u64..BAR2_SIZE as u64;
+        let slots = Range { start: self.memory + slots.start, end: self.memory + slots.end };
+        let is_free = !self.is_taken.swap(true, Ordering::Acquire);
+        is_free.then(|| Loan { hca: self.clone(), wiping: Some(Wiping::new(slots)) })
     }
 
     /// Lets its interrupts come to `partition` from now on, with this vector.
@@ -136,6 +162,31 @@ impl Lent {
                 partition.interrupt(*vector);
             }
         }
+    }
+}
+
+impl Loan {
+    /// Wipes a piece of what others sent and received. Whether there is more to wipe.
+    pub fn wipe(&mut self) -> bool {
+        let has_more = self.wiping.as_mut().is_some_and(Wiping::go_on);
+        if !has_more {
+            self.wiping = None;
+        }
+        has_more
+    }
+}
+
+impl Deref for Loan {
+    type Target = Lent;
+
+    fn deref(&self) -> &Lent {
+        &self.hca
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.hca.is_taken.store(false, Ordering::Release);
     }
 }
 

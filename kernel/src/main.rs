@@ -11,7 +11,7 @@
 //!     -chardev socket,id=hca,path=hca
 //!     -device ivshmem-doorbell,chardev=hca,vectors=5                    the HCA
 //!     -chardev socket,id=lent,path=lent
-//!     -device ivshmem-doorbell,chardev=lent,vectors=5,addr=0x10         one that the table gives to a partition
+//!     -device ivshmem-doorbell,chardev=lent,vectors=5,addr=0x10         one for a partition to drive
 //!     -device isa-debug-exit,iobase=0xf4,iosize=4                       says how it ended
 //!     -fw_cfg name=opt/org.portico/table,file=table                     the partition table
 //!     -fw_cfg name=opt/org.portico/image/echo,file=echo                 an image that partitions run
@@ -61,7 +61,7 @@ mod bare {
         let table = fw_cfg.read_file(partition_table::FW_CFG_FILE)?;
         let table = Table::parse(&table)?;
         let mut bus = Bus::open()?;
-        let hcas = take_hcas(&table, &mut bus);
+        let hcas = take_hcas(&mut bus);
         let carrier = Carrier::find(&bus, local::cpu())?;
         let hca = Hca::new(carrier.bar2, carrier.doorbell);
         let now = Time(clock::now());
@@ -76,7 +76,7 @@ mod bare {
     /// Looks after the fabric on this processor, and runs partitions on the others.
     fn run(fabric: &SharedFabric, mut life: Life<Tenants>, hcas: &Hcas, mut control: Option<Control>) -> ! {
         scheduler::run(|| {
-            hcas.iter().for_each(|(_, hca)| hca.tend());
+            hcas.iter().for_each(|hca| hca.tend());
             let outcome = life.tend(Time(clock::now()), fabric);
             if let Some(control) = &mut control {
                 // A host that does not read its answers goes without.

@@ -9,18 +9,18 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use lhca_contract::{Call, Exits, Status};
 use lhca_engine::BadAddress;
-use partition_table::{ImageName, Lhca, Name, Table};
+use partition_table::{FIRST_HCA, ImageName, Lhca, MAX_HCAS, OwnHca};
 use spin::{Mutex, Once};
 use subnet::{LhcaId, Time};
 
-use crate::carrier::{Bell, Lent};
+use crate::carrier::{Bell, CarrierError, Lent, Loan};
 use crate::cpu::{apic, local};
 use crate::fabric::Fabric;
 use crate::fw_cfg::FwCfg;
 use crate::life::{Run, Runner};
 use crate::partition::image::Image;
 use crate::partition::{Config, End, Hypercalls, Own, Partition, Shared, scheduler, tidy};
-use crate::pci::Bus;
+use crate::pci::{Bus, PciError};
 use crate::{clock, memory};
 
 /// The fabric, whose loop runs on the boot processor, and which every partition calls.
@@ -37,18 +37,28 @@ pub struct Tenants {
     over: Arc<AtomicU32>,
 }
 
-/// HCAs that partitions drive themselves, by the names of their rows in the table.
-pub type Hcas = Vec<(Name, Arc<Lent>)>;
+/// HCAs that partitions drive themselves, one after another.
+pub type Hcas = Vec<Arc<Lent>>;
 
-/// Takes from the bus the HCAs that `table` gives to partitions. One that cannot be had is told of.
+/// Takes from the bus the HCAs that partitions drive. One that cannot be had is told of.
 #[must_use]
-pub fn take_hcas(table: &Table<'_>, bus: &mut Bus) -> Hcas {
-    let take = |row: &Lhca| {
-        let taken = Lent::take(bus, row.hca, local::cpu());
-        let taken = taken.inspect_err(|error| log::error!("partition {} has no HCA: {error}", row.name));
-        Some((row.name, Arc::new(taken.ok()?)))
+pub fn take_hcas(bus: &mut Bus) -> Hcas {
+    let take = |device| match Lent::take(bus, device, local::cpu()) {
+        Ok(hca) => Some(Arc::new(hca)),
+        Err(CarrierError::Pci(PciError::NoDevice(_))) => None,
+        Err(error) => {
+            log::error!("PCI device {device} is no HCA for partitions: {error}");
+            None
+        }
     };
-    table.lhcas().iter().filter(|row| row.hca != 0).filter_map(take).collect()
+    (FIRST_HCA..FIRST_HCA + MAX_HCAS).filter_map(take).collect()
+}
+
+/// What a partition is to be made in: its memory, and an HCA if it drives one.
+#[derive(Debug)]
+pub struct Blank {
+    own: Own,
+    hca: Option<Loan>,
 }
 
 /// A partition that the scheduler runs.
@@ -68,7 +78,7 @@ struct Lease {
 }
 
 impl Tenants {
-    /// Makes partitions, whose LHCAs `fabric` has, and to which `hcas` are lent.
+    /// Makes partitions, whose LHCAs `fabric` has, and which `hcas` are for.
     #[must_use]
     pub fn new(fabric: SharedFabric, fw_cfg: FwCfg, hcas: Hcas) -> Self {
         Self { fabric, hcas, images: Images { fw_cfg, files: Vec::new() }, over: Arc::default() }
@@ -76,9 +86,12 @@ impl Tenants {
 }
 
 impl Tenants {
-    /// The HCA that is lent to the partition of `row`.
-    fn hca_of(&self, row: &Lhca) -> Option<&Arc<Lent>> {
-        self.hcas.iter().find(|(name, _)| row.hca != 0 && *name == row.name).map(|(_, hca)| hca)
+    /// An HCA that nobody has.
+    fn free_hca(&self) -> Result<Loan, String> {
+        self.hcas.iter().find_map(Lent::lend).ok_or_else(|| match self.hcas.len() {
+            0 => "this machine has no HCAs that partitions could drive: it was given none when it began".to_string(),
+            all => format!("others drive all {all} HCAs that this machine has for partitions: stop one of them"),
+        })
     }
 }
 
@@ -86,36 +99,31 @@ impl Runner for Tenants {
     type Guest = Shared;
     type Run = Scheduled;
 
-    type Blank = Own;
+    type Blank = Blank;
 
-    fn prepare(&mut self, row: &Lhca) -> Result<Own, String> {
+    fn prepare(&mut self, row: &Lhca) -> Result<Blank, String> {
         let program = row.partition().ok_or("it has no image")?;
         Image::elf(self.images.get(program.image)?, program.bytes()).map_err(|error| error.to_string())?;
-        if row.hca != 0 && self.hca_of(row).is_none() {
-            return Err(format!("PCI device {} was not an HCA for it at boot", row.hca));
-        }
+        let hca = (row.hca == OwnHca::ONE).then(|| self.free_hca()).transpose()?;
         let bytes = program.bytes();
-        Own::new(bytes).ok_or_else(|| format!("no {bytes} bytes of memory in one piece for the partition"))
+        let own = Own::new(bytes);
+        let own = own.ok_or_else(|| format!("no {bytes} bytes of memory in one piece for the partition"))?;
+        Ok(Blank { own, hca })
     }
 
-    fn wipe(&mut self, blank: &mut Own) -> bool {
-        blank.wipe()
+    fn wipe(&mut self, blank: &mut Blank) -> bool {
+        blank.own.wipe() || blank.hca.as_mut().is_some_and(Loan::wipe)
     }
 
-    fn make(&mut self, blank: Own, row: &Lhca, id: LhcaId, starts: u32) -> Result<(Shared, Scheduled), String> {
+    fn make(&mut self, blank: Blank, row: &Lhca, id: LhcaId, starts: u32) -> Result<(Shared, Scheduled), String> {
         let program = row.partition().ok_or("it has no image")?;
-        let hca = self.hca_of(row).cloned();
+        let Blank { own, hca } = blank;
         let image = Image::elf(self.images.get(program.image)?, program.bytes()).map_err(|error| error.to_string())?;
         let (fabric, over) = (self.fabric.clone(), self.over.clone());
         let lease = Arc::new(Lease { fabric, id, end: Once::new(), is_over: AtomicBool::new(false), over });
-        let config = Config {
-            name: row.name.text(),
-            arguments: program.arguments,
-            starts,
-            lhca: Some(lease.clone()),
-            hca: hca.as_ref(),
-        };
-        let partition = Partition::new(&config, blank, &image).map_err(|error| error.to_string())?;
+        let config =
+            Config { name: row.name.text(), arguments: program.arguments, starts, lhca: Some(lease.clone()), hca };
+        let partition = Partition::new(config, own, &image).map_err(|error| error.to_string())?;
         Ok((Shared(partition.clone()), Scheduled { partition: Arc::downgrade(&partition), lease }))
     }
 

@@ -211,12 +211,46 @@ fn a_bridge_may_begin_later() {
 }
 
 #[test]
+fn a_bridge_may_come_and_go_while_the_machine_runs() {
+    let mut machine = Machine::up(&["--lhcas", "1", "--spare-ports", "4"]);
+    let at = |name: &str| machine.site().at(name);
+    let attaches = |name: &str| at(name).tool("ibstat", &[]).run().stdout.contains("Base lid");
+    let add = |name: &str| machine.ctl(&["add", &format!("name={name}"), "image=bridge", "qp0=manager"]);
+    assert!(!attaches("one"));
+    for name in ["one", "two"] {
+        assert_eq!(add(name).ok(), "");
+        wait_until(true, || attaches(name));
+        assert_eq!(lids(&at(name)), lids(&machine.site()), "what goes in comes back");
+        assert!(lids(&at(name)).contains_key(name));
+    }
+    // There are two adapters for bridges that are added.
+    let third = add("three");
+    assert_eq!(third.code, Some(1));
+    assert!(third.stderr.contains("drive all 2 HCAs") && third.stderr.contains("stop one of them"), "{third:?}");
+    // A manager at a bridge that goes is none at the one that comes instead.
+    let mut manager = at("two").opensm(&["-p", "0"]);
+    manager.wait_for("Entering STANDBY state");
+    assert_eq!(machine.ctl(&["remove", "two"]).ok(), "");
+    wait_until(false, || attaches("two"));
+    assert_eq!(add("three").ok(), "");
+    wait_until(true, || attaches("three"));
+    let info = at("three").tool("smpquery", &["-D", "portinfo", "0"]).run();
+    assert!(info.ok().contains("CapMask") && !info.ok().contains("IsSM\n"), "{info:?}");
+    // Begun again it is where it was; the other one has noticed nothing.
+    assert_eq!(machine.ctl(&["restart", "three"]).ok(), "");
+    wait_until(true, || attaches("three"));
+    assert!(attaches("one") && !attaches("two"));
+    drop(manager);
+    assert!(machine.end_by(Signal::INT).success());
+}
+
+#[test]
 fn a_bridge_whose_adapter_dies_comes_back_and_leaves_nothing() {
     let (mut machine, bridge) = machine();
     let mut opensm = bridge.opensm(&[]);
     opensm.wait_for_subnet_up();
     for _ in 0..2 {
-        machine.kill("portico model --name bridge");
+        machine.kill("portico model --name portico-0-hca1");
         // Its port says that a manager is there again.
         opensm.wait_for(WITH_MANAGER);
         opensm.sweep();

@@ -17,7 +17,7 @@ use super::memory::{BadAddress, Memory};
 use super::own::Own;
 use super::rings::Ring;
 use super::{scheduler, timers};
-use crate::carrier::Lent;
+use crate::carrier::{Lent, Loan};
 use crate::clock;
 use crate::cpu::{apic, local};
 use crate::memory::paging::MapError;
@@ -36,7 +36,7 @@ const HCA_MEMORY: u64 = 0xc080_0000;
 const HCA_VECTOR: u8 = 33;
 
 /// What a partition is made from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Config<'a> {
     /// Its name.
     pub name: &'a str,
@@ -47,7 +47,7 @@ pub struct Config<'a> {
     /// Its LHCA; none, and it has no hypercalls but those that need nothing but itself.
     pub lhca: Option<Arc<dyn Hypercalls>>,
     /// An HCA that it drives itself.
-    pub hca: Option<&'a Arc<Lent>>,
+    pub hca: Option<Loan>,
 }
 
 /// The hypercalls of a partition's LHCA.
@@ -130,7 +130,7 @@ enum Activity {
 pub struct Partition {
     name: String,
     own: Own,
-    hca: Option<Arc<Lent>>,
+    hca: Option<Loan>,
     pending: Pending,
     /// When its timer is due, or was; [`super::timers`] has those that are to come.
     pub(super) timer: AtomicU64,
@@ -155,7 +155,7 @@ impl Partition {
     ///
     /// # Errors
     /// A [`StartError`].
-    pub fn new(config: &Config<'_>, mut own: Own, image: &Image<'_>) -> Result<Arc<Self>, StartError> {
+    pub fn new(config: Config<'_>, mut own: Own, image: &Image<'_>) -> Result<Arc<Self>, StartError> {
         while own.wipe() {}
         for segment in &image.segments {
             own.memory.write(segment.address, segment.bytes)?;
@@ -173,7 +173,7 @@ impl Partition {
             arguments: [0; 256],
             hca: OwnHca::default(),
         };
-        if let Some(hca) = config.hca {
+        if let Some(hca) = &config.hca {
             own.map_device(HCA_REGISTERS, hca.registers, PAGE, Caching::Uncached)?;
             own.map_device(HCA_MEMORY, hca.memory, hca_contract::BAR2_SIZE as u64, Caching::Cached)?;
             let doorbell = HCA_REGISTERS + Lent::DOORBELL;
@@ -189,7 +189,7 @@ impl Partition {
         Ok(Arc::new(Self {
             name: config.name.into(),
             own,
-            hca: config.hca.cloned(),
+            hca: config.hca,
             pending: Pending::default(),
             timer: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -197,7 +197,7 @@ impl Partition {
             exits: Counts::default(),
             activity: Mutex::new(Activity::Waiting),
             body: Mutex::new(Body { cpu, console: String::new() }),
-            lhca: config.lhca.clone(),
+            lhca: config.lhca,
         }))
     }
 

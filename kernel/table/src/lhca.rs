@@ -78,13 +78,18 @@ choices! {
         /// When somebody asks for it.
         ON_DEMAND = 1,
     }
+
+    /// Whether a partition drives an HCA of its own, beside its LHCA.
+    OwnHca {
+        /// It does not.
+        NONE = 0,
+        /// While it runs it has one of those that the machine has for this ([`FIRST_HCA`](crate::FIRST_HCA)).
+        ONE = 1,
+    }
 }
 
 /// A partition has at least this memory, in bytes: its image begins at 1 MiB.
 pub const MIN_MEMORY: u64 = 2 << 20;
-
-/// The highest device number on a PCI bus.
-pub(crate) const LAST_DEVICE: u8 = 31;
 
 /// Bytes of a partition's arguments, at most.
 pub const MAX_ARGUMENTS: usize = 256;
@@ -112,8 +117,8 @@ pub struct Lhca {
     pub traps_per_second: U32,
     image: ImageName,
     arguments: [u8; MAX_ARGUMENTS],
-    /// Device number, on PCI bus 0, of an HCA that the partition drives itself; 0 for none.
-    pub hca: u8,
+    /// Whether its partition drives an HCA of its own.
+    pub hca: OwnHca,
     reserved: [u8; 7],
 }
 
@@ -152,7 +157,7 @@ impl Lhca {
             traps_per_second: U32::new(4),
             image: ImageName([0; ImageName::BYTES]),
             arguments: [0; MAX_ARGUMENTS],
-            hca: 0,
+            hca: OwnHca::NONE,
             reserved: [0; 7],
         }
     }
@@ -200,8 +205,8 @@ impl Lhca {
         if self.reserved != [0; 7] {
             return Err(TableError::Reserved);
         }
-        if self.hca > LAST_DEVICE || self.hca != 0 && self.partition().is_none() {
-            return Err(TableError::Hca(name, self.hca));
+        if self.hca != OwnHca::NONE && self.partition().is_none() {
+            return Err(TableError::Hca(name));
         }
         let end = self.arguments().len();
         if self.arguments[end..].iter().any(|&byte| byte != 0) {
@@ -211,6 +216,7 @@ impl Lhca {
             ("the policy of queue pair 0", self.qp0.0, Qp0::ALL),
             ("what becomes of refused packets", self.refused.0, Refused::ALL),
             ("when the partition begins", self.start.0, Start::ALL),
+            ("the choice of an HCA of its own", self.hca.0, OwnHca::ALL),
         ];
         if let Some((what, value, _)) = choices.into_iter().find(|(_, value, all)| !all.contains(value)) {
             return Err(TableError::Choice { name, what, value });

@@ -29,7 +29,7 @@
 //! | 84 | 4 | traps that it may send in a second |
 //! | 88 | 32 | [`ImageName`]; all 0 = no partition |
 //! | 120 | 256 | what its image may read as its arguments: text, zeros behind |
-//! | 376 | 1 | PCI device number of an HCA that the partition drives itself; 0 = none |
+//! | 376 | 1 | [`OwnHca`] |
 //! | 377 | 7 | 0 |
 //!
 //! GUIDs follow one rule: port `p` of a node (1-based) has the node's GUID plus `p`. So nodes whose GUIDs are less than
@@ -46,7 +46,6 @@ mod name;
 
 use alloc::vec::Vec;
 
-use crate::lhca::LAST_DEVICE;
 use iba::Guid;
 use thiserror::Error;
 use zerocopy::little_endian::U16;
@@ -54,7 +53,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub use guid::stable_guid;
 pub use image::{ImageName, ImageNameError};
-pub use lhca::{Lhca, MAX_ARGUMENTS, MIN_MEMORY, Program, Qp0, Refused, Start, Uplinks};
+pub use lhca::{Lhca, MAX_ARGUMENTS, MIN_MEMORY, OwnHca, Program, Qp0, Refused, Start, Uplinks};
 pub use name::{Name, NameError};
 
 /// Where the hypervisor finds the table.
@@ -64,10 +63,16 @@ pub const FW_CFG_FILE: &str = "opt/org.portico/table";
 pub const MAGIC: [u8; 8] = *b"Portico\0";
 
 /// Version of the packed form; another one is refused.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// LHCAs that one logical switch takes: a switch has at most 254 ports besides port 0, and one of them is the uplink.
 pub const MAX_LHCAS: usize = 253;
+
+/// HCAs that partitions drive are PCI devices of bus 0 from here on. Those before are the hypervisor's.
+pub const FIRST_HCA: u8 = 16;
+
+/// So many of them there may be: the last device of the bus is the chipset's.
+pub const MAX_HCAS: u8 = 31 - FIRST_HCA;
 
 /// Physical ports that a hypervisor may have, each an uplink of a logical switch.
 pub const MAX_UPLINKS: usize = 2;
@@ -149,9 +154,6 @@ impl<'a> Table<'a> {
             lhca.check()?;
             if self.lhcas[..i].iter().any(|other| other.name == lhca.name) {
                 return Err(TableError::SameName(lhca.name));
-            }
-            if lhca.hca != 0 && self.lhcas[..i].iter().any(|other| other.hca == lhca.hca) {
-                return Err(TableError::Hca(lhca.name, lhca.hca));
             }
         }
         for uplink in 0..MAX_UPLINKS {
@@ -247,9 +249,9 @@ pub enum TableError {
     /// Two LHCAs of one name.
     #[error("two LHCAs are named {0}: give each a name of its own")]
     SameName(Name),
-    /// An HCA for an LHCA without a partition, with a device number that there is not, or that is another partition's.
-    #[error("{0} cannot have PCI device {1} as its own HCA: give one of 1 to {LAST_DEVICE} to one partition")]
-    Hca(Name, u8),
+    /// An HCA of its own for an LHCA without a partition.
+    #[error("{0} is to drive an HCA of its own and has no partition: give it an image")]
+    Hca(Name),
     /// An LHCA without a port, or on a physical port that no HCA has.
     #[error("{0} asks for the uplinks {1:#b}, and 0b1, 0b10 and 0b11 are possible")]
     Uplinks(Name, u8),

@@ -2,8 +2,8 @@
 
 use iba::Guid;
 use partition_table::{
-    ImageName, ImageNameError, Lhca, MAX_ARGUMENTS, MAX_LHCAS, Name, NameError, Program, Qp0, Refused, Start, Table,
-    TableError, Uplinks, encode, stable_guid,
+    ImageName, ImageNameError, Lhca, MAX_ARGUMENTS, MAX_LHCAS, Name, NameError, OwnHca, Program, Qp0, Refused, Start,
+    Table, TableError, Uplinks, encode, stable_guid,
 };
 use proptest::prelude::*;
 
@@ -43,10 +43,10 @@ fn the_packed_form_is_what_its_table_says() {
     let lhca = Lhca::new(name("l"), Guid::new(0x0200_0000_0000_0300), Uplinks::BOTH);
     let program = Program { image: &ImageName::new("echo").unwrap(), memory: 0x0102, arguments: "a=1" };
     let mut lhca = lhca.with_partition(&program);
-    (lhca.qp0, lhca.refused, lhca.start, lhca.hca) = (Qp0::QUERY, Refused::ANSWER, Start::ON_DEMAND, 16);
+    (lhca.qp0, lhca.refused, lhca.start, lhca.hca) = (Qp0::QUERY, Refused::ANSWER, Start::ON_DEMAND, OwnHca::ONE);
     let switches = [Guid::new(0x0200_0000_0000_0100), Guid::new(0x0200_0000_0000_0200)];
     let bytes = encode(name("h"), switches, 3, &[lhca]).unwrap();
-    let mut expected = b"Portico\0\x04\0\x01\0\x03\0\0\0h".to_vec();
+    let mut expected = b"Portico\0\x05\0\x01\0\x03\0\0\0h".to_vec();
     expected.resize(80, 0);
     expected.extend([2, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 2, 0, b'l']);
     expected.resize(96 + 64, 0);
@@ -55,7 +55,7 @@ fn the_packed_form_is_what_its_table_says() {
     expected.resize(96 + 120, 0);
     expected.extend(b"a=1");
     expected.resize(96 + 376, 0);
-    expected.push(16);
+    expected.push(1);
     expected.resize(96 + RECORD, 0);
     assert_eq!(bytes, expected);
     let table = Table::parse(&bytes).unwrap();
@@ -88,7 +88,7 @@ fn a_table_that_was_damaged_is_refused_by_name() {
         (HEADER + 119, b'a', TableError::Image(ImageNameError)),
         (HEADER + 120, 0xff, TableError::Arguments(name("lhca-0"))),
         (HEADER + 375, b'a', TableError::Arguments(name("lhca-0"))),
-        (HEADER + 376, 1, TableError::Hca(name("lhca-0"), 1)),
+        (HEADER + 376, 1, TableError::Hca(name("lhca-0"))),
         (HEADER + RECORD - 1, 1, TableError::Reserved),
     ];
     for (offset, value, error) in table {
@@ -113,14 +113,6 @@ fn a_table_that_makes_no_sense_is_not_packed() {
     let switch = Lhca::new(name("switch"), second, Uplinks::FIRST);
     assert_eq!(refused(switches(), &[switch]), TableError::SameGuid(second, second));
     assert_eq!(refused([first, Guid::default()], &pair), TableError::NoSwitch { uplink: 1 });
-    let program = Program { image: &ImageName::new("bridge").unwrap(), memory: 2, arguments: "" };
-    let drivers = [(0, 16), (1, 16), (0, 32)].map(|(row, hca): (usize, _)| {
-        let mut lhca = pair[row].with_partition(&program);
-        lhca.hca = hca;
-        lhca
-    });
-    assert_eq!(refused(switches(), &drivers[..2]), TableError::Hca(pair[1].name, 16));
-    assert_eq!(refused(switches(), &drivers[2..]), TableError::Hca(pair[0].name, 32));
     let nobody = Lhca::new(name("nobody"), Guid::default(), Uplinks::FIRST);
     assert_eq!(refused(switches(), &[nobody]), TableError::Guid(Guid::default()));
     let crowd = lhcas(254, Uplinks::SECOND);

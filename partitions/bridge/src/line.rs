@@ -3,13 +3,13 @@
 use bridge_image::{Home, MAX_PACKET, Outbound, packet};
 use hca_driver::{Doorbell, Hca, Port, Queue};
 use iba::mad::Mad;
-use iba::{Lid, PKey, QKey};
+use iba::{Lid, PKey, PortNum, QKey};
 use lhca::{CallError, CompletionQueue};
 use lhca_contract::{QueuePairKind, SendEntry};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup, VECTOR};
 use zerocopy::IntoBytes;
 
-use crate::shell::{LHCA_PORT, Machine};
+use crate::shell::Machine;
 
 /// Buffers in each direction, as a power of two.
 const LOG_BUFFERS: u8 = 6;
@@ -18,6 +18,8 @@ const BUFFERS: usize = 1 << LOG_BUFFERS;
 /// One of the two ways.
 pub(crate) struct Line {
     kind: QueuePairKind,
+    /// The HCA's port.
+    port: Port,
     endpoint: Endpoint,
     completions: CompletionQueue,
     /// For what is to be sent.
@@ -25,13 +27,17 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Opens the queue pair.
-    pub(crate) fn open(machine: &mut Machine, kind: QueuePairKind) -> Result<Self, CallError> {
+    /// Opens the queue pair of the LHCA's port `number`, for what goes by the HCA's `port`.
+    pub(crate) fn open(
+        machine: &mut Machine,
+        kind: QueuePairKind,
+        port: Port,
+        number: PortNum,
+    ) -> Result<Self, CallError> {
         let completions = CompletionQueue::create(&machine.lhca, machine.memory.ring(LOG_BUFFERS + 1), VECTOR)?;
-        let setup =
-            Setup { kind, port: LHCA_PORT, q_key: QKey::GSI, log_buffers: LOG_BUFFERS, completions: &completions };
+        let setup = Setup { kind, port: number, q_key: QKey::GSI, log_buffers: LOG_BUFFERS, completions: &completions };
         let endpoint = Endpoint::open(machine, &setup)?;
-        let mut line = Self { kind, endpoint, completions, free: heapless::Vec::new() };
+        let mut line = Self { kind, port, endpoint, completions, free: heapless::Vec::new() };
         for _ in 0..BUFFERS {
             let (posted, free) = (machine.memory.buffer(MAX_PACKET), machine.memory.buffer(size_of::<Mad>()));
             // There is a place for each.
@@ -88,7 +94,7 @@ impl Line {
     ) -> bool {
         for _ in 0..2 * BUFFERS {
             // While the HCA has no room, what came stays where it is: an interrupt tells of room.
-            if self.queue() == Queue::Packet && hca.identity().is_some() && !hca.has_room(Port::One, Queue::Packet) {
+            if self.queue() == Queue::Packet && hca.identity().is_some() && !hca.has_room(self.port, Queue::Packet) {
                 return false;
             }
             let Some(completion) = self.completions.next(&machine.lhca) else { return self.completions.arm() };
@@ -112,6 +118,6 @@ impl Line {
         let mut bytes = [0; MAX_PACKET];
         let length = packet(&Home { kind: self.kind, lid, p_key }, done, head, arrival.payload(), &mut bytes);
         // While nobody is at the other end there is nobody to tell.
-        let _ = hca.send(Port::One, self.queue(), &bytes[..length]);
+        let _ = hca.send(self.port, self.queue(), &bytes[..length]);
     }
 }

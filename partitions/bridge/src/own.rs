@@ -5,7 +5,7 @@
 //! subnet manager is among the programs the host's end tells by trap 144, as a port does, to the permissive LID
 //! ([`announcement`]).
 
-use iba::attr::{CapabilityMask, NodeInfo, PKeyTable, PortInfo};
+use iba::attr::{CapabilityMask, NodeDescription, NodeInfo, PKeyTable, PortInfo};
 use iba::mad::{Attribute, AttributeId, Class, MadHeader, Method};
 use iba::notice::{LocalChange, Notice, TrapNumber};
 use iba::packet::SmpPacket;
@@ -16,12 +16,12 @@ use iba::{Lid, PortNum};
 const TRANSACTION: u64 = 0xffff << 48;
 
 /// How many [`questions`] there are.
-pub const QUESTIONS: usize = 3;
+pub const QUESTIONS: usize = 4;
 
 /// What the host's end needs to know of the LHCA's port `port`, asked of the port by a directed route without hops.
 #[must_use]
 pub fn questions(port: PortNum) -> [Smp; QUESTIONS] {
-    let asked = [(NodeInfo::ID, 0), (PortInfo::ID, port.get()), (PKeyTable::ID, 0)];
+    let asked = [(NodeDescription::ID, 0), (NodeInfo::ID, 0), (PortInfo::ID, port.get()), (PKeyTable::ID, 0)];
     asked.map(|(attribute, modifier)| {
         let mut smp = Smp::default();
         smp.header.base_version = MadHeader::BASE_VERSION;

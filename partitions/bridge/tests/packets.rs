@@ -1,10 +1,10 @@
 //! Datagrams on both sides of the bridge, and what does not pass it.
 
 use bridge_image::{Home, MAX_PACKET, outbound, own, packet};
-use iba::attr::{CapabilityMask, NodeInfo};
+use iba::attr::CapabilityMask;
 use iba::grh::Grh;
 use iba::lrh::{Lrh, NextHeader};
-use iba::mad::{Attribute, AttributeId, Class, Mad, MadHeader, Method};
+use iba::mad::{AttributeId, Class, Mad, MadHeader, Method};
 use iba::notice::{LocalChange, Notice, TrapNumber};
 use iba::packet::{MadPacket, SmpPacket};
 use iba::smp::Smp;
@@ -103,11 +103,9 @@ fn a_management_packet_arrives_on_its_lane() {
 fn the_port_is_asked_by_routes_without_hops() {
     let questions = own::questions(PortNum::new(2));
     assert!(questions.iter().all(|smp| smp.header.method == Method::GET && smp.hop_count() == 0));
-    assert_eq!(questions[0].header.attribute_id, NodeInfo::ID);
-    assert_eq!(
-        (questions[1].header.attribute_id, questions[1].header.attribute_modifier.get()),
-        (AttributeId::PORT_INFO, 2)
-    );
+    let asked = questions.map(|smp| (smp.header.attribute_id, smp.header.attribute_modifier.get()));
+    assert_eq!(asked[..2], [(AttributeId::NODE_DESCRIPTION, 0), (AttributeId::NODE_INFO, 0)]);
+    assert_eq!(asked[2..], [(AttributeId::PORT_INFO, 2), (AttributeId::P_KEY_TABLE, 0)]);
 }
 
 #[test]

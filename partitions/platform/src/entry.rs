@@ -11,8 +11,8 @@ use lhca_contract::InformationPage;
 
 use crate::{Information, Machine, Memory, console, exit, interrupts};
 
-/// Of the memory's end, this is the stack's.
-const STACK: u64 = 64 << 10;
+/// Of the memory's end, this is the stack's. Images keep all their state there.
+const STACK: u64 = 128 << 10;
 
 // The entry. The hypervisor has
 //   1. put us into 64-bit mode, with all memory mapped at its own addresses and interrupts off,

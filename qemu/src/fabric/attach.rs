@@ -4,7 +4,7 @@ use iba::PortNum;
 use iba::attr::{NodeInfo, PKeyTable, PortInfo};
 use subnet::Outlet as _;
 
-use super::lent::{self, Lent};
+use super::lent::Lent;
 use super::net::Net;
 use crate::topology::Kind;
 use crate::umad::{Fabric, NodePort};
@@ -12,23 +12,23 @@ use crate::umad::{Fabric, NodePort};
 impl Fabric for Net {
     fn attach(&self, name: Option<&str>) -> Option<NodePort> {
         let nodes = &self.topology.nodes;
-        if let Some(index) = self.lent.iter().position(|lent| Some(lent.name()) == name && lent.facts().is_some()) {
-            return Some(NodePort { node: nodes.len() + index, port: lent::PORT });
-        }
         let node = match name {
-            Some(name) => self.topology.find(name)?,
-            None => nodes.iter().position(|node| node.kind == Kind::Host)?,
+            Some(name) => self.topology.find(name),
+            None => nodes.iter().position(|node| node.kind == Kind::Host),
         };
-        let port = match nodes[node].kind {
-            Kind::Switch => PortNum::MANAGEMENT,
-            Kind::Host => PortNum::new(1),
-            Kind::Hypervisor => return None,
-        };
-        Some(NodePort { node, port })
+        match node.map(|node| (node, nodes[node].kind)) {
+            Some((node, Kind::Switch)) => Some(NodePort { node, port: PortNum::MANAGEMENT }),
+            Some((node, Kind::Host)) => Some(NodePort { node, port: PortNum::new(1) }),
+            // No partition takes the place of a host by its name.
+            Some((_, Kind::Hypervisor)) | None => self.lent_by(name?),
+        }
     }
 
     fn node_id(&self, at: NodePort) -> &str {
-        self.lent(at).map(Lent::name).or(self.topology.nodes.get(at.node).map(|node| &*node.id)).unwrap_or_default()
+        self.lent(at)
+            .and_then(Lent::name)
+            .or(self.topology.nodes.get(at.node).map(|node| &*node.id))
+            .unwrap_or_default()
     }
 
     fn node_info(&self, at: NodePort) -> NodeInfo {

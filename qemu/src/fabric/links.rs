@@ -75,9 +75,8 @@ impl Net {
 
     /// The link at `at` came up or went down: tells its node.
     pub(super) fn changed(&mut self, at: NodePort, change: Option<LinkChange>) {
-        let now = self.wires.now;
-        if let (Some(lent), Some(change)) = (self.lent_mut(at), change) {
-            lent.link_changed(now, matches!(change, LinkChange::Up(_)));
+        if let (Some(lent), Some(_)) = (self.lent_mut(at), change) {
+            lent.link_changed();
             return;
         }
         match change {

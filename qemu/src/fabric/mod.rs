@@ -46,9 +46,18 @@ pub struct Config {
     pub capture: Option<PathBuf>,
     /// Where umad programs attach to its hosts and switches, and to what is lent.
     pub umad: Endpoint,
-    /// Partitions that lend their port to umad programs. The processes that model their HCAs find the cables at
-    /// `cable-n-1` with `n` the partition's name.
-    pub lent: Vec<String>,
+    /// HCAs that partitions drive to lend ports to umad programs.
+    pub lent: Vec<LentHca>,
+}
+
+/// An HCA that partitions drive, one after another, to lend their ports to umad programs. The process that models it finds
+/// the cables as [`Config::folder`] says, with this name for the node.
+#[derive(Clone, Debug)]
+pub struct LentHca {
+    /// Its name.
+    pub name: String,
+    /// How many ports it has.
+    pub ports: u8,
 }
 
 /// Why a fabric cannot start.

@@ -3,15 +3,15 @@
 
 use std::path::Path;
 
-use iba::VendorId;
+use iba::{PortNum, VendorId};
 use subnet::{AdapterConfig, ChannelAdapter, Node, NodeConfig, Outlet as _, Switch, SwitchConfig, Time};
 use zerocopy::IntoBytes;
 
-use super::StartError;
 use super::flight::{Entry, Flight, What};
-use super::lent::{self, Lent};
+use super::lent::Lent;
 use super::timers::Timers;
 use super::wires::Wires;
+use super::{LentHca, StartError};
 use crate::topology::{self, Kind, Topology};
 use crate::umad::NodePort;
 
@@ -26,8 +26,8 @@ pub(super) struct Net {
     /// The nodes that the fabric answers for; `None` for a machine that runs Portico.
     pub(super) nodes: Vec<Option<Node>>,
     pub(super) wires: Wires,
-    /// Ports that partitions lend: their nodes are counted behind those of the topology.
-    pub(super) lent: Vec<Lent>,
+    /// Ports that partitions lend, by the HCA that they drive: these are counted behind the nodes of the topology.
+    pub(super) lent: Vec<Vec<Lent>>,
     timers: Timers,
     /// What is being carried; kept for its memory.
     carried: Flight,
@@ -41,21 +41,34 @@ impl Net {
         Ok(Self { topology, nodes, wires, lent: Vec::new(), timers, carried: Flight::default() })
     }
 
-    /// Adds the port that the partition `name` lends; its cable is listened for in `folder`.
-    pub(super) fn lend(&mut self, name: String, folder: &Path) -> Result<(), StartError> {
-        self.wires.lend(&name, folder)?;
-        self.lent.push(Lent::new(name));
+    /// Adds the ports that partitions lend by `hca`, whose cables are listened for in `folder`.
+    pub(super) fn lend(&mut self, hca: &LentHca, folder: &Path) -> Result<(), StartError> {
+        self.wires.lend(hca, folder)?;
+        self.lent.push((1..=hca.ports).map(|port| Lent::new(PortNum::new(port))).collect());
         Ok(())
     }
 
     /// The lent port that `at` is, if it is one.
     pub(super) fn lent(&self, at: NodePort) -> Option<&Lent> {
-        self.lent.get(at.node.checked_sub(self.nodes.len())?)
+        self.lent.get(at.node.checked_sub(self.nodes.len())?)?.get(usize::from(at.port.get()).checked_sub(1)?)
     }
 
     /// Like [`Self::lent`], to be changed.
     pub(super) fn lent_mut(&mut self, at: NodePort) -> Option<&mut Lent> {
-        self.lent.get_mut(at.node.checked_sub(self.nodes.len())?)
+        self.lent.get_mut(at.node.checked_sub(self.nodes.len())?)?.get_mut(usize::from(at.port.get()).checked_sub(1)?)
+    }
+
+    /// The first port that the partition `name` lends.
+    pub(super) fn lent_by(&self, name: &str) -> Option<NodePort> {
+        let is_lent = |ports: &Vec<Lent>| ports.first().is_some_and(|lent| lent.name() == Some(name));
+        let node = self.nodes.len() + self.lent.iter().position(is_lent)?;
+        Some(NodePort { node, port: PortNum::new(1) })
+    }
+
+    /// Lent ports that have come to another partition since this was asked last.
+    pub(super) fn take_renamed(&mut self) -> Vec<NodePort> {
+        let ports = lent_ports(&mut self.lent, self.nodes.len());
+        ports.filter_map(|(at, lent)| lent.take_renamed().then_some(at)).collect()
     }
 
     /// Tells the time.
@@ -85,8 +98,9 @@ impl Net {
 
     /// Takes a packet that came by the cable at `at`.
     pub(super) fn receive(&mut self, at: NodePort, packet: &mut [u8], hops: u8) {
+        let now = self.wires.now;
         if let Some(lent) = self.lent_mut(at) {
-            lent.learn(packet);
+            lent.learn(now, packet);
             self.wires.deliveries.push(at, packet, hops);
             return;
         }
@@ -116,15 +130,15 @@ impl Net {
     /// When there is something to do even if nothing comes.
     pub(super) fn deadline(&mut self) -> Option<Time> {
         let waiting = self.wires.uplinks.iter().filter_map(super::uplink::Uplink::deadline).min();
-        let lent = self.lent.iter().map(Lent::deadline);
+        let lent = self.lent.iter().flatten().map(Lent::deadline);
         waiting.into_iter().chain(self.timers.deadline()).chain(lent).min()
     }
 
     /// Sends what is due at lent ports.
     fn tend_lent(&mut self) {
-        for (lent, node) in self.lent.iter_mut().zip(self.nodes.len()..) {
+        for (at, lent) in lent_ports(&mut self.lent, self.nodes.len()) {
             if let Some(packet) = lent.poll(self.wires.now) {
-                self.wires.outlet(node, 0).transmit(lent::PORT, packet.as_bytes());
+                self.wires.outlet(at.node, 0).transmit(at.port, packet.as_bytes());
             }
         }
     }
@@ -150,6 +164,13 @@ impl Net {
             self.timers.set(index, deadline);
         }
     }
+}
+
+/// All lent ports, their nodes counted from `first` on.
+fn lent_ports(lent: &mut [Vec<Lent>], first: usize) -> impl Iterator<Item = (NodePort, &mut Lent)> {
+    lent.iter_mut()
+        .zip(first..)
+        .flat_map(|(ports, node)| ports.iter_mut().map(move |lent| (NodePort { node, port: lent.number() }, lent)))
 }
 
 /// The outlet that nodes of the fabric get.

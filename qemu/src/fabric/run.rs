@@ -52,8 +52,8 @@ impl Loop {
         let wires = Wires::new(&config.topology, &config.folder, capture.as_ref())?;
         let mut net = Net::new(config.topology, wires)?;
         net.train_all();
-        for name in config.lent {
-            net.lend(name, &config.folder)?;
+        for hca in &config.lent {
+            net.lend(hca, &config.folder)?;
         }
         let server = Server::bind(config.umad)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
@@ -118,6 +118,9 @@ impl Loop {
     /// Carries packets, and hands those that came to consumers to the responders and the umad programs that they are for.
     fn carry(&mut self) -> bool {
         let more = self.net.carry();
+        for at in self.net.take_renamed() {
+            self.server.expel(at, &mut self.net);
+        }
         let now = self.net.wires.now;
         let mut answers = Vec::new();
         let ports: Vec<_> = self.responders.iter().map(|&(at, _)| responder_port(&self.net, at)).collect();

@@ -12,10 +12,9 @@ use iba::PortNum;
 use partition_table::stable_guid;
 use subnet::{LinkRequest, Outlet, Time};
 
-use super::StartError;
 use super::flight::Flight;
-use super::lent;
 use super::uplink::Uplink;
+use super::{LentHca, StartError};
 use crate::cable::{self, Abilities, Announcement, Capture, Hello, LinkMachine};
 use crate::topology::{Kind, PortRef, Topology};
 use crate::umad::NodePort;
@@ -26,8 +25,8 @@ const MAX_HOPS: u8 = 130;
 /// Bytes that may be on their way at once. Only a loop of multicasts can come near it.
 const MAX_IN_FLIGHT: usize = 64 << 20;
 
-/// Number of the node that stands at the host's end of a lent port's cable, among those named after the partition.
-const LENT: u16 = 1;
+/// Number of the node that stands at the host's ends of an HCA's cables, among those named after the HCA.
+const LENT: u16 = 2;
 
 /// Where a port's cable leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,22 +93,25 @@ impl Wires {
         Ok(wires)
     }
 
-    /// Adds the end of the cable to an HCA that the partition `name` drives, as the one port of a node that is none.
-    pub(super) fn lend(&mut self, name: &str, folder: &Path) -> Result<(), StartError> {
-        let node = self.ends.len();
-        let hello = Hello { node: stable_guid(name, LENT), port: lent::PORT };
-        let path = cable::path(folder, name, lent::PORT);
-        let at = NodePort { node, port: lent::PORT };
-        // What passes here has passed, or will pass, elsewhere: a capture has no use for it.
-        let uplink = Uplink::new(at, hello, Abilities::default(), &path, None);
-        self.uplinks.push(uplink.map_err(|error| StartError::Cable(path, error))?);
-        self.ends.push(vec![PortEnd {
-            peer: Peer::Uplink(self.uplinks.len() - 1),
-            limit: Abilities::default(),
-            machine: LinkMachine::new(Abilities::default()),
-            told: None,
-            pulled: false,
-        }]);
+    /// Adds the ends of the cables to an HCA that partitions drive, as the ports of a node that is none.
+    pub(super) fn lend(&mut self, hca: &LentHca, folder: &Path) -> Result<(), StartError> {
+        let mut ends = Vec::new();
+        for port in (1..=hca.ports).map(PortNum::new) {
+            let at = NodePort { node: self.ends.len(), port };
+            let hello = Hello { node: stable_guid(&hca.name, LENT), port };
+            let path = cable::path(folder, &hca.name, port);
+            // What passes here has passed, or will pass, elsewhere: a capture has no use for it.
+            let uplink = Uplink::new(at, hello, Abilities::default(), &path, None);
+            self.uplinks.push(uplink.map_err(|error| StartError::Cable(path, error))?);
+            ends.push(PortEnd {
+                peer: Peer::Uplink(self.uplinks.len() - 1),
+                limit: Abilities::default(),
+                machine: LinkMachine::new(Abilities::default()),
+                told: None,
+                pulled: false,
+            });
+        }
+        self.ends.push(ends);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The machine: the fabric, and for each hypervisor its HCA's memory, its HCA model and its QEMU.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::mpsc::Sender;
@@ -8,16 +9,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use iba::{Guid, PortNum};
-use partition_table::ImageName;
+use partition_table::{FIRST_HCA, ImageName, stable_guid};
 
 use super::adapter::{Adapter, Model};
 use super::folder::Folder;
 use super::leash::Child;
 use super::opensm::OpenSm;
 use super::qemu;
-use super::table::{self, Lent};
+use super::table;
 use crate::config::Config;
-use crate::fabric::{self, Fabric};
+use crate::fabric::{self, Fabric, LentHca};
 use crate::topology::{Kind, Node, Topology};
 use crate::umad::Endpoint;
 use crate::{cable, control};
@@ -81,8 +82,8 @@ struct Hypervisor {
     /// Nodes that a subnet manager is to find behind its port.
     guids: Vec<Guid>,
     qemu: Option<Child>,
-    /// HCAs that partitions drive, as indices of the machine's: each with its PCI device number.
-    lent: Vec<(u8, usize)>,
+    /// HCAs that partitions drive, as indices of the machine's.
+    lent: Range<usize>,
     control: control::Server,
 }
 
@@ -96,46 +97,38 @@ impl Machine {
     pub(crate) fn start(plan: Plan, events: Sender<Event>) -> Result<Self> {
         fs::create_dir_all(&plan.logs).with_context(|| format!("cannot make the folder {}", plan.logs.display()))?;
         let tables = table::of_hypervisors(&plan.topology, &plan.config)?;
+        let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
+        let hypervisors = || nodes.clone().zip(&tables);
         let folder = Folder::new()?;
         let config = fabric::Config {
             topology: plan.topology.clone(),
             folder: folder.path().to_owned(),
             capture: plan.capture.clone(),
             umad: Endpoint::Local(plan.socket.clone()),
-            lent: tables.iter().flat_map(|table| &table.lent).map(|lent| lent.partition.clone()).collect(),
+            lent: hypervisors().flat_map(|(node, table)| lent_hcas(node, table.hcas)).collect(),
         };
         let fabric = Fabric::start(config).context("cannot start the fabric")?;
-        let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
-        let (mut hypervisors, mut models) = (Vec::new(), Vec::new());
-        for node in nodes.clone() {
-            let ports = (1..).map(PortNum::new).take(node.ports.len());
-            models.push(Model {
-                name: node.id.clone(),
-                node_guid: node.guid,
-                cables: ports.map(|port| cable::path(folder.path(), &node.id, port)).collect(),
-                log: plan.logs.join(format!("{}.model.log", node.id)),
-            });
-        }
-        for (node, table) in nodes.zip(&tables) {
+        let model = |name: &str, node_guid, ports| Model {
+            name: name.to_owned(),
+            node_guid,
+            cables: (1..=ports).map(|port| cable::path(folder.path(), name, PortNum::new(port))).collect(),
+            log: plan.logs.join(format!("{name}.model.log")),
+        };
+        let mut models: Vec<_> = hypervisors().map(|(node, _)| model(&node.id, node.guid, ports_of(node))).collect();
+        let mut running = Vec::new();
+        for (node, table) in hypervisors() {
             let place = control::Place { socket: plan.socket.clone(), hypervisor: node.id.clone() };
-            let control = control::Server::start(folder.path().join(format!("control-{}", hypervisors.len())), &place)?;
-            let mut lent = Vec::new();
-            for Lent { partition, device, guid } in &table.lent {
-                lent.push((*device, models.len()));
-                models.push(Model {
-                    name: partition.clone(),
-                    node_guid: *guid,
-                    cables: vec![cable::path(folder.path(), partition, PortNum::new(1))],
-                    log: plan.logs.join(format!("{partition}.model.log")),
-                });
-            }
-            let guids = table.guids.clone();
-            hypervisors.push(Hypervisor { node: node.clone(), guids, qemu: None, lent, control });
+            let control = control::Server::start(folder.path().join(format!("control-{}", running.len())), &place)?;
+            let first = models.len();
+            models
+                .extend(lent_hcas(node, table.hcas).map(|hca| model(&hca.name, stable_guid(&hca.name, 1), hca.ports)));
+            let (guids, lent) = (table.guids.clone(), first..models.len());
+            running.push(Hypervisor { node: node.clone(), guids, qemu: None, lent, control });
         }
         let paths = (0..).map(|index: usize| folder.path().join(format!("hca-{index}")));
         let adapters = models.into_iter().zip(paths).map(|(model, path)| Adapter::new(model, &path));
         let adapters = adapters.collect::<Result<_>>()?;
-        let mut machine = Self { opensm: None, hypervisors, adapters, fabric, folder, plan, events };
+        let mut machine = Self { opensm: None, hypervisors: running, adapters, fabric, folder, plan, events };
         for (index, adapter) in machine.adapters.iter_mut().enumerate() {
             adapter.start(index, &machine.events)?;
         }
@@ -149,8 +142,8 @@ impl Machine {
         let id = &self.hypervisors[index].node.id;
         let file = self.folder.path().join(format!("table-{index}"));
         fs::write(&file, table).with_context(|| format!("cannot write {}", file.display()))?;
-        let lent = self.hypervisors[index].lent.iter();
-        let lent: Vec<_> = lent.map(|&(device, adapter)| (device, self.adapters[adapter].memory())).collect();
+        let lent = self.adapters[self.hypervisors[index].lent.clone()].iter().map(Adapter::memory);
+        let lent: Vec<_> = (FIRST_HCA..).zip(lent).collect();
         let command = qemu::Machine {
             kernel: &self.plan.kernel,
             flash: self.plan.flash,
@@ -256,6 +249,15 @@ impl Drop for Machine {
             opensm.end(Duration::from_secs(3));
         }
     }
+}
+
+/// The HCAs of the hypervisor `node` that partitions drive, `hcas` in number: each has as many ports as the hypervisor's.
+fn lent_hcas(node: &Node, hcas: u8) -> impl Iterator<Item = LentHca> {
+    (1..=hcas).map(|nth| LentHca { name: format!("{}-hca{nth}", node.id), ports: ports_of(node) })
+}
+
+fn ports_of(node: &Node) -> u8 {
+    u8::try_from(node.ports.len()).unwrap_or(u8::MAX) // which no HCA has
 }
 
 /// The last lines of a log.

@@ -4,28 +4,15 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use iba::Guid;
-use partition_table::{Lhca, MAX_UPLINKS, Name, Program, Qp0, Refused, Start, Uplinks, encode, stable_guid};
+use partition_table::{
+    Lhca, MAX_HCAS, MAX_UPLINKS, Name, OwnHca, Program, Qp0, Refused, Start, Uplinks, encode, stable_guid,
+};
 
 use crate::config::{self, Config, Partition};
 use crate::topology::{Kind, Node, Topology};
 
-/// PCI device number of the first HCA of a hypervisor's that a partition drives; below are QEMU's own devices, and the
-/// hypervisor's.
-const FIRST_HCA: u8 = 16;
-
-/// Number of a partition's own HCA among the nodes that are named after its partition; the LHCA is number 1.
-const HCA: u16 = 2;
-
-/// An HCA that a partition drives.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    /// The partition's name.
-    pub(crate) partition: String,
-    /// PCI device number.
-    pub(crate) device: u8,
-    /// The HCA's node GUID.
-    pub(crate) guid: Guid,
-}
+/// HCAs that there are for bridges which are added later, if there are so many spare ports.
+const SPARE_HCAS: u8 = 2;
 
 /// What one hypervisor lends.
 #[derive(Debug)]
@@ -34,8 +21,8 @@ pub(crate) struct Table {
     pub(crate) packed: Vec<u8>,
     /// The node GUIDs that a subnet manager is to find: logical switches, and LHCAs that are plugged in at boot.
     pub(crate) guids: Vec<Guid>,
-    /// HCAs that its partitions drive.
-    pub(crate) lent: Vec<Lent>,
+    /// HCAs that it has for partitions to drive.
+    pub(crate) hcas: u8,
 }
 
 /// The table of each hypervisor of `topology`, in order, with the LHCAs that `config` gives each.
@@ -80,23 +67,16 @@ fn of<'a>(node: &Node, partitions: impl Iterator<Item = &'a Partition>, spare_po
         // Numbers from the top for the logical switches, so that an LHCA has its own number.
         switches[uplink] = stable_guid(id, u16::MAX - u16::from(uplink == 1));
     }
-    let (mut rows, mut lent) = (Vec::new(), Vec::new());
-    for partition in partitions {
-        let mut row = row(id, uplinks, partition)?;
-        if partition.is_bridge() {
-            let device = FIRST_HCA.saturating_add(u8::try_from(lent.len())?);
-            row.hca = device;
-            let partition = row.name.text().to_owned();
-            lent.push(Lent { guid: stable_guid(&format!("{id}/{partition}"), HCA), partition, device });
-        }
-        rows.push(row);
-    }
+    let rows = partitions.map(|partition| row(id, uplinks, partition)).collect::<Result<Vec<_>>>()?;
+    let bridges = rows.iter().filter(|row| row.hca == OwnHca::ONE).count();
+    ensure!(bridges <= usize::from(MAX_HCAS), "{id} is to have {bridges} bridges, and {MAX_HCAS} are possible");
+    let hcas = (bridges + usize::from(spare_ports.min(SPARE_HCAS))).min(MAX_HCAS.into());
     let name = Name::new(&node.description).with_context(|| format!("cannot name the logical switch of {id}"))?;
     let packed = encode(name, switches, spare_ports, &rows)
         .with_context(|| format!("cannot make the partition table of {id}"))?;
     let plugged = rows.iter().filter(|row| row.start == Start::AT_BOOT).map(|row| row.node_guid);
     let guids = uplinks.iter().map(|uplink| switches[uplink]).chain(plugged).collect();
-    Ok(Table { packed, guids, lent })
+    Ok(Table { packed, guids, hcas: u8::try_from(hcas)? })
 }
 
 /// The row of `partition` in the table of `hypervisor`, which has `uplinks`.
@@ -131,6 +111,7 @@ pub(crate) fn row(hypervisor: &str, uplinks: Uplinks, partition: &Partition) -> 
         config::Refused::Drop => Refused::DROP,
         config::Refused::Answer => Refused::ANSWER,
     };
+    row.hca = if partition.is_bridge() { OwnHca::ONE } else { OwnHca::NONE };
     row.start = if partition.autostart { Start::AT_BOOT } else { Start::ON_DEMAND };
     Ok(row)
 }
@@ -191,9 +172,20 @@ mod tests {
         }
         let tables = of_hypervisors(&topology(), &config).unwrap();
         let table = partition_table::Table::parse(&tables[0].packed).unwrap();
-        assert_eq!(table.lhcas().iter().map(|row| row.hca).collect::<Vec<_>>(), [0, 16, 17]);
-        let lent: Vec<_> = tables[0].lent.iter().map(|lent| (lent.partition.as_str(), lent.device)).collect();
-        assert_eq!(lent, [("b", 16), ("c", 17)]);
+        let own = table.lhcas().iter().map(|row| row.hca);
+        assert_eq!(own.collect::<Vec<_>>(), [OwnHca::NONE, OwnHca::ONE, OwnHca::ONE]);
+        let hcas = |config: &Config| of_hypervisors(&topology(), config).unwrap()[0].hcas;
+        assert_eq!(hcas(&config), 2);
+        config.spare_ports = 1;
+        assert_eq!(hcas(&config), 3, "and one for a bridge that is added");
+        config.spare_ports = 9;
+        assert_eq!(hcas(&config), 2 + SPARE_HCAS);
+        config.partitions.extend((0..20).map(|nth| {
+            let words = [format!("name=more-{nth}"), "image=bridge".into(), "qp0=query".into()];
+            Partition::of_words(&words).unwrap()
+        }));
+        let many = of_hypervisors(&topology(), &config).unwrap_err().to_string();
+        assert_eq!(many, "portico-0 is to have 22 bridges, and 15 are possible");
     }
 
     #[test]

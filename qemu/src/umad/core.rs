@@ -122,6 +122,11 @@ impl<A: PartialEq> Core<A> {
         Ok(())
     }
 
+    /// The clients at a port.
+    pub(super) fn at(&self, at: NodePort) -> Vec<Slot> {
+        self.clients.iter().filter(|(_, client)| client.at == at).map(|(slot, _)| slot).collect()
+    }
+
     /// Detaches a client that says so or is gone, with all that it waits for.
     pub(super) fn detach(&mut self, slot: Slot, fabric: &mut impl Fabric) {
         if let Some(client) = self.clients.remove(slot) {

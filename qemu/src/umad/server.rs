@@ -129,6 +129,15 @@ impl Server {
         }
     }
 
+    /// Detaches all clients at a port that is not the one any more that they attached to.
+    pub fn expel(&mut self, at: NodePort, fabric: &mut impl Fabric) {
+        for slot in self.core.at(at) {
+            log::info!("umad client {} has lost its port", slot.number());
+            self.core.detach(slot, fabric);
+            self.lines.remove(&slot);
+        }
+    }
+
     /// Answers control messages.
     fn serve_control(&mut self, fabric: &mut impl Fabric) {
         for _ in 0..BATCH {

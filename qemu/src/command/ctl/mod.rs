@@ -159,12 +159,6 @@ impl Options {
 
     fn add(&self, words: &[String]) -> Result<()> {
         let partition = Partition::of_words(words)?;
-        ensure!(
-            !partition.is_bridge(),
-            "cannot add {0}: a bridge has an adapter of its own, which a machine has from its start: name {0} in the file of \
-             run --config, with autostart = false if it is not needed at once, and then say ctl start {0}",
-            partition.name
-        );
         if let Some(Image { name, file: None }) = &partition.image {
             let names = IMAGES.join(", ");
             ensure!(
