@@ -245,6 +245,47 @@ fn a_bridge_may_come_and_go_while_the_machine_runs() {
 }
 
 #[test]
+fn both_ports_of_a_bridge_are_lent() {
+    let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_ports.net");
+    let machine = Machine::ready_for_tools(&["--sm", "none", "--topology", topology, "--config", CONFIG]);
+    let (outside, bridge) = (machine.site(), machine.site().at(BRIDGE));
+    let guids = || {
+        let output = bridge.tool("ibstat", &["-p"]).run();
+        output.ok().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    wait_until(2, || guids().len());
+    let mut opensm = bridge.opensm(&["-g", &guids()[1]]);
+    opensm.wait_for_subnet_up();
+    let second = |program, arguments: &[&str]| {
+        let output = bridge.tool(program, &[&["-P", "2"], arguments].concat()).run();
+        output.ok().to_owned()
+    };
+    // The manager is at port 2, and nobody is at port 1.
+    assert!(second("smpquery", &["-D", "portinfo", "0", "2"]).contains("IsSM"));
+    let first = bridge.tool("smpquery", &["-D", "portinfo", "0", "1"]).run();
+    assert!(!first.ok().contains("IsSM"), "{first:?}");
+    let state = |port: &str| bridge.tool("ibstat", &["portico0", port]).run().ok().to_owned();
+    let lid = |port| word(state(port).split_once("Base lid: ").unwrap().1, 0);
+    wait_until(true, || lid("1") != 0 && lid("2") != 0);
+    assert_ne!(lid("1"), lid("2"));
+    assert!(second("sminfo", &[]).contains(&format!("sm lid {} ", lid("2"))));
+    assert!(second("smpquery", &["-D", "nodeinfo", "0"]).contains("LocalPort:.......................2"));
+    assert!(second("saquery", &["--list"]).contains("echo-2"));
+    for at in ["1", "2"] {
+        assert!(second("perfquery", &[&lid(at).to_string(), at]).contains("PortXmitData"), "port {at}");
+    }
+    // There and back: from each port, and to each.
+    let lids = lids(&outside);
+    let echo = second("ibping", &["-f", "-c", "100", &lids["echo-1"].to_string()]);
+    assert!(echo.contains("100 packets transmitted, 100 received"), "{echo}");
+    for port in ["1", "2"] {
+        let ping = outside.tool("ibping", &["-c", "1", &lid(port).to_string()]);
+        let _server = bridge.tool("ibping", &["-S", "-P", port]).serve(&ping);
+    }
+    assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
+}
+
+#[test]
 fn a_bridge_whose_adapter_dies_comes_back_and_leaves_nothing() {
     let (mut machine, bridge) = machine();
     let mut opensm = bridge.opensm(&[]);

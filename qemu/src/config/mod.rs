@@ -44,7 +44,7 @@ pub(crate) const DEFAULT_MEMORY: u32 = 2;
 pub(crate) const SUBNET_MANAGER: &str = "sm";
 const SUBNET_MANAGER_MEMORY: u32 = 32;
 
-/// The image whose partitions lend their port to programs on the host, and so to OpenSM.
+/// The image whose partitions lend their ports to programs on the host, and so to OpenSM.
 pub(crate) const BRIDGE: &str = "bridge";
 
 /// Traps and subnet management packets that a partition may send in a second if nothing else is said.
@@ -217,7 +217,7 @@ impl Partition {
         }
     }
 
-    /// Whether it lends its port to programs on the host, over an HCA of its own.
+    /// Whether it lends its ports to programs on the host, over an HCA of its own.
     pub(crate) fn is_bridge(&self) -> bool {
         self.runs(BRIDGE)
     }

@@ -43,8 +43,8 @@ impl Fabric for Net {
     }
 
     fn port_info(&self, at: NodePort, port: PortNum) -> Option<PortInfo> {
-        if let Some(lent) = self.lent(at) {
-            return lent.facts().map(|facts| facts.port).filter(|_| port == at.port);
+        if self.lent(at).is_some() {
+            return self.lent(NodePort { port, ..at })?.facts().map(|facts| facts.port);
         }
         self.node(at)?.port_info(port).copied()
     }

@@ -1,6 +1,6 @@
 //! Ports that partitions lend to umad programs.
 //!
-//! A partition that lends its port drives an HCA of its own, whose cable ends here, and hands packets on between that HCA
+//! A partition that lends its ports drives an HCA of its own, whose cables end here, and hands packets on between that HCA
 //! and its logical one. So a program at a lent port sends and receives as the partition does: through the aliased queue
 //! pair 0, and queue pair 1. There is no node at this end, and what a program is told of the port comes by its cable:
 //!

@@ -212,7 +212,7 @@ impl Machine {
         self.hypervisors.iter().flat_map(|hypervisor| hypervisor.guids.iter().copied())
     }
 
-    /// Where programs can attach inside the hypervisors: the partitions that lend their port from the boot on.
+    /// Where programs can attach inside the hypervisors: the partitions that lend their ports from the boot on.
     pub(crate) fn lent_ports(&self) -> impl Iterator<Item = String> {
         let partitions = self.plan.config.partitions.iter();
         partitions.filter(|partition| partition.autostart && partition.is_bridge()).map(|it| it.name.text().to_owned())

@@ -10,7 +10,7 @@ use umad_protocol::{ConnectData, Control, ControlKind, DATA_LEN, Datagram, MAGIC
 use zerocopy::byteorder::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
-use super::clients::{Clients, Slot};
+use super::clients::{Client, Clients, Slot};
 use super::pending::{Pending, expects_answer, timed_out};
 use super::{Fabric, NodePort};
 
@@ -86,6 +86,7 @@ impl<A: PartialEq> Core<A> {
                 return Ok(Change::Detached(slot));
             }
             ControlKind::SET_ISSM => self.set_is_sm(slot, read::<[u8; 4]>(message) != [0; 4], fabric)?,
+            ControlKind::SET_PORT => self.set_port(slot, PortNum::new(message.data[0]), fabric)?,
             kind => answer(message, kind, at, fabric)?,
         }
         Ok(Change::Nothing)
@@ -107,6 +108,21 @@ impl<A: PartialEq> Core<A> {
         data.set_node_id(fabric.node_id(at));
         write(message, &data);
         Ok(Change::Attached(slot, id))
+    }
+
+    /// Moves a client to another port of its adapter; a switch is attached to at its port 0 alone.
+    fn set_port(&mut self, slot: Slot, port: PortNum, fabric: &mut impl Fabric) -> Result<(), Refusal> {
+        let Client { at, is_sm, .. } = *self.clients.get(slot).ok_or(Refusal::NotAttached)?;
+        let is_adapters = at.port != PortNum::MANAGEMENT && port != PortNum::MANAGEMENT;
+        fabric.port_info(at, port).filter(|_| is_adapters || port == at.port).ok_or(Refusal::NoPort)?;
+        if is_sm && self.clients.sm_at(NodePort { port, ..at }).is_some_and(|sm| sm != slot) {
+            return Err(Refusal::HasSm);
+        }
+        self.set_is_sm(slot, false, fabric)?;
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.at.port = port;
+        }
+        self.set_is_sm(slot, is_sm, fabric)
     }
 
     fn set_is_sm(&mut self, slot: Slot, is_sm: bool, fabric: &mut impl Fabric) -> Result<(), Refusal> {
@@ -198,6 +214,8 @@ impl<A: PartialEq> Core<A> {
 /// Answers a question about the port that a client is attached to.
 fn answer(message: &mut Control, kind: ControlKind, at: NodePort, fabric: &impl Fabric) -> Result<(), Refusal> {
     let port = |number| fabric.port_info(at, number).ok_or(Refusal::NoPort);
+    // What is asked of a port is asked of the one in the first byte, if that is not 0.
+    let asked = if message.data[0] == 0 { at.port } else { PortNum::new(message.data[0]) };
     match kind {
         ControlKind::GET_PORT => {
             let port = port(at.port)?;
@@ -222,10 +240,9 @@ fn answer(message: &mut Control, kind: ControlKind, at: NodePort, fabric: &impl 
         ControlKind::GET_GUID => write(message, &fabric.node_info(at).port_guid),
         ControlKind::GET_NODEINFO => write(message, &fabric.node_info(at)),
         ControlKind::GET_PORTINFO => {
-            let number = if message.data[0] == 0 { at.port } else { PortNum::new(message.data[0]) };
-            write(message, &port(number)?);
+            write(message, &port(asked)?);
         }
-        ControlKind::GET_PKEYS => write::<PKeyTable>(message, &fabric.p_keys(at)),
+        ControlKind::GET_PKEYS => write::<PKeyTable>(message, &fabric.p_keys(NodePort { port: asked, ..at })),
         _ => return Err(Refusal::Unknown),
     }
     Ok(())

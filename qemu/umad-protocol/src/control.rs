@@ -69,8 +69,11 @@ impl ControlKind {
     pub const GET_PORTINFO: Self = Self::new(8);
     /// Sets (1) or clears (0) the IsSM bit of the attached port: u32.
     pub const SET_ISSM: Self = Self::new(9);
-    /// The first 32 P_Keys of the attached port, big endian.
+    /// The first 32 P_Keys of the port in the first byte, 0 being the attached one, which is the only one with ibsim; big
+    /// endian.
     pub const GET_PKEYS: Self = Self::new(10);
+    /// Attach to another port of the node: to the one in the first byte. Portico's own: ibsim knows no such request.
+    pub const SET_PORT: Self = Self::new(64);
 
     const fn new(value: u32) -> Self {
         Self(U32::from_bytes(value.to_ne_bytes()))

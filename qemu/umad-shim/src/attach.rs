@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
-use iba::attr::PortInfo;
+use iba::PortNum;
+use iba::attr::{NodeInfo, NodeType, PKeyTable, PortInfo};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -17,7 +18,7 @@ use umad_protocol::{ConnectData, Control, ControlKind, DEFAULT_BASE, DEFAULT_POR
 use zerocopy::byteorder::U32;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-use crate::sysfs::Facts;
+use crate::sysfs::{Facts, PortFacts};
 
 /// How long to wait for a server that is not there yet, and for its answers.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,14 +98,15 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches to the port that `environment` names. Waits for a server that is not there yet, but not for ever.
+    /// Attaches to the node that `environment` names, as the `nth` client of this process. Waits for a server that is not
+    /// there yet, but not for ever.
     ///
     /// # Errors
     ///
     /// Says why it cannot.
-    pub(crate) fn new(environment: &Environment) -> Result<Self, AttachError> {
+    pub(crate) fn new(environment: &Environment, nth: u8) -> Result<Self, AttachError> {
         let (control, data, id) = match &environment.server {
-            Server::Local(base) => local_sockets(base)?,
+            Server::Local(base) => local_sockets(base, nth)?,
             Server::Udp { host, port } => udp_sockets(host, *port)?,
         };
         let mut request = ConnectData::new_zeroed();
@@ -147,18 +149,36 @@ impl Attachment {
         &self.data
     }
 
-    /// What the files in sysfs say of the port.
+    /// What the files in sysfs say of the node.
     ///
     /// # Errors
     ///
     /// Says why the server does not answer.
     pub(crate) fn facts(&self) -> Result<Facts, AskError> {
-        Ok(Facts {
-            node: self.ask(ControlKind::GET_NODEINFO)?,
-            port: self.ask::<PortInfo>(ControlKind::GET_PORTINFO)?,
-            p_keys: self.ask(ControlKind::GET_PKEYS)?,
-            firmware: self.ask::<VendorData>(ControlKind::GET_VENDOR)?.firmware.get(),
-        })
+        const ATTACHED: PortNum = PortNum::new(0);
+        let node: NodeInfo = self.ask(ControlKind::GET_NODEINFO, ATTACHED)?;
+        let mut ports = Vec::new();
+        let numbers = if node.node_type == NodeType::SWITCH { 0..=0 } else { 1..=node.num_ports };
+        for number in numbers.map(PortNum::new) {
+            match self.ask::<PortInfo>(ControlKind::GET_PORTINFO, number) {
+                Ok(info) => {
+                    let p_keys = self.ask::<PKeyTable>(ControlKind::GET_PKEYS, number)?;
+                    ports.push(PortFacts { number, info, p_keys });
+                }
+                Err(AskError::Refused) => {} // nobody can attach there
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Facts { node, ports, firmware: self.ask::<VendorData>(ControlKind::GET_VENDOR, ATTACHED)?.firmware.get() })
+    }
+
+    /// Goes to another port of the node.
+    ///
+    /// # Errors
+    ///
+    /// Says why the server does not let it.
+    pub(crate) fn set_port(&self, port: PortNum) -> Result<(), AskError> {
+        exchange(&self.control(), &Control::new(self.slot, ControlKind::SET_PORT, &[port.get()])).map(drop)
     }
 
     /// Makes the port one of a subnet manager, or not.
@@ -185,8 +205,10 @@ impl Attachment {
         }
     }
 
-    fn ask<T: FromBytes + IntoBytes + Immutable>(&self, kind: ControlKind) -> Result<T, AskError> {
-        exchange(&self.control(), &Control::new(self.slot, kind, &T::new_zeroed())).map(|answer| read(&answer))
+    fn ask<T: FromBytes + IntoBytes + Immutable>(&self, kind: ControlKind, port: PortNum) -> Result<T, AskError> {
+        let mut request = Control::new(self.slot, kind, &T::new_zeroed());
+        request.data[0] = port.get();
+        exchange(&self.control(), &request).map(|answer| read(&answer))
     }
 
     fn control(&self) -> MutexGuard<'_, OwnedFd> {
@@ -204,8 +226,9 @@ impl std::fmt::Display for Server {
 }
 
 /// Sockets to ask and for MADs, the first connected, and the id by which the server finds the second.
-fn local_sockets(base: &str) -> Result<(OwnedFd, OwnedFd, u32), AttachError> {
-    let id = process::id();
+fn local_sockets(base: &str, nth: u8) -> Result<(OwnedFd, OwnedFd, u32), AttachError> {
+    // A process id has 22 bits.
+    let id = process::id() | u32::from(nth) << 24;
     let make = |what, name: &[u8]| {
         let error = |error| AttachError::Socket { what, error };
         let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).map_err(error)?;

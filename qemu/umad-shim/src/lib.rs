@@ -1,6 +1,6 @@
 //! Preload library through which unmodified umad programs reach the fabric: OpenSM, the diagnostics, osmtest.
 //!
-//! To the program it is the kernel's `ib_umad`: there is a device in sysfs with one port, and `/dev/infiniband/umad0`
+//! To the program it is the kernel's `ib_umad`: there is a device in sysfs, and `/dev/infiniband/umad0` for its port 1
 //! does what the kernel's does with agents, method masks, transaction ids, timeouts, retries, and messages of many MADs
 //! (RMPP). Behind it is a server of ibsim's client protocol, Portico's own or ibsim, which the environment names as it
 //! does for ibsim's own library: `IBSIM_SOCKNAME`, or `IBSIM_SERVER_NAME` and `IBSIM_SERVER_PORT` for UDP; `SIM_HOST`,

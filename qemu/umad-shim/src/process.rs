@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{mem, ptr, thread};
 
+use iba::PortNum;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -24,7 +25,8 @@ const MAX_FD: usize = 1 << 16;
 
 /// What this process has open.
 pub(crate) struct Process {
-    session: Mutex<Option<Arc<Session>>>,
+    /// One for each port of which something is open; the first also asks how things are.
+    sessions: Mutex<Vec<Arc<Session>>>,
     /// Which descriptors are ours; to be seen without a lock, by everything the process reads and writes.
     is_ours: Vec<AtomicBool>,
     open: Mutex<HashMap<RawFd, Open>>,
@@ -56,7 +58,7 @@ pub(crate) fn get_or_init() -> &'static Process {
         return process;
     }
     let new = Box::leak(Box::new(Process {
-        session: Mutex::default(),
+        sessions: Mutex::default(),
         is_ours: (0..MAX_FD).map(|_| AtomicBool::new(false)).collect(),
         open: Mutex::default(),
         directories: Mutex::default(),
@@ -85,10 +87,8 @@ extern "C" fn after_fork() {
 extern "C" fn at_exit() {
     if let Some(process) = current() {
         // Another thread may be at it and not come to an end; the server finds out by itself then.
-        if let Ok(session) = process.session.try_lock()
-            && let Some(session) = session.as_ref()
-        {
-            session.leave();
+        if let Ok(sessions) = process.sessions.try_lock() {
+            sessions.iter().for_each(|session| session.leave());
         }
     }
 }
@@ -99,36 +99,43 @@ pub(crate) fn is_ours(fd: RawFd) -> bool {
 }
 
 impl Process {
-    /// What is at `path`, as the port is now.
+    /// What is at `path`, as the node is now.
     ///
     /// # Errors
     ///
     /// ENOENT where there is nothing, ENODEV where the process cannot attach, EIO where the server does not answer.
     pub(crate) fn lookup(&self, path: &[u8]) -> Result<Entry, Errno> {
-        let facts = self.session()?.facts(sysfs::is_of_port(path)).map_err(|error| {
+        let session = self.first_session()?;
+        let facts = session.facts(sysfs::is_of_port(path)).map_err(|error| {
             eprintln!("portico-umad: cannot ask the server about the port: {error}");
             Errno::IO
         })?;
         sysfs::lookup(&facts, path).ok_or(Errno::NOENT)
     }
 
-    /// The process's session; attaches when it is needed first.
-    fn session(&self) -> Result<Arc<Session>, Errno> {
-        let mut slot = lock(&self.session);
-        if let Some(session) = slot.as_ref() {
-            return Ok(session.clone());
+    /// The process's first session; attaches when it is needed first.
+    fn first_session(&self) -> Result<Arc<Session>, Errno> {
+        let mut sessions = lock(&self.sessions);
+        match sessions.first() {
+            Some(session) => Ok(session.clone()),
+            None => attach(&mut sessions),
         }
-        let session = Session::new(&Environment::read()).map_err(|error| {
-            eprintln!("portico-umad: {error}");
-            Errno::NODEV
-        })?;
-        let session = Arc::new(session);
-        let runner = session.clone();
-        let spawned = without_signals(|| {
-            thread::Builder::new().name("portico-umad".into()).stack_size(1 << 18).spawn(move || runner.run())
-        });
-        spawned.map_err(|_| Errno::AGAIN)?;
-        *slot = Some(session.clone());
+    }
+
+    /// The session for `port`. The first one is that of the port of which something is opened first.
+    fn session_for(&self, port: PortNum) -> Result<Arc<Session>, Errno> {
+        let mut sessions = lock(&self.sessions);
+        let is_it = |session: &&Arc<Session>| session.port().is_none_or(|its| its == port);
+        let session = match sessions.iter().find(is_it) {
+            Some(session) => session.clone(),
+            None => attach(&mut sessions)?,
+        };
+        if session.port().is_none() {
+            session.set_port(port).map_err(|error| {
+                eprintln!("portico-umad: cannot attach to port {port}: the server says: {error}");
+                Errno::NODEV
+            })?;
+        }
         Ok(session)
     }
 
@@ -138,14 +145,16 @@ impl Process {
     ///
     /// ENODEV where the process cannot attach, EMFILE and its like, EAGAIN where the port has a subnet manager already.
     pub(crate) fn open_device(&self, device: Device, flags: OFlags) -> Result<RawFd, Errno> {
-        let session = self.session()?;
         match device {
-            Device::Umad => {
+            Device::Umad(port) => {
+                let session = self.session_for(port)?;
                 let (file, fd) = session.open(flags)?;
                 self.insert(fd, Open::Umad(session, file))
             }
-            Device::Issm => {
-                if lock(&self.open).values().any(|open| matches!(open, Open::Issm(_))) {
+            Device::Issm(port) => {
+                let session = self.session_for(port)?;
+                let is_it = |open: &Open| matches!(open, Open::Issm(other) if Arc::ptr_eq(other, &session));
+                if lock(&self.open).values().any(is_it) {
                     return Err(Errno::AGAIN);
                 }
                 let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
@@ -207,6 +216,23 @@ impl Process {
     pub(crate) fn close_directory(&self, address: usize) -> bool {
         self.has_directories.load(Ordering::Acquire) && lock(&self.directories).remove(&address).is_some()
     }
+}
+
+/// Attaches once more.
+fn attach(sessions: &mut Vec<Arc<Session>>) -> Result<Arc<Session>, Errno> {
+    let nth = u8::try_from(sessions.len()).map_err(|_| Errno::MFILE)?;
+    let session = Session::new(&Environment::read(), nth).map_err(|error| {
+        eprintln!("portico-umad: {error}");
+        Errno::NODEV
+    })?;
+    let session = Arc::new(session);
+    let runner = session.clone();
+    let spawned = without_signals(|| {
+        thread::Builder::new().name("portico-umad".into()).stack_size(1 << 18).spawn(move || runner.run())
+    });
+    spawned.map_err(|_| Errno::AGAIN)?;
+    sessions.push(session.clone());
+    Ok(session)
 }
 
 /// Runs `spawn` with all signals blocked, so that a thread it starts never runs a handler of the program.

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use iba::PortNum;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, read, write};
@@ -24,6 +25,8 @@ use crate::sysfs::Facts;
 pub(crate) struct Session {
     attachment: Attachment,
     facts: Mutex<Option<Facts>>,
+    /// The port that it is for, once something of that is open.
+    port: Mutex<Option<PortNum>>,
     inner: Mutex<Inner>,
     /// Wakes the thread from its wait.
     wake: OwnedFd,
@@ -59,22 +62,41 @@ impl Outlet for Wires {
 }
 
 impl Session {
-    /// Attaches to the port that the environment names. Whoever has the session is to call [`Session::run`] on a thread
-    /// of its own.
+    /// Attaches to the node that the environment names, as the `nth` session of this process. Whoever has the session is to
+    /// call [`Session::run`] on a thread of its own.
     ///
     /// # Errors
     ///
     /// Says why it cannot.
-    pub(crate) fn new(environment: &Environment) -> Result<Self, AttachError> {
+    pub(crate) fn new(environment: &Environment, nth: u8) -> Result<Self, AttachError> {
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
             .map_err(|error| AttachError::Socket { what: "waking up", error })?;
-        let attachment = Attachment::new(environment)?;
+        let attachment = Attachment::new(environment, nth)?;
         let port = Port::new(random());
         let inner = Inner { port, wires: Wires::default(), last_file: 0, next_look: None };
-        Ok(Self { attachment, facts: Mutex::default(), inner: Mutex::new(inner), wake })
+        Ok(Self { attachment, facts: Mutex::default(), port: Mutex::default(), inner: Mutex::new(inner), wake })
     }
 
-    /// What the server says of the port: now, or when it was asked last.
+    /// The port that it is for; `None` as long as nothing but questions were asked.
+    pub(crate) fn port(&self) -> Option<PortNum> {
+        *self.port.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes it the session for `port` of the node.
+    ///
+    /// # Errors
+    ///
+    /// Says why the server does not let it.
+    pub(crate) fn set_port(&self, port: PortNum) -> Result<(), AskError> {
+        // It is asked only where there is something to change: ibsim attaches to one port alone.
+        if self.facts(false)?.node.local_port != port {
+            self.attachment.set_port(port)?;
+        }
+        *self.port.lock().unwrap_or_else(PoisonError::into_inner) = Some(port);
+        Ok(())
+    }
+
+    /// What the server says of the node: now, or when it was asked last.
     ///
     /// # Errors
     ///

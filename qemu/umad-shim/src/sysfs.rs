@@ -1,5 +1,5 @@
 //! The files that libibumad looks at: `/sys/class/infiniband`, `/sys/class/infiniband_mad` and `/dev/infiniband`, with
-//! one device that has the one port the process is attached to. They say what the kernel's say, in the same words.
+//! one device that has the ports of the node that the process is attached to. They say what the kernel's say, in the same words.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, NodeInfo, NodeType, PKeyTable, PortInfo};
-use iba::{Gid, Guid};
+use iba::{Gid, Guid, PortNum};
 
 use crate::abi;
 
@@ -18,23 +18,46 @@ const DEV: &str = "/dev/infiniband";
 /// Name of the device.
 const DEVICE: &str = "portico0";
 
-/// What the server says of the port that the process is attached to.
+/// What the server says of the node that the process is attached to.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) node: NodeInfo,
-    pub(crate) port: PortInfo,
-    pub(crate) p_keys: PKeyTable,
+    pub(crate) ports: Vec<PortFacts>,
     /// Version of the node's firmware.
     pub(crate) firmware: u64,
 }
 
-/// A device file.
+/// What it says of a port.
+#[derive(Clone, Debug)]
+pub(crate) struct PortFacts {
+    pub(crate) number: PortNum,
+    pub(crate) info: PortInfo,
+    pub(crate) p_keys: PKeyTable,
+}
+
+/// A device file of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Device {
     /// Sends and receives MADs.
-    Umad,
+    Umad(PortNum),
     /// Makes the port the port of a subnet manager while it is open.
-    Issm,
+    Issm(PortNum),
+}
+
+impl Device {
+    /// The number in the names of a port's files: a port counts from 1, but for a switch's own, which is 0.
+    fn index(port: PortNum) -> u8 {
+        port.get().saturating_sub(1)
+    }
+
+    /// The minor number that the kernel gives the file.
+    pub(crate) fn minor(self) -> u32 {
+        const ISSM: u32 = 64;
+        match self {
+            Self::Umad(port) => Self::index(port).into(),
+            Self::Issm(port) => ISSM + u32::from(Self::index(port)),
+        }
+    }
 }
 
 /// What a path leads to.
@@ -89,17 +112,11 @@ pub(crate) fn lookup(facts: &Facts, path: &[u8]) -> Option<Entry> {
 
 /// All files.
 fn tree(facts: &Facts) -> BTreeMap<PathBuf, Entry> {
-    let Facts { node, port, p_keys, firmware } = facts;
-    let number = node.local_port.get();
+    let Facts { node, ports, firmware } = facts;
     let mut tree = BTreeMap::new();
     let mut file = |path: String, text: String| tree.insert(path.into(), Entry::File(text + "\n"));
 
     file(format!("{MAD}/abi_version"), abi::VERSION.to_string());
-    for device in ["umad0", "issm0"] {
-        file(format!("{MAD}/{device}/ibdev"), DEVICE.into());
-        file(format!("{MAD}/{device}/port"), number.to_string());
-    }
-
     let mut file =
         |name: &str, text: String| tree.insert(format!("{IB}/{DEVICE}/{name}").into(), Entry::File(text + "\n"));
     file("node_type", node_type(node.node_type));
@@ -108,6 +125,22 @@ fn tree(facts: &Facts) -> BTreeMap<PathBuf, Entry> {
     file("hca_type", "portico".into());
     file("node_guid", guid(node.node_guid));
     file("sys_image_guid", guid(node.system_image_guid));
+    ports.iter().for_each(|port| add_port(&mut tree, node, port));
+    tree
+}
+
+/// Adds the files of a port.
+fn add_port(tree: &mut BTreeMap<PathBuf, Entry>, node: &NodeInfo, facts: &PortFacts) {
+    let PortFacts { number, info: port, p_keys } = facts;
+    let index = Device::index(*number);
+    for (device, entry) in [("umad", Device::Umad(*number)), ("issm", Device::Issm(*number))] {
+        let mut file = |name: &str, text: &str| {
+            tree.insert(format!("{MAD}/{device}{index}/{name}").into(), Entry::File(format!("{text}\n")));
+        };
+        file("ibdev", DEVICE);
+        file("port", &number.to_string());
+        tree.insert(format!("{DEV}/{device}{index}").into(), Entry::Device(entry));
+    }
 
     let mut file = |name: &str, text: String| {
         tree.insert(format!("{IB}/{DEVICE}/ports/{number}/{name}").into(), Entry::File(text + "\n"))
@@ -122,15 +155,11 @@ fn tree(facts: &Facts) -> BTreeMap<PathBuf, Entry> {
     file("cap_mask", format!("0x{:08x}", port.capability_mask().bits()));
     file("link_layer", "InfiniBand".into());
     // The GUID of a port is the node's plus the port's number wherever a process can attach.
-    let port_guid = Guid::new(node.node_guid.get().wrapping_add(number.into()));
+    let port_guid = Guid::new(node.node_guid.get().wrapping_add(number.get().into()));
     file("gids/0", gid(Gid { prefix: port.gid_prefix, guid: port_guid }));
     for (index, p_key) in p_keys.p_keys.iter().enumerate().take(usize::from(node.partition_cap.get()).max(1)) {
         file(&format!("pkeys/{index}"), format!("0x{:04x}", p_key.get()));
     }
-
-    tree.insert(format!("{DEV}/umad0").into(), Entry::Device(Device::Umad));
-    tree.insert(format!("{DEV}/issm0").into(), Entry::Device(Device::Issm));
-    tree
 }
 
 fn node_type(node_type: NodeType) -> String {
@@ -205,7 +234,11 @@ mod tests {
         port.set_link_speed_ext_active(LinkSpeedExt::EDR);
         let mut p_keys = PKeyTable::new_zeroed();
         p_keys.p_keys[0] = PKey::DEFAULT;
-        Facts { node, port, p_keys, firmware: 1 }
+        let mut second = port;
+        second.lid = Lid::new(0x13);
+        let ports =
+            [(1, port), (2, second)].map(|(number, info)| PortFacts { number: PortNum::new(number), info, p_keys });
+        Facts { node, ports: ports.into(), firmware: 1 }
     }
 
     fn text(path: &str) -> String {
@@ -236,26 +269,33 @@ mod tests {
         assert_eq!(port("rate"), "100 Gb/sec (4X EDR)\n");
         assert_eq!(port("gids/0"), "fe80:0000:0000:0000:0200:00ff:fe00:0011\n");
         assert_eq!(port("pkeys/0"), "0xffff\n");
+        assert_eq!(text("/sys/class/infiniband_mad/umad1/port"), "2\n");
+        assert_eq!(text("/sys/class/infiniband/portico0/ports/2/lid"), "0x13\n");
+        assert_eq!(text("/sys/class/infiniband/portico0/ports/2/gids/0"), "fe80:0000:0000:0000:0200:00ff:fe00:0012\n");
     }
 
     #[test]
     fn a_slow_link_has_a_fraction() {
         let mut facts = facts();
-        facts.port.set_link_speed_ext_active(LinkSpeedExt::empty());
-        facts.port.link_width_active = LinkWidth::X1;
-        assert_eq!(rate(&facts.port), "2.5 Gb/sec (1X)");
+        let port = &mut facts.ports[0].info;
+        port.set_link_speed_ext_active(LinkSpeedExt::empty());
+        port.link_width_active = LinkWidth::X1;
+        assert_eq!(rate(port), "2.5 Gb/sec (1X)");
     }
 
     #[test]
     fn directories_list_what_is_in_them() {
         assert_eq!(names("/sys/class/infiniband"), ["portico0"]);
-        assert_eq!(names("/sys/class/infiniband/portico0/ports/"), ["1"]);
+        assert_eq!(names("/sys/class/infiniband/portico0/ports/"), ["1", "2"]);
         assert_eq!(names("/sys/class/infiniband/portico0/ports/1/pkeys"), ["0", "1"]);
-        assert_eq!(names("/sys/class/infiniband_mad"), ["abi_version", "issm0", "umad0"]);
-        assert_eq!(names("/dev/infiniband"), ["issm0", "umad0"]);
-        assert_eq!(lookup(&facts(), b"/dev/infiniband/umad0"), Some(Entry::Device(Device::Umad)));
-        assert_eq!(lookup(&facts(), b"/dev/infiniband/umad1"), None);
-        assert_eq!(lookup(&facts(), b"/sys/class/infiniband/portico0/ports/2"), None);
+        assert_eq!(names("/sys/class/infiniband_mad"), ["abi_version", "issm0", "issm1", "umad0", "umad1"]);
+        assert_eq!(names("/dev/infiniband"), ["issm0", "issm1", "umad0", "umad1"]);
+        assert_eq!(lookup(&facts(), b"/dev/infiniband/umad0"), Some(Entry::Device(Device::Umad(PortNum::new(1)))));
+        let second = Device::Issm(PortNum::new(2));
+        assert_eq!(lookup(&facts(), b"/dev/infiniband/issm1"), Some(Entry::Device(second)));
+        assert_eq!(second.minor(), 65);
+        assert_eq!(lookup(&facts(), b"/dev/infiniband/umad2"), None);
+        assert_eq!(lookup(&facts(), b"/sys/class/infiniband/portico0/ports/3"), None);
     }
 
     #[test]

@@ -130,8 +130,33 @@ fn questions_are_answered() {
     assert_eq!(bench.ask::<NodeInfo>(0, ControlKind::GET_NODEINFO), bench.fabric.node_info(host(2)));
     assert_eq!(bench.ask::<[u8; 4]>(0, ControlKind::GET_PKEYS), [0xff, 0xff, 0, 0]);
     let port = |number: u8| Control::new(0, ControlKind::GET_PORTINFO, &number).data;
-    assert!(bench.control(0, ControlKind::GET_PORTINFO, &port(1)).is_ok());
-    assert_eq!(bench.control(0, ControlKind::GET_PORTINFO, &port(2)).err(), Some(Refusal::NoPort));
+    let (second, _) = bench.control(0, ControlKind::GET_PORTINFO, &port(2)).unwrap();
+    assert_eq!(PortInfo::read_from_prefix(&second.data).unwrap().0.lid.get(), 12);
+    let (second, _) = bench.control(0, ControlKind::GET_PKEYS, &port(2)).unwrap();
+    assert_eq!(second.data[..2], [0x80, 2]);
+    assert_eq!(bench.control(0, ControlKind::GET_PORTINFO, &port(3)).err(), Some(Refusal::NoPort));
+}
+
+#[test]
+fn a_client_goes_to_another_port_of_its_node() {
+    let mut bench = Bench::new();
+    for name in ["H2", "H2", "H1"] {
+        bench.attach(name).unwrap();
+    }
+    let set_port = |bench: &mut Bench, client, port: u8| bench.control(client, ControlKind::SET_PORT, &port).err();
+    bench.set_is_sm(0, 1).unwrap();
+    assert_eq!(set_port(&mut bench, 0, 2), None);
+    assert_eq!(bench.fabric.sms, BTreeSet::from([(1, 2)]), "a manager takes that along");
+    assert_eq!(bench.ask::<PortInfo>(0, ControlKind::GET_PORTINFO).lid.get(), 12);
+    let gmp = Datagram::new(0, 1, 1, 1, GET);
+    assert_eq!(bench.core.submit(bench.now, Slot::new(0).unwrap(), &gmp, &mut bench.fabric), None);
+    assert_eq!(bench.fabric.submitted[0].0, NodePort { port: PortNum::new(2), ..host(2) });
+    bench.set_is_sm(1, 1).unwrap();
+    assert_eq!(set_port(&mut bench, 1, 2), Some(Refusal::HasSm));
+    assert_eq!(bench.fabric.sms, BTreeSet::from([(1, 1), (1, 2)]), "and it stays where it is");
+    for (client, port) in [(0, 0), (0, 3), (2, 2)] {
+        assert_eq!(set_port(&mut bench, client, port), Some(Refusal::NoPort), "{client} to {port}");
+    }
 }
 
 #[test]
@@ -174,12 +199,12 @@ fn a_port_has_one_subnet_manager() {
     bench.set_is_sm(0, 1).unwrap();
     assert_eq!(bench.set_is_sm(1, 1).err(), Some(Refusal::HasSm));
     bench.set_is_sm(2, 1).unwrap();
-    assert_eq!(bench.fabric.sms, BTreeSet::from([0, 1]));
+    assert_eq!(bench.fabric.sms, BTreeSet::from([(0, 1), (1, 1)]));
     bench.core.detach(first, &mut bench.fabric);
-    assert_eq!(bench.fabric.sms, BTreeSet::from([1]));
+    assert_eq!(bench.fabric.sms, BTreeSet::from([(1, 1)]));
     bench.set_is_sm(1, 1).unwrap();
     bench.set_is_sm(1, 0).unwrap();
-    assert_eq!(bench.fabric.sms, BTreeSet::from([1]));
+    assert_eq!(bench.fabric.sms, BTreeSet::from([(1, 1)]));
 }
 
 #[test]

@@ -12,12 +12,12 @@ use zerocopy::transmute;
 
 use super::{Fabric, NodePort};
 
-/// A fabric of two hosts, `H1` with LID 1 and `H2` with LID 2.
+/// A fabric of two hosts, `H1` with LID 1 and `H2` with LID 2, and LID 12 at a second port.
 #[derive(Default)]
 struct Hosts {
     /// What clients sent, and from where.
     submitted: Vec<(NodePort, Vec<u8>)>,
-    sms: BTreeSet<usize>,
+    sms: BTreeSet<(usize, u8)>,
 }
 
 fn host(number: usize) -> NodePort {
@@ -46,21 +46,27 @@ impl Fabric for Hosts {
     }
 
     fn port_info(&self, at: NodePort, port: PortNum) -> Option<PortInfo> {
+        if port == PortNum::MANAGEMENT {
+            return None;
+        }
         let mut info = PortInfo::default();
-        info.lid = Lid::new(u16::try_from(at.node).unwrap() + 1);
+        info.lid = Lid::new(u16::try_from(at.node).unwrap() + 1 + 10 * (u16::from(port.get()) - 1));
         info.local_port = port;
         info.set_port_state(PortState::ACTIVE);
-        (port == at.port).then_some(info)
+        (port.get() <= [1, 2][at.node]).then_some(info)
     }
 
-    fn p_keys(&self, _: NodePort) -> PKeyTable {
+    fn p_keys(&self, at: NodePort) -> PKeyTable {
         let mut table = PKeyTable::default();
-        table.p_keys[0] = PKey::DEFAULT;
+        table.p_keys[0] = if at.port == PortNum::new(1) { PKey::DEFAULT } else { PKey::new(0x8002) };
         table
     }
 
     fn set_is_sm(&mut self, at: NodePort, is_sm: bool) {
-        let changed = if is_sm { self.sms.insert(at.node) } else { self.sms.remove(&at.node) };
+        let changed = {
+            let at = (at.node, at.port.get());
+            if is_sm { self.sms.insert(at) } else { self.sms.remove(&at) }
+        };
         assert!(changed, "told twice");
     }
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{answer, next, ours};
 use crate::process;
-use crate::sysfs::{Device, Entry};
+use crate::sysfs::Entry;
 
 /// Says what a path leads to.
 ///
@@ -176,10 +176,10 @@ fn look(path: &[u8]) -> Result<Stat, Errno> {
         }
         Entry::Directory(_) => status.st_mode = libc::S_IFDIR | 0o755,
         Entry::Device(device) => {
-            // The numbers that the kernel gives the first port's files.
+            // The numbers that the kernel gives the files.
             const MAJOR: u32 = 231;
             status.st_mode = libc::S_IFCHR | 0o600;
-            status.st_rdev = libc::makedev(MAJOR, if device == Device::Umad { 0 } else { 64 });
+            status.st_rdev = libc::makedev(MAJOR, device.minor());
         }
     }
     Ok(status)
