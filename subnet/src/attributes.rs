@@ -12,7 +12,7 @@ use iba::{MKey, PortNum};
 use crate::body::Body;
 use crate::directed::NodeKind;
 use crate::dispatch::SubnetAttribute;
-use crate::outlet::{Event, LinkRequest};
+use crate::outlet::Event;
 use crate::port::PortRole;
 use crate::port_set::{Context, InvalidField, check};
 use crate::relay::{LINEAR_BLOCKS, MULTICAST_BLOCKS};
@@ -178,9 +178,7 @@ impl Body {
         changes.set(Changes::LINK_WIDTH_ENABLED, old.link_width_enabled != change.next.link_width_enabled);
         let speeds = |info: &PortInfo| (info.link_speed_enabled(), info.link_speed_ext_enabled());
         changes.set(Changes::LINK_SPEED_ENABLED, speeds(&old) != speeds(&change.next));
-        if context.role != PortRole::External {
-            self.tell_changes(index, &old, set.client_reregister());
-        }
+        self.tell_changes(index, &old, set.client_reregister());
         self.deadline = Time::default();
         if !changes.is_empty() {
             self.raise_local_change(now, asked, changes);
@@ -192,15 +190,13 @@ impl Body {
         answer.set_client_reregister(context.role != PortRole::External && set.client_reregister());
         if let Some(request) = change.link {
             // The link falls once the answer has left by it; the answer tells already.
-            if request != LinkRequest::Enable {
-                answer.set_port_state(PortState::DOWN);
-            }
+            answer.set_port_state(PortState::DOWN);
             self.link_request = Some((asked, request));
         }
         Ok(())
     }
 
-    /// Tells a port's consumers what a Set(PortInfo) changed.
+    /// Tells a port's consumers, if it has any, what a Set(PortInfo) changed.
     fn tell_changes(&mut self, index: usize, old: &PortInfo, reregister: bool) {
         let port = &mut self.ports[index];
         let new = port.info;
