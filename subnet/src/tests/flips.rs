@@ -15,8 +15,9 @@ use iba::smp::Smp;
 use iba::{Lid, PortNum, TransactionId};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::oracle::{ASKS, Opinion, Seen, Subject, judge_mad, role};
+use super::oracle::{ASKS, Opinion, Seen, Subject, judge_mad, part_of, role};
 use super::parts::{Part, changed};
+use super::port_rules::Role;
 use super::{OWN, node, packet, port_rules, protect, receive_both_ways, request, settle, unchanged};
 use crate::NodeKind;
 use crate::body::{Body, Verdict};
@@ -131,9 +132,47 @@ pub(super) fn check(kind: &Kind, smp: &Smp) {
         assert_eq!(answer.header.attribute_id, smp.header.attribute_id);
         assert_eq!(answer.header.attribute_modifier, smp.header.attribute_modifier);
     }
+    if seen == Seen::Answered(0) {
+        assert_eq!(answer.data, contents(kind, sent, &body), "what the attribute is then: {sent:02x?}");
+    }
     let changed = changed(&kind.body, &body);
     assert!(changed.is_subset(&opinion.may_change), "{changed:?}, not {:?}: {sent:02x?}", opinion.may_change);
     check_contents(kind, smp, &body, &opinion, &infos, &changed);
+}
+
+/// What an answer of port 1 to `sent` holds: the attribute as it is now, and zeros after it.
+fn contents(kind: &Kind, sent: &[u8; 256], body: &Body) -> [u8; 64] {
+    let mut data = [0; 64];
+    let mut fill = |bytes: &[u8]| data[..bytes.len()].copy_from_slice(bytes);
+    match part_of(kind.subject, sent).expect("only what there is is answered so") {
+        Part::Description => fill(body.description.as_bytes()),
+        Part::NodeInfo => {
+            fill(body.node_info.as_bytes());
+            data[20..28].copy_from_slice(body.ports[0].guid.as_bytes());
+            data[36] = 1; // LocalPortNum
+        }
+        Part::PortInfo(index) => {
+            fill(body.ports[index].info.as_bytes());
+            data[28] = 1; // LocalPortNum: of the port that answers, whichever is asked for
+            // ClientReregister is echoed and not kept (o14-12.2.1).
+            if sent[3] == 0x02 && role(kind.subject, index) != Role::External {
+                data[51] |= sent[64 + 51] & 0x80;
+            }
+            // A link that is to fall does so behind the answer, which tells already.
+            if body.link_request.is_some() {
+                data[32] = data[32] & 0xf0 | 1;
+            }
+        }
+        Part::Guids(index) => fill(body.ports[index].end.as_ref().expect("an end").guids.as_bytes()),
+        Part::PKeys(index, block) => fill(body.ports[index].p_keys[block].as_bytes()),
+        Part::SlToVl(index, input) => fill(body.ports[index].sl_to_vl[input].as_bytes()),
+        Part::Arbitration(index, table) => fill(body.ports[index].vl_arbitration[table].as_bytes()),
+        Part::SwitchInfo => fill(relay(body).info.as_bytes()),
+        Part::Linear(block) => fill(relay(body).linear[block].as_bytes()),
+        Part::Multicast(block) => fill(relay(body).multicast[block].as_bytes()),
+        part => panic!("{part:?} is no attribute"),
+    }
+    data
 }
 
 /// What changed holds what was asked for.
@@ -204,4 +243,19 @@ fn every_bit_of_every_smp_can_be_turned_over() {
         }
     }
     assert_eq!(flips, 344_064);
+}
+
+#[test]
+fn every_modifier_near_a_bound_is_answered_as_the_rules_say() {
+    // Each byte of a modifier may name a port, a block or a position: ports are 0 to 4, or 1 and 2, blocks up to 768.
+    let asks = |kind: &&Kind| !kind.by_lid && matches!(kind.smp.header.method, Method::GET | Method::SET);
+    for kind in kinds().iter().filter(asks) {
+        for (high, port) in [0x00, 0x10, 0x80].into_iter().flat_map(|high| (0..=5u8).map(move |port| (high, port))) {
+            for (block, low) in (0..=5u8).flat_map(|block| [0, 1, 2, 3, 4, 5, 0xff].map(|low| (block, low))) {
+                let mut smp = kind.smp;
+                smp.header.attribute_modifier = u32::from_be_bytes([high, port, block, low]).into();
+                check(kind, &smp);
+            }
+        }
+    }
 }

@@ -143,7 +143,7 @@ fn judge_here(subject: Subject, mad: &[u8; 256], infos: &[[u8; 64]]) -> Opinion 
     let Some(&(_, settable, _)) = known.filter(|known| method == 0x01 || known.1) else {
         return opinion(Seen::Answered(0x0c), &[]);
     };
-    let Some(part) = part(subject, attribute, number(mad, 20, 4)) else {
+    let Some(part) = part_of(subject, mad) else {
         return opinion(Seen::Answered(0x1c), &[]);
     };
     if method == 0x01 || !settable {
@@ -157,8 +157,9 @@ fn judge_here(subject: Subject, mad: &[u8; 256], infos: &[[u8; 64]]) -> Opinion 
     Opinion { done: true, ..opinion(Seen::Answered(0), &[part, link, Part::Traps(0)]) }
 }
 
-/// What part of the node an attribute with this modifier is; `None` where the modifier has no valid value.
-fn part(subject: Subject, attribute: u64, modifier: u64) -> Option<Part> {
+/// What part of the node the attribute is that `mad` names; `None` where its modifier has no valid value.
+pub(super) fn part_of(subject: Subject, mad: &[u8; 256]) -> Option<Part> {
+    let (attribute, modifier) = (number(mad, 16, 2), number(mad, 20, 4));
     let [b3, b2, b1, b0] = u32::try_from(modifier).ok()?.to_be_bytes().map(usize::from);
     let ports = if subject.switch { 4 } else { 2 };
     Some(match attribute {
