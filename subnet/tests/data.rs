@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Notes, Told, adapter, bytes, from_neighbour, lrh, routed, smp, switch};
+use common::{Notes, Told, adapter, between, bytes, from_neighbour, lrh, over_global_route, routed, smp, switch};
 use iba::attr::{
     LinearForwardingBlock, Mtu, MulticastForwardingBlock, PKeyTable, PortInfo, PortPhysicalState, PortState,
     SlToVlMapping, SwitchInfo, VlCap,
@@ -13,8 +13,8 @@ use iba::lrh::{Lrh, NextHeader};
 use iba::mad::{Attribute, Method, Status};
 use iba::notice::{BadPKeySwitch, Notice, TrapNumber};
 use iba::packet::UdHeader;
-use iba::{Lid, PKey, PortNum, Qpn, Sl, Vl};
-use subnet::{Event, Link, Node, PortError, Route, Switch, Time};
+use iba::{Gid, Guid, Lid, PKey, PortNum, Qpn, Sl, Vl};
+use subnet::{Event, Key, Link, Node, NodeConfig, PortError, Route, Switch, SwitchConfig, Time};
 use zerocopy::{FromBytes, IntoBytes};
 
 const NOW: Time = Time(1);
@@ -161,9 +161,11 @@ fn a_group_gets_a_packet_each() {
     let expected: Vec<_> = [2, 3, 33].map(|port| Told::Transmit(port, packet.clone())).into();
     assert_eq!(notes.0, expected);
     for port in [2, 3, 33] {
-        assert_eq!(node.counters(PortNum::new(port)).unwrap().total().multicast_xmit_packets, 1);
+        let total = node.counters(PortNum::new(port)).unwrap().total();
+        assert_eq!((total.xmit_packets, total.unicast_xmit_packets, total.multicast_xmit_packets), (1, 0, 1));
     }
-    assert_eq!(node.counters(PortNum::new(1)).unwrap().total().multicast_rcv_packets, 1);
+    let total = node.counters(PortNum::new(1)).unwrap().total();
+    assert_eq!((total.rcv_packets - total.unicast_rcv_packets, total.multicast_rcv_packets), (1, 1));
 }
 
 #[test]
@@ -194,6 +196,43 @@ fn a_length_that_is_not_the_packets_is_an_error() {
     version[0] |= 1;
     assert!(receive(&mut node, 1, &version).0.is_empty());
     assert_eq!(errors(&node, 1, PortError::Rcv), 5);
+    // Nor does a consumer send such a thing: neither through an adapter, nor to itself.
+    let mut node = host();
+    for dlid in [0x20, 4] {
+        let mut notes = Notes::default();
+        let mut packet = [datagram(4, dlid, 16), vec![0; 4]].concat();
+        node.send(NOW, PortNum::new(1), &mut packet, &mut notes);
+        assert!(notes.0.is_empty(), "{dlid:#x}");
+    }
+    assert_eq!(node.counters(PortNum::new(1)).unwrap().dropped(), 2);
+}
+
+/// Lane 15 is for SMPs alone (C14-1): nothing else passes by it.
+#[test]
+fn what_is_on_lane_15_and_no_smp_is_dropped() {
+    for (mut node, dlid) in [(relay(), 0x20), (relay(), OWN), (relay(), GROUP), (host(), 4), (host(), GROUP)] {
+        let mut packet = datagram(0x10, dlid, 16);
+        packet[0] |= 0xf0;
+        let before = node.counters(PortNum::new(1)).unwrap().dropped();
+        assert!(receive(&mut node, 1, &packet).0.is_empty(), "{dlid:#x}");
+        assert_eq!(node.counters(PortNum::new(1)).unwrap().dropped(), before + 1);
+    }
+}
+
+#[test]
+fn a_switchs_consumers_are_at_its_management_port() {
+    for port in [1, 41, 255] {
+        let mut node = relay();
+        let mut notes = Notes::default();
+        node.send(NOW, PortNum::new(port), &mut datagram(OWN, 0x20, 0), &mut notes);
+        node.set_is_sm(NOW, PortNum::new(port), true, &mut notes);
+        node.refused(NOW, PortNum::new(port), Key::PKey, &datagram(0x10, 0x20, 0), &mut notes);
+        assert!(notes.0.is_empty(), "port {port}");
+        assert!(node.port_info(PortNum::new(port)).is_none_or(|info| info.p_key_violations.get() == 0));
+    }
+    let mut notes = Notes::default();
+    relay().send(NOW, PortNum::MANAGEMENT, &mut datagram(OWN, 0x20, 0), &mut notes);
+    assert_eq!(notes.transmitted().map(|(port, _)| port), Some(2));
 }
 
 #[test]
@@ -248,7 +287,7 @@ fn data_passes_only_where_ports_are_active() {
 
 #[test]
 fn a_switch_lets_only_its_ports_partitions_pass() {
-    let mut node = relay();
+    let node = relay();
     let mut table = PKeyTable::default();
     table.p_keys[7] = PKey::new(0x8042);
     let keyed = |p_key: u16| {
@@ -277,26 +316,61 @@ fn a_switch_lets_only_its_ports_partitions_pass() {
         let notes = receive(&mut node, 1, &bytes(&routed(Method::GET, PortInfo::ID, 0, 0x10, 0x20)));
         assert_eq!(notes.transmitted().map(|(port, _)| port), Some(2));
     }
-    // And trap 259 tells of it.
-    set(&mut node, 1 << 16, &table);
+}
+
+#[test]
+fn trap_259_tells_of_a_partition_that_a_switch_lets_not_pass() {
+    let mut node = relay();
+    set(&mut node, 1 << 16, &PKeyTable::default());
     set_port(&mut node, 1, |info| info.set_partition_enforcement_inbound(true));
-    let mut notes = Notes::default();
-    node.receive(NOW, PortNum::new(1), &mut keyed(0xffff), &mut notes);
-    for seconds in 2..5 {
-        node.poll(Time(seconds * 1_000_000_000), &mut notes); // others wait before it
-    }
-    let notices: Vec<Notice> = notes
-        .0
-        .iter()
-        .map(|told| match told {
-            Told::Transmit(1, packet) => *smp(packet).attribute(),
+    let mut packet = datagram(0x10, 0x20, 0);
+    packet[1] |= 5 << 4; // service level
+    packet[25..28].copy_from_slice(&[0, 3, 33]); // source queue pair
+    let mut connected = packet.clone();
+    connected[8] = 0x04; // RC SEND Only has no source queue pair
+    let (sgid, dgid) = (Gid { prefix: 1.into(), guid: 2.into() }, Gid { prefix: 3.into(), guid: 4.into() });
+    let global = over_global_route(&packet, between(sgid, dgid));
+    let none = (Gid::default(), Gid::default());
+    // DataValid: a bit for each of LIDs, P_Key, SL, queue pairs and GIDs that follow (14.2.5.1).
+    for (mut packet, valid, qp1, gids) in [
+        (packet, 0b0011_1111, 0x321, none),
+        (connected, 0b0010_1111, 0, none),
+        (global, 0b1111_1111, 0x321, (sgid, dgid)),
+    ] {
+        let mut node = node.clone();
+        let mut notes = Notes::default();
+        node.receive(NOW, PortNum::new(1), &mut packet, &mut notes);
+        for seconds in 2..5 {
+            node.poll(Time(seconds * 1_000_000_000), &mut notes); // others wait before it
+        }
+        let notices = notes.0.iter().map(|told| match told {
+            Told::Transmit(1, packet) => *smp(packet).attribute::<Notice>(),
             _ => panic!("{told:?}"),
-        })
-        .collect();
-    let notice = notices.iter().find(|notice| notice.trap_number == TrapNumber::BAD_P_KEY_SWITCH).unwrap();
-    let details: &BadPKeySwitch = notice.details();
-    assert_eq!((details.lid1, details.lid2, details.p_key), (Lid::new(0x10), Lid::new(0x20), PKey::DEFAULT));
-    assert_eq!((details.qp2.get(), details.switch_lid, details.port), (77, Lid::new(OWN), PortNum::new(1)));
+        });
+        let notice = notices.into_iter().find(|notice| notice.trap_number == TrapNumber::BAD_P_KEY_SWITCH).unwrap();
+        let details: &BadPKeySwitch = notice.details();
+        assert_eq!((details.lid1, details.lid2, details.p_key), (Lid::new(0x10), Lid::new(0x20), PKey::DEFAULT));
+        assert_eq!((details.qp1.get(), details.qp2.get(), details.sl()), (qp1, 77, Sl::new(5)));
+        assert_eq!((details.gid1, details.gid2), gids);
+        assert_eq!((details.switch_lid, details.port), (Lid::new(OWN), PortNum::new(1)));
+        assert_eq!(details.data_valid.get(), valid);
+    }
+}
+
+/// PartitionEnforcementCap 0: there are no tables of ports, and their bits of PortInfo cannot be set (14.2.5.4, 14.2.5.6).
+#[test]
+fn a_switch_without_tables_of_ports_enforces_nothing() {
+    let config = NodeConfig::new(Guid::new(1), "switch");
+    let mut node = Node::Switch(Switch::new(&SwitchConfig { node: config, ports: 2, enforced_partitions: 0 }).unwrap());
+    assert_eq!(node.switch_info().unwrap().partition_enforcement_cap.get(), 0);
+    assert!(node.p_keys(PortNum::new(1)).is_none());
+    activate(&mut node, 1);
+    set_port(&mut node, 1, |info| {
+        info.set_partition_enforcement_inbound(true);
+        info.set_partition_enforcement_outbound(true);
+    });
+    let info = node.port_info(PortNum::new(1)).unwrap();
+    assert!(!info.partition_enforcement_inbound() && !info.partition_enforcement_outbound());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Notes, adapter, bytes, from_neighbour, lrh, routed, smp, switch};
+use common::{Notes, adapter, bytes, directed, from_neighbour, lrh, routed, smp, switch};
 use iba::attr::{NodeInfo, PortInfo, PortPhysicalState, PortState};
 use iba::mad::{Attribute, AttributeId, Method, Status};
 use iba::notice::{BadMKey, Notice, TrapNumber};
@@ -161,11 +161,22 @@ fn a_lease_that_runs_out_ends_protection() {
 
 #[test]
 fn a_lease_that_ran_out_unseen_ends_protection_all_the_same() {
-    let (mut node, port) = nodes()[0].clone();
-    protect(&mut node, port, 2, 3);
-    send(&mut node, Time(SECOND), &keyed(Method::SET, AttributeId::GUID_INFO, 0, WRONG));
-    let notes = send(&mut node, Time(5 * SECOND), &keyed(Method::GET, NodeInfo::ID, 0, WRONG));
-    assert!(notes.transmitted().is_some());
+    for (original, port) in nodes() {
+        // It began at one second, and is of three.
+        for (now, passes) in [(4 * SECOND - 1, false), (4 * SECOND, true), (5 * SECOND, true)] {
+            let mut node = original.clone();
+            protect(&mut node, port, 2, 3);
+            send(&mut node, Time(SECOND), &keyed(Method::SET, AttributeId::GUID_INFO, 0, WRONG));
+            let mut same = node.clone();
+            let notes = send(&mut node, Time(now), &keyed(Method::GET, NodeInfo::ID, 0, WRONG));
+            assert_eq!(notes.transmitted().is_some(), passes, "{:?}, after {now}, from a neighbour", node.kind());
+            let mut own = directed(Method::GET, NodeInfo::ID, 0, &[]);
+            own.smp.m_key = WRONG;
+            let mut notes = Notes::default();
+            same.send(Time(now), port, &mut bytes(&own), &mut notes);
+            assert_eq!(notes.delivered().is_some(), passes, "{:?}, after {now}, from a consumer", node.kind());
+        }
+    }
 }
 
 #[test]

@@ -4,11 +4,9 @@
 
 mod common;
 
-use common::{Notes, Told, adapter, bytes, from_neighbour, lrh, smp, switch};
+use common::{Notes, Told, adapter, between, bytes, from_neighbour, lrh, over_global_route, smp, switch};
 use iba::attr::{LinearForwardingBlock, PortInfo, PortPhysicalState, PortState};
 use iba::bth::Opcode;
-use iba::grh::Grh;
-use iba::lrh::{Lrh, NextHeader};
 use iba::mad::{Attribute, AttributeId, Class, MadHeader, Method, Status};
 use iba::packet::{MadPacket, Packet, parse};
 use iba::pma::{
@@ -216,11 +214,17 @@ fn both_kinds_of_counters_are_reset_apart() {
         assert!(short.port_xmit_packets.get() > 0 && short.port_rcv_data.get() > 0);
         let after = ask(&mut node, Method::GET, &extended_of(1)).unwrap();
         assert_eq!(after.port_rcv_packets.get(), before.port_rcv_packets.get() + 2, "these were not reset");
+        // Some of it went to groups.
+        let mut to_group = request(Method::GET, &counters_of(1));
+        to_group.header.lrh.dlid = Lid::new(0xc001);
+        node.receive(NOW, PortNum::new(1), to_group.as_mut_bytes(), &mut Notes::default());
+        let after = ask(&mut node, Method::GET, &extended_of(1)).unwrap();
+        assert_eq!(after.port_multicast_rcv_packets.get(), 1);
         let mut set = extended_of(1);
         set.counter_select = 0xff.into();
         let reset = ask(&mut node, Method::SET, &set).unwrap();
         assert_eq!(reset.as_bytes()[8..], [0; 64]);
-        assert_eq!(ask(&mut node, Method::GET, &counters_of(1)).unwrap().port_rcv_packets.get(), 1003);
+        assert_eq!(ask(&mut node, Method::GET, &counters_of(1)).unwrap().port_rcv_packets.get(), 1005);
     }
 }
 
@@ -253,6 +257,44 @@ fn all_ports_together_are_the_sum() {
         let counters = node.counters(PortNum::new(port)).unwrap();
         assert_eq!((counters.error(PortError::Symbol), counters.short().rcv_packets), (0, 0));
         assert!(port != 1 || counters.total().rcv_packets > 0, "what a node counts for itself is not reset");
+    }
+}
+
+#[test]
+fn the_sum_of_all_ports_stops_at_its_greatest_value() {
+    for mut node in nodes() {
+        let mut set = extended_of(255);
+        set.counter_select = 0xff.into();
+        set.as_mut_bytes()[8..].fill(0xff);
+        assert_eq!(ask(&mut node, Method::SET, &set).unwrap().as_bytes()[8..], [0xff; 64]);
+        let mut set = counters_of(255);
+        set.set_counter_select(CounterSelect::XMIT_DATA | CounterSelect::RCV_DATA);
+        (set.port_xmit_data, set.port_rcv_data) = (u32::MAX.into(), 0x8000_0000.into());
+        let sum = ask(&mut node, Method::SET, &set).unwrap();
+        assert_eq!((sum.port_xmit_data.get(), sum.port_rcv_data.get()), (u32::MAX, u32::MAX));
+    }
+}
+
+#[test]
+fn each_counter_is_set_by_its_own_bit() {
+    let counters: [fn(&PortCountersExtended) -> u64; 8] = [
+        |counters| counters.port_xmit_data.get(),
+        |counters| counters.port_rcv_data.get(),
+        |counters| counters.port_xmit_packets.get(),
+        |counters| counters.port_rcv_packets.get(),
+        |counters| counters.port_unicast_xmit_packets.get(),
+        |counters| counters.port_unicast_rcv_packets.get(),
+        |counters| counters.port_multicast_xmit_packets.get(),
+        |counters| counters.port_multicast_rcv_packets.get(),
+    ];
+    for (bit, node) in (0..8).flat_map(|bit| nodes().map(|node| (bit, node))) {
+        let mut node = node;
+        let mut set = extended_of(1);
+        set.counter_select = (1u16 << bit).into();
+        set.as_mut_bytes()[8..].fill(0xee);
+        let after = ask(&mut node, Method::SET, &set).unwrap();
+        let set: Vec<_> = counters.iter().map(|counter| counter(&after) == 0xeeee_eeee_eeee_eeee).collect();
+        assert_eq!(set, (0..8).map(|other| other == bit).collect::<Vec<_>>(), "bit {bit}");
     }
 }
 
@@ -324,6 +366,8 @@ fn what_it_does_not_know_it_refuses() {
         // Subnet management is not queue pair 1's.
         assert_eq!(send(&|header| header.class = Class::SUBN_LID_ROUTED), None);
         assert_eq!(send(&|header| header.class = Class::SUBN_DIRECTED_ROUTE), None);
+        let end = PortNum::new(if node.switch_info().is_some() { 0 } else { 1 });
+        assert_eq!(node.counters(end).unwrap().dropped(), 4, "what gets no answer");
     }
 }
 
@@ -355,18 +399,10 @@ fn it_answers_over_a_global_route() {
     for mut node in nodes() {
         let packet = request(Method::GET, &counters_of(1));
         let (sgid, dgid) = (Gid { prefix: 1.into(), guid: 2.into() }, Gid { prefix: 3.into(), guid: 4.into() });
-        let mut grh = Grh::default();
-        grh.set_ip_version(6);
+        let mut grh = between(sgid, dgid);
         grh.set_flow_label(0x12345);
         grh.set_traffic_class(0x67);
-        grh.next_header = Grh::NEXT_HEADER_BTH;
-        grh.payload_length = ((packet.as_bytes().len() - 8 + 4) as u16).into();
-        (grh.sgid, grh.dgid, grh.hop_limit) = (sgid, dgid, 1);
-        let mut bytes = [&packet.as_bytes()[..8], grh.as_bytes(), &packet.as_bytes()[8..]].concat();
-        let words = (bytes.len() / 4 + 1) as u16;
-        let (lrh, _) = Lrh::mut_from_prefix(&mut bytes).unwrap();
-        lrh.set_next_header(NextHeader::Grh);
-        lrh.set_packet_length(words);
+        let mut bytes = over_global_route(packet.as_bytes(), grh);
         let mut notes = Notes::default();
         node.receive(NOW, PortNum::new(1), &mut bytes, &mut notes);
         let (_, answer) = notes.transmitted().unwrap();
@@ -407,6 +443,13 @@ fn what_is_no_datagram_of_one_port_is_dropped() {
         }
         let end = PortNum::new(if node.switch_info().is_some() { 0 } else { 1 });
         assert_eq!(node.counters(end).unwrap().dropped(), 2);
+        // Of these headers there is none whole: that is an error of what was received.
+        for length in [12, 24] {
+            let mut cut = request(Method::GET, &counters_of(1)).as_bytes()[..length].to_vec();
+            cut[5] = (length / 4 + 1) as u8;
+            node.receive(NOW, PortNum::new(1), &mut cut, &mut Notes::default());
+        }
+        assert_eq!(node.counters(end).unwrap().error(PortError::Rcv), 2);
     }
 }
 

@@ -4,13 +4,16 @@
 
 mod common;
 
-use common::{Notes, Told, adapter, bytes, from_neighbour, routed, smp, switch};
+use common::{Notes, Told, adapter, bytes, directed, from_neighbour, routed, smp, switch};
 use iba::attr::{
     GuidInfo, LinkSpeed, LinkSpeedExt, LinkWidth, PKeyTable, PortInfo, PortPhysicalState, PortState, SwitchInfo,
 };
 use iba::mad::{Attribute, Method, Status};
 use iba::{Guid, Lid, PKey, PortNum};
-use subnet::{Event, Link, LinkRequest, Node, Speed, Time};
+use subnet::{
+    AdapterConfig, ChannelAdapter, Event, Link, LinkRequest, Node, NodeConfig, PortError, Speed, Switch, SwitchConfig,
+    Time,
+};
 
 const PORT: PortNum = PortNum::new(1);
 const NOW: Time = Time(1);
@@ -93,6 +96,62 @@ fn a_link_that_comes_up_and_goes_down_takes_the_port_along() {
         let is = info(&node);
         assert_eq!((is.link_width_active, is.link_speed_active()), (LinkWidth::X1, LinkSpeed::DDR));
         assert_eq!(is.link_speed_ext_active(), LinkSpeedExt::empty());
+    }
+}
+
+#[test]
+fn a_port_that_is_down_takes_nothing() {
+    for mut node in nodes() {
+        let mut notes = Notes::default();
+        node.receive(NOW, PORT, &mut bytes(&from_neighbour(Method::GET, PortInfo::ID, 1)), &mut notes);
+        assert!(notes.0.is_empty());
+        assert_eq!(*node.counters(PORT).unwrap(), subnet::Counters::default());
+    }
+}
+
+#[test]
+fn what_is_to_leave_by_a_port_that_is_down_is_discarded_and_counted() {
+    let mut node = nodes()[1].clone();
+    up(&mut node);
+    let mut packet = directed(Method::GET, PortInfo::ID, 0, &[1, 2]);
+    packet.smp.set_hop_pointer(1);
+    let mut notes = Notes::default();
+    node.receive(NOW, PORT, &mut bytes(&packet), &mut notes);
+    assert!(notes.0.is_empty());
+    assert_eq!(node.counters(PortNum::new(2)).unwrap().error(PortError::XmitDiscard), 1);
+}
+
+/// Tables of P_Keys are read and set by blocks of 32 (14.2.5.7), and every end is in one partition at least (10.9.1.2).
+#[test]
+fn tables_of_p_keys_are_whole_blocks() {
+    for (partitions, blocks) in [(0, 1u16), (1, 1), (32, 1), (33, 2), (100, 4)] {
+        let node = NodeConfig { partitions, ..NodeConfig::new(Guid::new(1), "node") };
+        let adapter = ChannelAdapter::new(&AdapterConfig { node: node.clone(), port_guids: vec![Guid::new(2)] });
+        let switch = Switch::new(&SwitchConfig { node, ports: 1, enforced_partitions: 0 });
+        for mut node in [Node::ChannelAdapter(adapter.unwrap()), Node::Switch(switch.unwrap())] {
+            up(&mut node);
+            assert_eq!(node.node_info().partition_cap.get(), 32 * blocks);
+            for (block, status) in [(blocks - 1, Status::OK), (blocks, Status::INVALID_FIELD)] {
+                let mut notes = Notes::default();
+                let packet = from_neighbour(Method::GET, PKeyTable::ID, block.into());
+                node.receive(NOW, PORT, &mut bytes(&packet), &mut notes);
+                assert_eq!(smp(notes.transmitted().unwrap().1).status(), status, "{partitions}, block {block}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_linear_tables_top_is_at_most_its_cap() {
+    let mut node = nodes()[1].clone();
+    up(&mut node);
+    for (top, status) in [(0xbffe, Status::OK), (0xbfff, Status::OK), (0xc000, Status::INVALID_FIELD)] {
+        let mut asked = *node.switch_info().unwrap();
+        assert_eq!(asked.linear_fdb_cap.get(), 0xbfff);
+        asked.linear_fdb_top = Lid::new(top);
+        let mut notes = Notes::default();
+        node.receive(NOW, PORT, &mut attribute(&asked), &mut notes);
+        assert_eq!(smp(notes.transmitted().unwrap().1).status(), status, "{top:#x}");
     }
 }
 

@@ -4,12 +4,12 @@
 
 mod common;
 
-use common::{Notes, Told, adapter, bytes, from_neighbour, lrh, routed, smp, switch};
+use common::{Notes, Told, adapter, between, bytes, from_neighbour, lrh, over_global_route, routed, smp, switch};
 use iba::attr::{CapabilityMask, NodeDescription, PortInfo, PortPhysicalState, PortState};
 use iba::mad::{Attribute, AttributeId, Method};
 use iba::notice::{BadKey, Changes, LinkStateChange, LocalChange, Notice, NoticeType, TrapNumber};
 use iba::packet::MadPacket;
-use iba::{Lid, PKey, PortNum, ProducerType, QKey, Sl, TransactionId};
+use iba::{Gid, Lid, PKey, PortNum, ProducerType, QKey, Sl, TransactionId};
 use subnet::{Event, Key, Link, Node, Time};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -301,6 +301,29 @@ fn wrong_keys_are_told_with_traps_257_and_258() {
             assert_eq!((info.p_key_violations.get(), info.q_key_violations.get()), violations);
         }
     }
+}
+
+#[test]
+fn wrong_keys_over_a_global_route_are_told_with_gids() {
+    let (sgid, dgid) = (Gid { prefix: 1.into(), guid: 2.into() }, Gid { prefix: 3.into(), guid: 4.into() });
+    let packet = over_global_route(gmp(PKey::new(0x8001), QKey::GSI).as_bytes(), between(sgid, dgid));
+    let mut node = active_adapter();
+    let mut notes = Notes::default();
+    node.receive(Time(MILLI), PORT, &mut packet.clone(), &mut notes);
+    let (notice, _) = trap(&notes).unwrap();
+    let details: &BadKey = notice.details();
+    assert_eq!((details.gid1, details.gid2), (sgid, dgid));
+}
+
+#[test]
+fn violations_of_keys_stop_at_their_greatest_value() {
+    let mut node = active_adapter();
+    for _ in 0..0x1_0005 {
+        node.receive(Time(MILLI), PORT, gmp(PKey::new(0x8001), QKey::GSI).as_mut_bytes(), &mut Notes::default());
+        node.receive(Time(MILLI), PORT, gmp(PKey::DEFAULT, QKey::new(1)).as_mut_bytes(), &mut Notes::default());
+    }
+    let info = node.port_info(PORT).unwrap();
+    assert_eq!((info.p_key_violations.get(), info.q_key_violations.get()), (0xffff, 0xffff));
 }
 
 #[test]

@@ -3,11 +3,12 @@
 
 pub(crate) mod sm;
 
-use iba::lrh::Lrh;
+use iba::grh::Grh;
+use iba::lrh::{Lrh, NextHeader};
 use iba::mad::{AttributeId, Class, MadHeader, Method};
 use iba::packet::SmpPacket;
 use iba::smp::Smp;
-use iba::{Guid, Lid, PortNum, Sl};
+use iba::{Gid, Guid, Lid, PortNum, Sl};
 use subnet::{
     AdapterConfig, ChannelAdapter, Event, Hsma, HsmaOutlet, Key, LhcaId, Link, LinkRequest, LogicalPort, NodeConfig,
     Outlet, Switch, SwitchConfig, Time, UplinkId,
@@ -291,6 +292,27 @@ impl Fabric {
         self.links.append(&mut said.links);
         self.carry_to_host(said.cable);
     }
+}
+
+/// A packet of the transport with a global route header before the transport's.
+pub(crate) fn over_global_route(packet: &[u8], mut grh: Grh) -> Vec<u8> {
+    grh.next_header = Grh::NEXT_HEADER_BTH;
+    grh.payload_length = ((packet.len() - size_of::<Lrh>() + 4) as u16).into();
+    let (head, tail) = packet.split_at(size_of::<Lrh>());
+    let mut bytes = [head, grh.as_bytes(), tail].concat();
+    let words = (bytes.len() / 4 + 1) as u16;
+    let (lrh, _) = Lrh::mut_from_prefix(&mut bytes).expect("a packet");
+    lrh.set_next_header(NextHeader::Grh);
+    lrh.set_packet_length(words);
+    bytes
+}
+
+/// A global route header between these.
+pub(crate) fn between(sgid: Gid, dgid: Gid) -> Grh {
+    let mut grh = Grh::default();
+    grh.set_ip_version(6);
+    (grh.sgid, grh.dgid, grh.hop_limit) = (sgid, dgid, 1);
+    grh
 }
 
 /// A packet's bytes.
