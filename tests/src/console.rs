@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::lines::Lines;
 
@@ -32,6 +33,11 @@ impl Console {
     pub fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let found = self.lines.find(wanted);
         found.unwrap_or_else(|missing| panic!("a line of the console: {missing:?}\n{}", self.lines.taken.join("\n")))
+    }
+
+    /// Waits for the next line that is `wanted`, for `limit` at most.
+    pub fn wait_within(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        self.lines.find_within(limit, wanted).ok()
     }
 
     /// All that was said before the line that was waited for last.

@@ -19,7 +19,7 @@ pub(crate) struct Lines {
 /// Why a line did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// Not within [`PATIENCE`].
+    /// Not in time.
     Late,
     /// The output ended.
     Ended,
@@ -38,9 +38,14 @@ impl Lines {
         Self { incoming, taken: Vec::new() }
     }
 
-    /// Takes lines until one is `wanted`.
+    /// Takes lines until one is `wanted`, for [`PATIENCE`] at most.
     pub(crate) fn find(&mut self, wanted: impl Fn(&str) -> bool) -> Result<String, Missing> {
-        let deadline = Instant::now() + PATIENCE;
+        self.find_within(PATIENCE, wanted)
+    }
+
+    /// Takes lines until one is `wanted`, for `limit` at most.
+    pub(crate) fn find_within(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String, Missing> {
+        let deadline = Instant::now() + limit;
         loop {
             match self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {

@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -202,8 +202,21 @@ impl Machine {
     /// It cannot be run.
     #[must_use]
     pub fn ctl(&self, arguments: &[&str]) -> Output {
+        self.ctl_within(Duration::from_secs(120), arguments)
+    }
+
+    /// As [`Self::ctl`], for `limit` at most.
+    ///
+    /// # Panics
+    /// As [`Self::ctl`].
+    #[must_use]
+    pub fn ctl_within(&self, limit: Duration, arguments: &[&str]) -> Output {
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", "120"]).arg(portico()).args(["ctl", "--socket", &self.socket]).args(arguments);
+        command
+            .args(["--kill-after=5", &limit.as_secs().to_string()])
+            .arg(portico())
+            .args(["ctl", "--socket", &self.socket])
+            .args(arguments);
         Output::of(format!("ctl {}", arguments.join(" ")), command.stdin(Stdio::null()))
     }
 
@@ -246,6 +259,14 @@ impl Machine {
             answer.push(said);
         }
         panic!("{hypervisor} hung up on `{line}` after {answer:?}");
+    }
+
+    /// Whether the run has ended of its own accord.
+    ///
+    /// # Panics
+    /// That cannot be told.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
     }
 
     /// Kills the machine's process whose command line contains `words`.
