@@ -12,16 +12,27 @@ pub enum Attempt {
     Random,
     /// Read and write every page beyond the partition's own memory, and have the hypervisor do it.
     Memory,
+    /// Have the hypervisor look for what its calls take, for rings, and for what is sent and received, where others are.
+    Places,
+    /// Handles that are others', of another kind, of another use, or none.
+    Handles,
     /// Datagrams with another's keys, and to and from addresses that are not ours.
     Keys,
     /// Entries that change while they are read.
     Rings,
+    /// Requests that change while the hypervisor looks for them by itself, to a [`Self::Target`].
+    Race,
+    /// Be sent to, with memory beside the buffers that is not to change, and with a key that is at times another: who does this
+    /// is no attacker.
+    Target,
     /// Indices that jump.
     Indices,
     /// Queues that are created once more, destroyed and changed while they are in use.
     Live,
     /// Doorbells without end.
     Doorbells,
+    /// Requests without end, which the hypervisor looks for by itself.
+    Requests,
     /// Traps without end.
     Traps,
     /// Subnet management packets without end.
@@ -36,16 +47,21 @@ pub enum Attempt {
 
 impl Attempt {
     /// All, by the names that an image's arguments have for them.
-    pub const ALL: [(&str, Self); 14] = [
+    pub const ALL: [(&str, Self); 19] = [
         ("guard", Self::Guard),
         ("calls", Self::Calls),
         ("random", Self::Random),
         ("memory", Self::Memory),
+        ("places", Self::Places),
+        ("handles", Self::Handles),
         ("keys", Self::Keys),
         ("rings", Self::Rings),
+        ("race", Self::Race),
+        ("target", Self::Target),
         ("indices", Self::Indices),
         ("live", Self::Live),
         ("doorbells", Self::Doorbells),
+        ("requests", Self::Requests),
         ("traps", Self::Traps),
         ("smps", Self::Smps),
         ("triple-fault", Self::TripleFault),

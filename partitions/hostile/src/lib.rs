@@ -9,5 +9,5 @@ mod summary;
 
 pub use arguments::{Arguments, Random, boundaries, every_call};
 pub use attempt::Attempt;
-pub use pages::{END, PAGE, strange_pages};
+pub use pages::{END, PAGE, foreign_places, large_pages, strange_pages};
 pub use summary::Summary;

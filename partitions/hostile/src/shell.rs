@@ -3,13 +3,17 @@
 
 mod calls;
 mod datagrams;
+mod handles;
 mod memory;
+mod places;
 mod processor;
 mod queues;
+mod race;
 mod raw;
 
 use hostile_image::Attempt;
 use lhca::{CallError, Vmmcall};
+use lhca_contract::{Call, Status};
 
 type Machine = platform::Machine<Vmmcall>;
 
@@ -22,6 +26,18 @@ pub(crate) enum Error {
     NoAttempt(&'static str),
     #[error("there was memory at {0:#x}")]
     Reached(u64),
+    #[error("memory was not wiped at {0:#x}")]
+    Left(u64),
+    #[error("{call:?} of {arguments:x?} is answered {status:?}, and not {expected:?}")]
+    Answer { call: Call, arguments: [u64; 3], status: Status, expected: Status },
+    #[error("datagrams with {0} do not come to what they are to")]
+    Spoofed(&'static str),
+    #[error("memory beside a buffer changed, at {0:#x}")]
+    Beside(u64),
+    #[error("a datagram came in with a key that was the queue pair's no more")]
+    Entered,
+    #[error("the queue pair goes on, though its index jumped")]
+    GoesOn,
     #[error("the task priority register could be written: {0:#x}")]
     Priority(u64),
     #[error("the interrupt that waited did not come")]
@@ -33,15 +49,21 @@ pub(crate) fn run(machine: &mut Machine) -> Result<u64, Error> {
     let name = machine.information.value("attempt").unwrap_or_default();
     let attempt = Attempt::named(name).ok_or(Error::NoAttempt(name))?;
     log::info!("tries {name}");
+    memory::see_wiped(machine)?;
     match attempt {
         Attempt::Guard => memory::guard(machine)?,
         Attempt::Calls => calls::every(machine),
         Attempt::Random => calls::random(machine),
         Attempt::Memory => memory::stray(machine)?,
+        Attempt::Places => places::places(machine)?,
+        Attempt::Handles => handles::handles(machine)?,
         Attempt::Keys => datagrams::keys(machine)?,
         Attempt::Traps => datagrams::traps(machine)?,
         Attempt::Smps => datagrams::smps(machine)?,
         Attempt::Rings => queues::rings(machine)?,
+        Attempt::Race => race::race(machine)?,
+        Attempt::Target => race::target(machine)?,
+        Attempt::Requests => race::requests(machine)?,
         Attempt::Indices => queues::indices(machine)?,
         Attempt::Live => queues::live(machine)?,
         Attempt::Doorbells => queues::doorbells(machine)?,

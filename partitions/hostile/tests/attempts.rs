@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
-use hostile_image::{Attempt, END, PAGE, Random, Summary, boundaries, every_call, strange_pages};
+use hostile_image::{
+    Attempt, END, PAGE, Random, Summary, boundaries, every_call, foreign_places, large_pages, strange_pages,
+};
 use lhca_contract::{Call, Status};
 
 const MEMORY: u64 = 2 << 20;
@@ -54,6 +56,22 @@ fn every_page_where_anything_is_is_reached_for_once() {
     for (range, step) in [(MEMORY..4 * GIB, PAGE), (256 * GIB..256 * GIB + 64 * MIB, PAGE), (MEMORY..END, 2 * MIB)] {
         assert!((range.start / step..range.end / step).all(|nth| pages.contains(&(nth * step))));
     }
+}
+
+#[test]
+fn no_foreign_place_is_the_partitions() {
+    for (size, align) in [(8, 1), (8, 8), (40, 8), (640, 64), (MEMORY + 128, 64)] {
+        let places: Vec<_> = foreign_places(MEMORY, size, align).collect();
+        for &place in &places {
+            assert!(place.is_multiple_of(align), "{place:#x}");
+            assert!(place.checked_add(size).is_none_or(|end| end > MEMORY), "{place:#x}");
+        }
+        assert_eq!(places.contains(&(MEMORY - align)), size > align, "over the end");
+        assert!(places.contains(&MEMORY) && places.contains(&MEMORY.wrapping_neg()), "behind, and before");
+        assert!(places.contains(&align.wrapping_neg()), "at the end of all numbers");
+    }
+    let pages: Vec<_> = large_pages(MEMORY).collect();
+    assert_eq!((pages[0], pages.len()), (MEMORY, 2047));
 }
 
 #[test]

@@ -97,6 +97,14 @@ impl Endpoint {
         self.pair.number()
     }
 
+    /// Changes the queue pair's state or attributes.
+    ///
+    /// # Errors
+    /// The hypervisor refused, and nothing was changed.
+    pub fn modify<P: Platform>(&mut self, lhca: &Lhca<P>, change: &QueuePairChange) -> Result<(), CallError> {
+        self.pair.modify(lhca, change)
+    }
+
     /// Lets `buffer` be filled: with room for a global route header, and with what was received behind it.
     ///
     /// # Errors

@@ -35,9 +35,7 @@ impl Source {
     /// Opens it, and waits until it can send.
     pub(super) fn open(machine: &mut Machine, kind: QueuePairKind) -> Result<Self, Error> {
         let source = Self::create(machine, kind)?;
-        while PortState::new(machine.lhca.port(PORT)?.state) != PortState::ACTIVE {
-            machine.wait_until(machine.time() + LOOK_EVERY)?;
-        }
+        wait_for_port(machine)?;
         Ok(source)
     }
 
@@ -84,18 +82,36 @@ impl Source {
         }
     }
 
-    /// Waits until all that was sent is done, and says what became of it.
-    fn report(&mut self, machine: &Machine) {
+    /// Waits until all that was sent is done.
+    fn finish(&mut self, machine: &Machine) {
         while self.has_sent() {
             self.collect(machine);
             if self.has_sent() && !self.completions.arm() {
                 machine.wait();
             }
         }
-        for (status, &times) in (0..).map(CompletionStatus).zip(&self.outcomes).filter(|&(_, &times)| times > 0) {
+    }
+
+    /// How often each status came since this was last asked.
+    fn take_outcomes(&mut self) -> [u64; STATUSES] {
+        core::mem::take(&mut self.outcomes)
+    }
+
+    /// Waits until all that was sent is done, and says what became of it.
+    fn report(&mut self, machine: &Machine) {
+        self.finish(machine);
+        for (status, times) in (0..).map(CompletionStatus).zip(self.take_outcomes()).filter(|&(_, times)| times > 0) {
             log::info!("{times} sends: {status:?}");
         }
     }
+}
+
+/// Waits until the subnet manager has made the port Active.
+pub(super) fn wait_for_port(machine: &Machine) -> Result<(), Error> {
+    while PortState::new(machine.lhca.port(PORT)?.state) != PortState::ACTIVE {
+        machine.wait_until(machine.time() + LOOK_EVERY)?;
+    }
+    Ok(())
 }
 
 /// Leaves queue pairs open, with requests posted.
@@ -113,35 +129,57 @@ pub(super) fn abandon(machine: &mut Machine) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes something of an address that it must not be, or that opens nothing.
+type Spoof = fn(&mut Random, &mut SendEntry);
+
+/// What is not right, and what becomes of it at once, if that is known: what is sent may still open nothing.
+const SPOOFS: [(&str, Option<CompletionStatus>, Spoof); 10] = [
+    ("any Q_Key", Some(CompletionStatus::SUCCESS), |_, _| {}),
+    ("queue pair 0", Some(CompletionStatus::BAD_ADDRESS), |_, entry| entry.remote_qp = Qpn::SMI),
+    ("no MAD to queue pair 1", Some(CompletionStatus::SUCCESS), |_, entry| {
+        (entry.remote_qp, entry.q_key) = (Qpn::GSI, QKey::GSI);
+    }),
+    ("any queue pair", None, |random, entry| entry.remote_qp = Qpn::new(random.number() as u32)),
+    ("any LID", None, |random, entry| entry.dlid = Lid::new(random.number() as u16)),
+    ("the permissive LID", Some(CompletionStatus::BAD_ADDRESS), |_, entry| entry.dlid = Lid::PERMISSIVE),
+    ("a service level that there is not", Some(CompletionStatus::MALFORMED), |random, entry| {
+        entry.sl = Sl::new(16 + random.below(240) as u8);
+    }),
+    ("another's LID", Some(CompletionStatus::BAD_ADDRESS), |random, entry| {
+        entry.source_path = 1 + random.below(255) as u8;
+    }),
+    ("another's P_Key", Some(CompletionStatus::SUCCESS), |random, entry| entry.p_key_index = random.number() as u16),
+    ("another's GUID", Some(CompletionStatus::BAD_ADDRESS), |random, entry| {
+        let index = 1 + random.below(15) as u32;
+        entry.flags = WorkFlags::GRH;
+        entry.grh_word = (index << 28 | random.number() as u32 >> 4).to_be_bytes();
+        entry.destination_gid.guid = iba::Guid::new(random.number());
+    }),
+];
+
 /// Datagrams to the victim, the guard and others, with every kind of key and address that is not right.
 pub(super) fn keys(machine: &mut Machine) -> Result<(), Error> {
     let mut source = Source::open(machine, QueuePairKind::UD)?;
     let others = ["victim", "guard"].map(|who| Lid::new(machine.information.number(who).unwrap_or(1) as u16));
     let mut random = Random::new(seed(machine));
-    for _ in 0..count(machine, 20_000) {
-        // The first and the second queue pair that a partition creates have these numbers.
-        let (dlid, remote_qp) = (others[random.below(2) as usize], Qpn::new(0x100 + random.below(2) as u32));
-        let mut entry = SendEntry { dlid, remote_qp, ..SendEntry::default() };
-        entry.q_key = QKey::new(random.number() as u32);
-        match random.below(10) {
-            0 => entry.remote_qp = Qpn::SMI,
-            1 => (entry.remote_qp, entry.q_key) = (Qpn::GSI, QKey::GSI),
-            2 => entry.remote_qp = Qpn::new(random.number() as u32),
-            3 => entry.dlid = Lid::new(random.number() as u16),
-            4 => entry.dlid = Lid::PERMISSIVE,
-            5 => entry.sl = Sl::new(random.number() as u8),
-            6 => entry.source_path = random.number() as u8,
-            7 => entry.p_key_index = random.number() as u16,
-            8 => {
-                entry.flags = WorkFlags::GRH;
-                entry.grh_word = (random.number() as u32).to_be_bytes();
-                entry.destination_gid.guid = iba::Guid::new(random.number());
-            }
-            _ => {}
+    let times = count(machine, 20_000) / SPOOFS.len() as u64;
+    for (what, expected, spoof) in SPOOFS {
+        for _ in 0..times {
+            // The first and the second queue pair that a partition creates have these numbers.
+            let (dlid, remote_qp) = (others[random.below(2) as usize], Qpn::new(0x100 + random.below(2) as u32));
+            let mut entry = SendEntry { dlid, remote_qp, ..SendEntry::default() };
+            entry.q_key = QKey::new(random.number() as u32);
+            spoof(&mut random, &mut entry);
+            source.send(machine, &[0x61; LENGTH], &entry);
         }
-        source.send(machine, &[0x61; LENGTH], &entry);
+        source.finish(machine);
+        let outcomes = source.take_outcomes();
+        if expected.is_some_and(|expected| outcomes[usize::from(expected.0)] != times) {
+            log::warn!("{outcomes:?}");
+            return Err(Error::Spoofed(what));
+        }
+        log::info!("{times} sends with {what}");
     }
-    source.report(machine);
     // Queue pair 1 names the P_Key with each request; ours is the first of the table.
     let mut management = Source::open(machine, QueuePairKind::GSI)?;
     for _ in 0..count(machine, 20_000) / 4 {

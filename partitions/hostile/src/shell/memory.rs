@@ -36,6 +36,13 @@ pub(super) fn guard(machine: &mut Machine) -> Result<(), Error> {
     }
 }
 
+/// Sees that free memory has nothing of whoever had it before.
+pub(super) fn see_wiped(machine: &mut Machine) -> Result<(), Error> {
+    let free = Scratch::free(machine);
+    let left = (0..free.words()).find(|&index| free.get(index) != 0);
+    left.map_or(Ok(()), |index| Err(Error::Left(free.address(index))))
+}
+
 /// Reaches for every page that is not ours, by loads and stores, and through the hypervisor, which is refused each time.
 pub(super) fn stray(machine: &mut Machine) -> Result<(), Error> {
     raw::catch_protection_faults();

@@ -1,10 +1,12 @@
 //! Queues that do not keep the contract.
 
+use core::mem::offset_of;
+
 use hostile_image::{Random, Summary};
 use lhca::Platform;
 use lhca_contract::{
-    Call, Handle, QueueConfig, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind, QueuePairState,
-    Status, ring,
+    Call, Handle, QueueConfig, QueuePairAttributes, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind,
+    QueuePairState, Status, ring,
 };
 use zerocopy::IntoBytes;
 
@@ -12,28 +14,29 @@ use super::raw::Scratch;
 use super::{Error, Machine, count, seed};
 
 /// Each ring has 2 to this power entries.
-const LOG_ENTRIES: u8 = 4;
+pub(super) const LOG_ENTRIES: u8 = 4;
 /// Words from one ring to the next: more than the largest has.
 const RING: u64 = 512;
 /// Places of the rings among the scratch words, and of what hypercalls read.
-const COMPLETIONS: u64 = 0;
-const SEND: u64 = RING;
+pub(super) const COMPLETIONS: u64 = 0;
+pub(super) const SEND: u64 = RING;
 const RECEIVE: u64 = 2 * RING;
-const ARGUMENT: u64 = 3 * RING;
-const LINES: usize = 4 * RING as usize / 8;
+pub(super) const EVENTS: u64 = 3 * RING;
+pub(super) const ARGUMENT: u64 = 4 * RING;
+const LINES: usize = 5 * RING as usize / 8;
 
 /// A completion queue and a queue pair whose rings are memory like any other.
-struct Queues<'a> {
-    machine: &'a Machine,
-    scratch: Scratch,
+pub(super) struct Queues<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) scratch: Scratch,
     random: Random,
     summary: Summary,
-    completions: Handle,
-    pair: Handle,
+    pub(super) completions: Handle,
+    pub(super) pair: Handle,
 }
 
 impl<'a> Queues<'a> {
-    fn open(machine: &'a mut Machine) -> Result<Self, Error> {
+    pub(super) fn open(machine: &'a mut Machine) -> Result<Self, Error> {
         let scratch = Scratch::new(machine, LINES);
         let (random, none) = (Random::new(seed(machine)), Handle(0));
         let mut queues =
@@ -49,24 +52,43 @@ impl<'a> Queues<'a> {
         value
     }
 
-    /// Makes a call with a structure as its argument `place`.
-    fn call_with(&mut self, call: Call, first: Option<Handle>, structure: &[u8]) -> u64 {
+    /// Makes a call that is to be answered so.
+    pub(super) fn expect(&mut self, expected: Status, call: Call, arguments: [u64; 3]) -> Result<(), Error> {
+        let status = self.machine.lhca.platform().call(call, arguments).0;
+        self.summary.count(status);
+        if status == expected { Ok(()) } else { Err(Error::Answer { call, arguments, status, expected }) }
+    }
+
+    /// Lays a structure where calls find it; its address.
+    pub(super) fn argument(&mut self, structure: &[u8]) -> u64 {
         for (nth, word) in (ARGUMENT..).zip(structure.as_chunks().0) {
             self.scratch.put(nth, u64::from_ne_bytes(*word));
         }
-        let address = self.scratch.address(ARGUMENT);
+        self.scratch.address(ARGUMENT)
+    }
+
+    /// Makes a call with a structure as its argument `place`.
+    pub(super) fn call_with(&mut self, call: Call, first: Option<Handle>, structure: &[u8]) -> u64 {
+        let address = self.argument(structure);
         self.call(call, first.map_or([address, 0, 0], |first| [first.0.into(), address, 0]))
     }
 
-    fn create_completions(&mut self) -> Handle {
+    pub(super) fn create_completions(&mut self) -> Handle {
         let ring = self.scratch.address(COMPLETIONS);
         let config = QueueConfig { ring, log_entries: LOG_ENTRIES, vector: 0, reserved: [0; 6] };
         Handle(self.call_with(Call::CREATE_COMPLETION_QUEUE, None, config.as_bytes()) as u32)
     }
 
     /// A new queue pair on the same rings, ready to send.
-    fn create_pair(&mut self) {
-        let config = QueuePairConfig {
+    pub(super) fn create_pair(&mut self) {
+        let config = self.pair_config();
+        self.pair = Handle(self.call_with(Call::CREATE_QUEUE_PAIR, None, config.as_bytes()) as u32);
+        self.make_ready();
+    }
+
+    /// A queue pair on our rings.
+    pub(super) fn pair_config(&self) -> QueuePairConfig {
+        QueuePairConfig {
             send_ring: self.scratch.address(SEND),
             receive_ring: self.scratch.address(RECEIVE),
             send_completions: self.completions,
@@ -77,9 +99,12 @@ impl<'a> Queues<'a> {
             receive_log_entries: LOG_ENTRIES,
             vector: 0,
             reserved: [0; 3],
-        };
-        self.pair = Handle(self.call_with(Call::CREATE_QUEUE_PAIR, None, config.as_bytes()) as u32);
-        self.make_ready();
+        }
+    }
+
+    /// Bytes of the partition's memory.
+    pub(super) fn memory(&self) -> u64 {
+        self.machine.information.page().memory
     }
 
     fn make_ready(&mut self) {
@@ -93,7 +118,7 @@ impl<'a> Queues<'a> {
         self.call_with(Call::MODIFY_QUEUE_PAIR, Some(self.pair), change.as_bytes());
     }
 
-    fn ring(&mut self, queue: Handle) {
+    pub(super) fn ring(&mut self, queue: Handle) {
         self.call(Call::DOORBELL, [queue.0.into(), 0, 0]);
     }
 
@@ -110,16 +135,45 @@ impl<'a> Queues<'a> {
 
     /// Adds one to the index at `offset` of a ring, as if an entry were produced or consumed.
     fn step(&mut self, ring: u64, offset: usize) {
-        let place = ring + offset as u64 / 8;
-        let word = self.scratch.get(place);
-        self.scratch.put(place, word & !0xffff_ffff | u64::from((word as u32).wrapping_add(1)));
+        let index = self.scratch.get(ring + offset as u64 / 8) as u32;
+        self.set_index(ring, offset, index.wrapping_add(1));
     }
 
-    fn end(mut self) -> Result<(), Error> {
+    /// Writes the index at `offset` of a ring, and leaves the event index beside it.
+    pub(super) fn set_index(&self, ring: u64, offset: usize, index: u32) {
+        let place = ring + offset as u64 / 8;
+        self.scratch.put(place, self.scratch.get(place) & !0xffff_ffff | u64::from(index));
+    }
+
+    pub(super) fn end(mut self) -> Result<(), Error> {
         self.call(Call::DESTROY_QUEUE_PAIR, [self.pair.0.into(), 0, 0]);
         self.call(Call::DESTROY_COMPLETION_QUEUE, [self.completions.0.into(), 0, 0]);
-        log::info!("{}", self.summary);
+        self.tell();
         Ok(())
+    }
+
+    /// Has an index of each ring that the hypervisor empties jump by more than the ring holds: it is in error then.
+    fn jump(&mut self) -> Result<(), Error> {
+        let beyond = (1 << LOG_ENTRIES) + 1;
+        for jump in [beyond, 1 << 31, u32::MAX] {
+            self.set_index(SEND, ring::PRODUCED, jump);
+            self.ring(self.pair);
+            let attributes = self.scratch.address(ARGUMENT);
+            self.expect(Status::OK, Call::QUERY_QUEUE_PAIR, [self.pair.0.into(), attributes, 0])?;
+            let state = offset_of!(QueuePairAttributes, state) as u64;
+            let state = self.scratch.get(ARGUMENT + state / 8) >> (8 * (state % 8));
+            if QueuePairState(state as u8) != QueuePairState::ERROR {
+                return Err(Error::GoesOn);
+            }
+            self.set_index(SEND, ring::PRODUCED, 0);
+            self.make_ready();
+        }
+        Ok(())
+    }
+
+    /// Says what came of it.
+    pub(super) fn tell(&self) {
+        log::info!("{}", self.summary);
     }
 }
 
@@ -153,6 +207,7 @@ pub(super) fn rings(machine: &mut Machine) -> Result<(), Error> {
 pub(super) fn indices(machine: &mut Machine) -> Result<(), Error> {
     let tries = count(machine, 50_000);
     let mut queues = Queues::open(machine)?;
+    queues.jump()?;
     for _ in 0..tries {
         let (ring, queue) = [(SEND, queues.pair), (RECEIVE, queues.pair), (COMPLETIONS, queues.completions)]
             [queues.random.below(3) as usize];
@@ -167,11 +222,22 @@ pub(super) fn indices(machine: &mut Machine) -> Result<(), Error> {
 
 /// Queues that are made again on the same memory, destroyed while they are in use, and named after their end.
 pub(super) fn live(machine: &mut Machine) -> Result<(), Error> {
+    const MEANWHILE: usize = 8;
     let tries = count(machine, 50_000);
     let mut queues = Queues::open(machine)?;
+    let mut others = heapless::Deque::<Handle, MEANWHILE>::new();
     for _ in 0..tries {
         match queues.random.below(6) {
-            0 => queues.create_pair(),
+            0 => {
+                // The oldest makes room.
+                if others.is_full()
+                    && let Some(oldest) = others.pop_front()
+                {
+                    queues.call(Call::DESTROY_QUEUE_PAIR, [oldest.0.into(), 0, 0]);
+                }
+                let _ = others.push_back(queues.pair);
+                queues.create_pair();
+            }
             1 => _ = queues.call(Call::DESTROY_COMPLETION_QUEUE, [queues.completions.0.into(), 0, 0]),
             2 => {
                 queues.step(SEND, ring::PRODUCED);

@@ -32,6 +32,12 @@ impl Scratch {
         Self::new(machine, lines)
     }
 
+    /// The free memory as it is, to look at: it stays free.
+    pub(super) fn free(machine: &mut Machine) -> Self {
+        let words = machine.memory.left() as u64 / 8;
+        Self { words, ..Self::new(machine, 0) }
+    }
+
     pub(super) fn range(&self) -> Range<u64> {
         self.start..self.start + 8 * self.words
     }
