@@ -28,7 +28,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", default_values_t = [2, 253], value_parser = clap::value_parser!(u8).range(2..=253))]
     lhcas: Vec<u8>,
     /// Datagrams of the load whose exits are counted; 0 for no load
-    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
     load: u32,
 }
 
@@ -73,6 +73,31 @@ struct Exits {
     interrupts: u32,
     /// Other hypercalls, and all else.
     others: u32,
+}
+
+impl Size {
+    /// What is shown of it.
+    fn rows(&self, load: u32) -> Vec<[String; 4]> {
+        let mut rows = Vec::new();
+        let mut row = |what: &str, figure, verdict| rows.push([self.lhcas.to_string(), what.into(), figure, verdict]);
+        let met = |is_met| if is_met { "met" } else { "missed" };
+        for ((_, what, aim), (least, median)) in FIGURES.iter().zip(&self.instructions) {
+            let verdict = aim.map_or(String::new(), |aim| format!("at most {aim}: {}", met(*median <= aim)));
+            row(what, format!("{median} ({least})"), verdict);
+        }
+        let per_thousand = |count: u32| format!("{:.2}", f64::from(count) * 1000.0 / f64::from(load));
+        for (who, exits) in ["sender", "receiver"].into_iter().zip(self.exits.into_iter().flatten()) {
+            let what = format!("exits of the {who} per 1000 datagrams");
+            row(&what, per_thousand(exits.all()), format!("0: {}", met(exits.all() == 0)));
+            let Exits { doorbells, halts, interrupts, others } = exits;
+            for (why, count) in
+                [("doorbells", doorbells), ("halts", halts), ("interrupts", interrupts), ("all else", others)]
+            {
+                row(&format!("  {why}"), per_thousand(count), String::new());
+            }
+        }
+        rows
+    }
 }
 
 impl Exits {
@@ -218,43 +243,20 @@ impl Display for Figures {
             "Instructions, counted by QEMU's -icount in a machine with one processor, from the doorbell, the store that posts"
         )?;
         writeln!(f, "a datagram, until the receiver's completion is there and the sender goes on. The median of 200;")?;
-        writeln!(
-            f,
-            "the least in brackets. The load: {} datagrams of 64 bytes, sender and receiver poll, a processor for each",
-            self.load
-        )?;
-        writeln!(
-            f,
-            "and one for the hypervisor. Each counts how often it was left for them, by the hypervisor's own count:"
-        )?;
-        writeln!(
-            f,
-            "for the doorbell, for HLT, and because its processor was interrupted, by its timer or another one.\n"
-        )?;
-        let mut rows: Vec<[String; 4]> = Vec::new();
-        for size in &self.sizes {
-            let lhcas = size.lhcas.to_string();
-            for ((_, what, aim), (least, median)) in FIGURES.iter().zip(&size.instructions) {
-                let verdict = aim.map_or(String::new(), |aim| {
-                    format!("at most {aim}: {}", if *median <= aim { "met" } else { "missed" })
-                });
-                rows.push([lhcas.clone(), (*what).into(), format!("{median} ({least})"), verdict]);
-            }
-            for (who, exits) in ["sender", "receiver"].into_iter().zip(size.exits.into_iter().flatten()) {
-                let per_thousand = |count: u32| format!("{:.3}", f64::from(count) * 1000.0 / f64::from(self.load));
-                let mut row = |what: String, count, verdict| {
-                    rows.push([lhcas.clone(), what, per_thousand(count), verdict]);
-                };
-                let verdict = if exits.all() == 0 { "met" } else { "missed" };
-                row(format!("exits of the {who} per 1000 datagrams"), exits.all(), format!("0: {verdict}"));
-                let Exits { doorbells, halts, interrupts, others } = exits;
-                for (why, count) in
-                    [("doorbells", doorbells), ("halts", halts), ("interrupts", interrupts), ("all else", others)]
-                {
-                    row(format!("  {why}"), count, String::new());
-                }
-            }
+        writeln!(f, "the least in brackets.\n")?;
+        if self.load > 0 {
+            writeln!(
+                f,
+                "Exits, by the hypervisor's own count, while sender and receiver poll, with a processor for each and one"
+            )?;
+            writeln!(
+                f,
+                "for the hypervisor: how often each was left for {} datagrams of 64 bytes, once the load was under way.",
+                self.load
+            )?;
+            writeln!(f, "An interrupt is one of its processor, by the timer or by another processor.\n")?;
         }
+        let rows: Vec<_> = self.sizes.iter().flat_map(|size| size.rows(self.load)).collect();
         write!(f, "{}", draw(["LHCAs", "what", "figure", "aim"], 2, &rows))
     }
 }
