@@ -96,12 +96,6 @@ impl Relay {
 }
 
 impl PortMask {
-    /// Whether `port` is in the set.
-    #[must_use]
-    pub fn contains(&self, port: PortNum) -> bool {
-        self.0[usize::from(port.get() / 64)] & 1 << (port.get() % 64) != 0
-    }
-
     /// The set without `port`.
     #[must_use]
     pub fn without(mut self, port: PortNum) -> Self {

@@ -14,7 +14,6 @@ mod walk;
 
 use alloc::vec::Vec;
 
-use iba::attr::NodeDescription;
 use iba::{Guid, PortNum};
 
 use self::member::{At, Member, Wire};
@@ -254,18 +253,9 @@ impl Hsma {
 
     /// A subnet manager begins (`true`) or ends at `port` of `lhca`.
     pub fn set_is_sm(&mut self, now: Time, lhca: LhcaId, port: PortNum, is_sm: bool, out: &mut impl HsmaOutlet) {
-        self.with_lhca(now, lhca, out, |adapter| adapter.body_mut().set_is_sm(now, port, is_sm));
-    }
-
-    /// Gives an LHCA another name.
-    pub fn set_description(
-        &mut self,
-        now: Time,
-        lhca: LhcaId,
-        description: NodeDescription,
-        out: &mut impl HsmaOutlet,
-    ) {
-        self.with_lhca(now, lhca, out, |adapter| adapter.body_mut().set_description(now, description));
+        if let Some(number) = self.number(lhca) {
+            self.with_member(now, number, out, |adapter| adapter.body_mut().set_is_sm(now, port, is_sm));
+        }
     }
 
     /// Sets the count of Q_Key violations at `port` of `lhca` to 0.
@@ -273,12 +263,6 @@ impl Hsma {
         let body = self.number(lhca).and_then(|number| self.body_mut(number));
         if let Some(port) = body.and_then(|body| body.linked_port(port)) {
             port.info.q_key_violations = 0.into();
-        }
-    }
-
-    fn with_lhca(&mut self, now: Time, lhca: LhcaId, out: &mut impl HsmaOutlet, act: impl FnOnce(&mut Node)) {
-        if let Some(number) = self.number(lhca) {
-            self.with_member(now, number, out, act);
         }
     }
 
