@@ -61,10 +61,12 @@ fn relay() -> Node {
     for (lid, port) in [(0x10, 1), (0x20, 2), (0x30, 3), (0x38, 33)] {
         table.ports[lid] = PortNum::new(port);
     }
+    table.ports[0] = PortNum::new(3); // no packet's
     set(&mut node, 0, &table);
     let mut table = LinearForwardingBlock::default();
     table.ports[0x10] = PortNum::new(5);
     table.ports[0x11] = PortNum::new(200);
+    (table.ports[0x20], table.ports[0x21]) = (PortNum::new(3), PortNum::new(3)); // the top, and above it
     set(&mut node, 1, &table);
     let mut info: SwitchInfo = *node.switch_info().unwrap();
     info.linear_fdb_top = Lid::new(0x60);
@@ -116,6 +118,7 @@ fn unicast_goes_where_the_table_says() {
         (2, 0x20, Route::Loop),
         (1, OWN, Route::Management),
         (1, 0x21, Route::NoRoute),
+        (1, 0x60, Route::Port(PortNum::new(3))),
         (1, 0x61, Route::NoRoute), // above LinearFDBTop
         (1, 0xbfff, Route::NoRoute),
         (1, 0x0000, Route::NoRoute),
@@ -134,6 +137,36 @@ fn multicast_goes_to_the_group_but_for_where_it_came_from() {
         let Route::Multicast(ports) = switch.route(PortNum::new(from), &header(GROUP)) else { panic!("a group") };
         assert_eq!(ports.map(PortNum::get).collect::<Vec<_>>(), expected, "from {from}");
     }
+}
+
+#[test]
+fn a_group_is_any_of_the_ports_that_a_switch_can_have() {
+    let mut node = Node::Switch(switch(254));
+    node.link_up(NOW, PortNum::new(1), Link::EDR_4X, &mut Notes::default());
+    for port in 0..=254u8 {
+        // 16 ports for each position (14.2.5.12).
+        for position in 0..16 {
+            let mut table = MulticastForwardingBlock::default();
+            let mask = if port / 16 == position { 1u16 << (port % 16) } else { 0 };
+            table.masks[0x123 % 32] = mask.into();
+            set(&mut node, (u32::from(position) << 28) | (0x123 / 32), &table);
+        }
+        let Node::Switch(switch) = &node else { panic!("it is a switch") };
+        let Route::Multicast(ports) = switch.route(PortNum::DISCARD, &header(GROUP)) else { panic!("{port}") };
+        assert_eq!(ports.map(PortNum::get).collect::<Vec<_>>(), [port]);
+        assert_eq!(switch.route(PortNum::new(port), &header(GROUP)), Route::NoRoute);
+    }
+}
+
+#[test]
+fn a_group_may_have_the_switch_itself() {
+    let mut node = relay();
+    let mut table = MulticastForwardingBlock::default();
+    table.masks[0x123 % 32] = 0b101.into();
+    set(&mut node, 0x123 / 32, &table);
+    set(&mut node, (2 << 28) | (0x123 / 32), &MulticastForwardingBlock::default());
+    let packet = datagram(0x10, GROUP, 64);
+    assert_eq!(receive(&mut node, 1, &packet).0, [Told::Deliver(0, packet.clone()), Told::Transmit(2, packet)]);
 }
 
 #[test]
@@ -222,13 +255,12 @@ fn what_is_on_lane_15_and_no_smp_is_dropped() {
 #[test]
 fn a_switchs_consumers_are_at_its_management_port() {
     for port in [1, 41, 255] {
-        let mut node = relay();
+        let (before, mut node) = (relay(), relay());
         let mut notes = Notes::default();
         node.send(NOW, PortNum::new(port), &mut datagram(OWN, 0x20, 0), &mut notes);
         node.set_is_sm(NOW, PortNum::new(port), true, &mut notes);
         node.refused(NOW, PortNum::new(port), Key::PKey, &datagram(0x10, 0x20, 0), &mut notes);
-        assert!(notes.0.is_empty(), "port {port}");
-        assert!(node.port_info(PortNum::new(port)).is_none_or(|info| info.p_key_violations.get() == 0));
+        assert!(notes.0.is_empty() && node == before, "port {port}");
     }
     let mut notes = Notes::default();
     relay().send(NOW, PortNum::MANAGEMENT, &mut datagram(OWN, 0x20, 0), &mut notes);

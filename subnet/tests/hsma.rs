@@ -16,7 +16,7 @@ use iba::packet::{SmpPacket, UdHeader};
 use iba::{Guid, Lid, PortNum, Qpn, Sl};
 use subnet::{
     AdapterConfig, AddError, ChannelAdapter, ConfigError, Event, Hsma, HsmaOutlet, Key, LhcaId, Link, LinkRequest,
-    LogicalPort, NodeConfig, SwitchConfig, Time, UplinkId,
+    LogicalPort, NodeConfig, PortError, SwitchConfig, Time, UplinkId,
 };
 use zerocopy::IntoBytes;
 
@@ -224,6 +224,53 @@ fn a_group_gets_its_packets_where_one_of_its_links_is_down() {
     assert_eq!(got, fabric.lhcas[1..]);
 }
 
+#[test]
+fn a_group_gets_nothing_by_an_uplink_that_is_down() {
+    let (mut fabric, mut sm) = managed(2);
+    let mut table = iba::attr::MulticastForwardingBlock::default();
+    table.masks[5] = 0b1110.into();
+    sm.set(&mut fabric, &[1], 2, &table);
+    fabric.cable(false);
+    let (first, crossed) = (fabric.lhcas[0], fabric.on_cable);
+    let packet = datagram(lhca_lid(&fabric, first), 0xc000 + 2 * 32 + 5);
+    fabric.send_from(first, &packet);
+    assert_eq!(fabric.on_cable, crossed);
+    assert_eq!(fabric.at_lhcas, [(fabric.lhcas[1], HOST_PORT, packet)]);
+}
+
+#[test]
+fn what_comes_of_a_packet_has_come_when_the_call_returns() {
+    let (mut fabric, mut sm) = managed(1);
+    let lhca = fabric.lhcas[0];
+    let mut info = *fabric.hsma.lhca(lhca).unwrap().port_info(HOST_PORT).unwrap();
+    info.set_port_state(PortState::NO_CHANGE);
+    info.set_physical_state(PortPhysicalState::NO_CHANGE);
+    info.set_client_reregister(true);
+    // From the host, and from a consumer of the adapter itself.
+    sm.set::<PortInfo>(&mut fabric, &[1, 2], 1, &info);
+    assert_eq!(fabric.events, [(lhca, HOST_PORT, Event::ClientReregister)]);
+    let mut packet = directed(Method::SET, PortInfo::ID, 0, &[]);
+    packet.smp.set_attribute(&info);
+    fabric.send_from(lhca, &bytes(&packet));
+    assert_eq!(fabric.events.len(), 2);
+    // A name that changes is told at once, too.
+    let crossed = fabric.on_cable;
+    fabric.with_hsma(|hsma, now, out| hsma.set_is_sm(now, lhca, HOST_PORT, true, out));
+    assert_eq!(fabric.on_cable, crossed + 1);
+}
+
+#[test]
+fn errors_of_a_physical_port_are_its_logical_switchs() {
+    let mut hsma = Hsma::new(&[logical(1, 4), logical(2, 4)]).unwrap();
+    hsma.count(UplinkId(1), PortError::Symbol, 3);
+    hsma.count(UplinkId(2), PortError::Symbol, 3);
+    let counted: [Vec<u32>; 2] = [UplinkId(0), UplinkId(1)].map(|uplink| {
+        let ports = (0..=4).map(PortNum::new);
+        ports.map(|port| hsma.switch(uplink).unwrap().counters(port).unwrap().error(PortError::Symbol)).collect()
+    });
+    assert_eq!(counted, [vec![0; 5], vec![0, 3, 0, 0, 0]]);
+}
+
 /// Consumers with another Q_Key, and where the traps come from that leave by the uplink.
 #[derive(Default)]
 struct Refusing(BTreeSet<u16>);
@@ -381,8 +428,15 @@ fn guids_are_given_once_and_never_zero() {
     config.port_guids[1] = config.port_guids[0];
     let refused = hsma.add(&config, &[place(0, 3), place(1, 3)]);
     assert_eq!(refused, Err(AddError::Config(ConfigError::DuplicateGuid(Guid::new(0x21)))));
-    config.port_guids.clear();
-    assert_eq!(hsma.add(&config, &[]), Err(AddError::Config(ConfigError::Ports(0))));
+    for ports in [0, 255] {
+        config.port_guids = (0x100..0x100 + ports).map(Guid::new).collect();
+        let ports = config.port_guids.len();
+        assert_eq!(hsma.add(&config, &[]), Err(AddError::Config(ConfigError::Ports(ports))));
+    }
+    config.port_guids.truncate(254);
+    assert_eq!(hsma.add(&config, &[]), Err(AddError::Ports { guids: 254, ports: 0 }));
+    config.node.node_guid = Guid::default();
+    assert_eq!(hsma.add(&config, &[]), Err(AddError::Config(ConfigError::ZeroGuid)));
 }
 
 #[test]
@@ -399,10 +453,24 @@ fn an_adapter_has_a_place_of_its_own_for_each_port() {
     assert_eq!(hsma.places(lhca).collect::<Vec<_>>(), [place(0, 2), place(1, 3)]);
     let again = hsma.add(&two_ports(0x20), &[place(0, 3), place(1, 3)]);
     assert_eq!(again, Err(AddError::PortTaken(place(1, 3))));
+    let other = hsma.add(&two_ports(0x20), &[place(1, 2), place(1, 4)]).unwrap();
+    assert_eq!(hsma.lhcas().collect::<Vec<_>>(), [lhca, other]);
+    let free = |hsma: &Hsma| [0, 1, 2].map(|uplink| hsma.free_port(UplinkId(uplink)));
+    assert_eq!(free(&hsma), [Some(place(0, 3)), None, None]);
     // Whoever leaves makes room, for its GUIDs too.
     hsma.remove(Time(0), lhca, &mut common::Said::default());
-    assert_eq!(hsma.lhcas().count(), 0);
+    assert_eq!(hsma.lhcas().collect::<Vec<_>>(), [other]);
+    assert_eq!(free(&hsma), [Some(place(0, 2)), Some(place(1, 3)), None]);
     assert_eq!(hsma.add(&config, &[place(0, 2), place(1, 3)]), Ok(lhca));
+    // One is plugged in once somebody does so, and takes its links along when it goes.
+    let mut said = common::Said::default();
+    assert!(!hsma.is_plugged(lhca) && !hsma.is_plugged(LhcaId(9)));
+    hsma.plug(Time(0), lhca, &mut said);
+    assert!(hsma.is_plugged(lhca) && !hsma.is_plugged(other));
+    let state = |hsma: &Hsma| hsma.switch(UplinkId(1)).unwrap().port_info(PortNum::new(3)).unwrap().port_state();
+    assert_eq!(state(&hsma), PortState::INIT);
+    hsma.remove(Time(0), lhca, &mut said);
+    assert_eq!(state(&hsma), PortState::DOWN);
 }
 
 #[test]

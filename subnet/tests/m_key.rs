@@ -156,6 +156,14 @@ fn a_lease_that_runs_out_ends_protection() {
         // The key is there yet: whoever reads it may set it.
         let notes = send(&mut node, end, &keyed(Method::GET, PortInfo::ID, port.get().into(), WRONG));
         assert_eq!(smp(notes.transmitted().unwrap().1).attribute::<PortInfo>().m_key, KEY);
+        // Whoever protects it anew is not disturbed by the old lease.
+        let mut info = settable(&node, port);
+        info.set_m_key_protect_bits(2);
+        let mut set = keyed(Method::SET, PortInfo::ID, port.get().into(), KEY);
+        set.smp.set_attribute(&info);
+        assert!(send(&mut node, end, &set).transmitted().is_some());
+        node.poll(Time(end.0 + 1), &mut Notes::default());
+        assert_eq!(level(&node), 2);
     }
 }
 

@@ -222,6 +222,30 @@ fn a_layout_ends_with_whatever_may_change_paths() {
     }
 }
 
+#[test]
+fn what_is_due_ends_a_layout_and_is_counted_for() {
+    let (mut fabric, _) = managed();
+    let (first, dlid) = (fabric.lhcas[0], lid(&fabric, 1));
+    fabric.with_hsma(|hsma, now, out| hsma.set_is_sm(now, first, HOST_PORT, true, out));
+    // The trap that tells of it is sent again, for nobody represses it.
+    let at = |fabric: &Fabric| fabric.hsma.lhca(fabric.lhcas[1]).unwrap().counters(HOST_PORT).unwrap().total();
+    for _ in 0..3 {
+        let found = path(&mut fabric, dlid, 0, 0xffff).unwrap();
+        let (before, counted) = (fabric.hsma.layout(fabric.now), at(&fabric));
+        fabric.hsma.pass(found.tally, 5, 500);
+        let due = fabric.hsma.poll(fabric.now, &mut Said::default()).unwrap();
+        assert_eq!(fabric.hsma.layout(Time(due.0 - 1)), before);
+        assert_eq!(fabric.hsma.layout(due), None, "at that very moment there is no path");
+        assert_eq!(at(&fabric), counted);
+        fabric.now = due;
+        let crossed = fabric.on_cable;
+        fabric.wait(0);
+        assert_eq!(fabric.on_cable, crossed + 1);
+        assert_ne!(fabric.hsma.layout(due), before);
+        assert_eq!(at(&fabric).rcv_packets, counted.rcv_packets + 5);
+    }
+}
+
 /// What every port of the logical switch and of the LHCAs counted.
 fn totals(fabric: &Fabric) -> Vec<Traffic> {
     let switch = fabric.hsma.switch(UPLINK).unwrap();
@@ -266,8 +290,8 @@ fn what_went_by_paths_is_counted_before_anything_else_is_done() {
         },
         |fabric| fabric.with_hsma(|hsma, now, out| hsma.link_up(now, UPLINK, Link::EDR_4X, out)),
         |fabric| {
-            let (third, description) = (fabric.lhcas[2], iba::attr::NodeDescription::new("another"));
-            fabric.with_hsma(|hsma, now, out| hsma.set_description(now, third, description, out));
+            let third = fabric.lhcas[2];
+            fabric.with_hsma(|hsma, now, out| hsma.set_is_sm(now, third, HOST_PORT, true, out));
         },
         // More paths than are counted apart: all begin anew, and nothing is lost.
         |fabric| {

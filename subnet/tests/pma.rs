@@ -114,6 +114,7 @@ fn it_says_what_it_can() {
         let can = PmaCapabilities::from_bits_retain(info.capability_mask.get());
         assert_eq!(can, PmaCapabilities::ALL_PORT_SELECT | PmaCapabilities::EXTENDED_WIDTH);
         assert_eq!(info.redirect_lid, Lid::UNASSIGNED, "it answers itself");
+        assert_eq!(info.response_time_value(), 16);
         assert_eq!(ask(&mut node, Method::SET, &info), Err(Status::BAD_METHOD_ATTRIBUTE));
     }
 }
@@ -125,7 +126,37 @@ fn each_port_is_selected_by_its_number() {
             let expected = if ports.contains(&port) || port == 255 { None } else { Some(Status::INVALID_FIELD) };
             assert_eq!(ask(&mut node, Method::GET, &counters_of(port)).err(), expected, "port {port}");
             assert_eq!(ask(&mut node, Method::GET, &extended_of(port)).err(), expected, "port {port}");
+            let mut control = PortSamplesControl::default();
+            control.port_select = PortNum::new(port);
+            let expected = if ports.contains(&port) { Ok(PortNum::new(port)) } else { Err(Status::INVALID_FIELD) };
+            assert_eq!(ask(&mut node, Method::GET, &control).map(|control| control.port_select), expected);
         }
+    }
+}
+
+#[test]
+fn answers_say_which_counters_they_are_about() {
+    for mut node in nodes() {
+        let (mut short, mut extended) = (counters_of(1), extended_of(1));
+        short.set_counter_select(CounterSelect::LINK_DOWNED);
+        extended.counter_select = 0x5a.into();
+        let short = ask(&mut node, Method::GET, &short).unwrap();
+        assert_eq!((short.port_select, short.counter_select()), (PortNum::new(1), CounterSelect::LINK_DOWNED));
+        let extended = ask(&mut node, Method::GET, &extended).unwrap();
+        assert_eq!((extended.port_select, extended.counter_select.get()), (PortNum::new(1), 0x5a));
+    }
+}
+
+#[test]
+fn a_set_that_is_refused_resets_nothing() {
+    for mut node in nodes() {
+        node.count(PortNum::new(1), PortError::Symbol, 3);
+        let mut set = counters_of(1);
+        set.set_counter_select(CounterSelect::all());
+        let mut packet = request(Method::SET, &set);
+        packet.mad.header.attribute_modifier = 1.into();
+        assert_eq!(ask_at(&mut node, NOW, &packet).unwrap().header.status, Status::INVALID_FIELD);
+        assert_eq!(node.counters(PortNum::new(1)).unwrap().error(PortError::Symbol), 3);
     }
 }
 
@@ -214,12 +245,14 @@ fn both_kinds_of_counters_are_reset_apart() {
         assert!(short.port_xmit_packets.get() > 0 && short.port_rcv_data.get() > 0);
         let after = ask(&mut node, Method::GET, &extended_of(1)).unwrap();
         assert_eq!(after.port_rcv_packets.get(), before.port_rcv_packets.get() + 2, "these were not reset");
-        // Some of it went to groups.
+        // Some of it came from groups, and an adapter's goes to them.
         let mut to_group = request(Method::GET, &counters_of(1));
         to_group.header.lrh.dlid = Lid::new(0xc001);
-        node.receive(NOW, PortNum::new(1), to_group.as_mut_bytes(), &mut Notes::default());
+        node.receive(NOW, PortNum::new(1), &mut to_group.as_bytes().to_vec(), &mut Notes::default());
+        node.send(NOW, PortNum::new(1), to_group.as_mut_bytes(), &mut Notes::default());
         let after = ask(&mut node, Method::GET, &extended_of(1)).unwrap();
         assert_eq!(after.port_multicast_rcv_packets.get(), 1);
+        assert_eq!(after.port_multicast_xmit_packets.get(), u64::from(node.switch_info().is_none()));
         let mut set = extended_of(1);
         set.counter_select = 0xff.into();
         let reset = ask(&mut node, Method::SET, &set).unwrap();
@@ -249,6 +282,10 @@ fn all_ports_together_are_the_sum() {
     }
     let sum = ask(&mut node, Method::GET, &counters_of(255)).unwrap();
     assert_eq!((sum.symbol_error_counter.get(), sum.link_downed_counter), (40, 255));
+    for port in 0..=3 {
+        node.count(PortNum::new(port), PortError::Rcv, u32::MAX);
+    }
+    assert_eq!(ask(&mut node, Method::GET, &counters_of(255)).unwrap().port_rcv_errors.get(), 0xffff);
     let mut set = counters_of(255);
     set.set_counter_select(CounterSelect::all());
     let sum = ask(&mut node, Method::SET, &set).unwrap();
@@ -296,6 +333,18 @@ fn each_counter_is_set_by_its_own_bit() {
         let set: Vec<_> = counters.iter().map(|counter| counter(&after) == 0xeeee_eeee_eeee_eeee).collect();
         assert_eq!(set, (0..8).map(|other| other == bit).collect::<Vec<_>>(), "bit {bit}");
     }
+    // PortCounters has its traffic behind its errors.
+    for (bit, node) in (12..16).flat_map(|bit| nodes().map(|node| (bit, node))) {
+        let mut node = node;
+        let mut set = counters_of(1);
+        set.set_counter_select(CounterSelect::from_bits_retain(1 << bit));
+        let values =
+            [&mut set.port_xmit_data, &mut set.port_rcv_data, &mut set.port_xmit_packets, &mut set.port_rcv_packets];
+        values.into_iter().for_each(|value| *value = 0xeeee_eeee.into());
+        let after = ask(&mut node, Method::SET, &set).unwrap();
+        let values = [after.port_xmit_data, after.port_rcv_data, after.port_xmit_packets, after.port_rcv_packets];
+        assert_eq!(values.map(|value| value.get() == 0xeeee_eeee), [12, 13, 14, 15].map(|other| other == bit));
+    }
 }
 
 #[test]
@@ -321,14 +370,14 @@ fn a_port_is_sampled_for_as_long_as_it_is_asked() {
             control.sample_status()
         };
         ask_at(&mut node, at(0), &request(Method::SET, &control)).unwrap();
-        assert_eq!(status(&mut node, 50), SampleStatus::STARTED);
-        assert_eq!(status(&mut node, 101), SampleStatus::RUNNING);
+        assert_eq!(status(&mut node, 99), SampleStatus::STARTED);
+        assert_eq!(status(&mut node, 100), SampleStatus::RUNNING);
         // Another Set is not heard while it runs.
         let mut other = control;
         other.tag = 0x99.into();
         ask_at(&mut node, at(500), &request(Method::SET, &other)).unwrap();
         assert_eq!(status(&mut node, 1099), SampleStatus::RUNNING);
-        assert_eq!(status(&mut node, 1101), SampleStatus::DONE);
+        assert_eq!(status(&mut node, 1100), SampleStatus::DONE);
         let answer = ask_at(&mut node, at(2000), &request(Method::GET, &PortSamplesResult::default())).unwrap();
         let result: &PortSamplesResult = answer.attribute();
         assert_eq!((result.tag.get(), result.sample_status()), (0x77, SampleStatus::DONE));

@@ -6,7 +6,8 @@ mod common;
 
 use common::{Notes, Told, adapter, bytes, directed, from_neighbour, routed, smp, switch};
 use iba::attr::{
-    GuidInfo, LinkSpeed, LinkSpeedExt, LinkWidth, PKeyTable, PortInfo, PortPhysicalState, PortState, SwitchInfo,
+    CapabilityMask, GuidInfo, LinkSpeed, LinkSpeedExt, LinkWidth, PKeyTable, PortInfo, PortPhysicalState, PortState,
+    SwitchInfo,
 };
 use iba::mad::{Attribute, Method, Status};
 use iba::{Guid, Lid, PKey, PortNum};
@@ -138,6 +139,48 @@ fn tables_of_p_keys_are_whole_blocks() {
                 assert_eq!(smp(notes.transmitted().unwrap().1).status(), status, "{partitions}, block {block}");
             }
         }
+    }
+}
+
+/// A manager makes the least table of all switches the whole subnet's, and looks for P_Keys of ports where these are capped.
+#[test]
+fn a_switch_begins_with_whole_tables_that_lead_nowhere() {
+    for (enforced, cap) in [(0, 0), (1, 32), (33, 64)] {
+        let node = NodeConfig::new(Guid::new(1), "switch");
+        let switch = Switch::new(&SwitchConfig { node, ports: 4, enforced_partitions: enforced }).unwrap();
+        let info = switch.switch_info().unwrap();
+        assert_eq!(
+            (info.linear_fdb_cap.get(), info.random_fdb_cap.get(), info.multicast_fdb_cap.get()),
+            (0xbfff, 0, 0x3fff)
+        );
+        assert_eq!(info.linear_fdb_top, Lid::UNASSIGNED);
+        assert_eq!(info.default_multicast_primary_port, PortNum::DISCARD);
+        assert_eq!(info.default_multicast_not_primary_port, PortNum::DISCARD);
+        assert_eq!(info.partition_enforcement_cap.get(), cap);
+        assert_eq!((info.inbound_enforcement_cap(), info.outbound_enforcement_cap()), (cap > 0, cap > 0));
+    }
+}
+
+#[test]
+fn a_port_knows_all_speeds_up_to_its_fastest() {
+    let (none, fdr, edr) = (LinkSpeedExt::empty(), LinkSpeedExt::FDR, LinkSpeedExt::EDR);
+    let (sdr, ddr, qdr) = (LinkSpeed::SDR, LinkSpeed::DDR, LinkSpeed::QDR);
+    let all = sdr | ddr | qdr;
+    for (speed, supported, extended) in [
+        (Speed::Sdr, sdr, none),
+        (Speed::Ddr, sdr | ddr, none),
+        (Speed::Qdr, all, none),
+        (Speed::Fdr, all, fdr),
+        (Speed::Edr, all, fdr | edr),
+        (Speed::Hdr, all, fdr | edr | LinkSpeedExt::HDR),
+    ] {
+        let node = NodeConfig { speed, ..NodeConfig::new(Guid::new(1), "node") };
+        let node = ChannelAdapter::new(&AdapterConfig { node, port_guids: vec![Guid::new(2)] }).unwrap();
+        let info = node.port_info(PORT).unwrap();
+        assert_eq!((info.link_speed_supported(), info.link_speed_enabled()), (supported, supported), "{speed:?}");
+        assert_eq!((info.link_speed_ext_supported(), info.link_speed_ext_enabled()), (extended, extended), "{speed:?}");
+        assert_eq!(info.capability_mask().contains(CapabilityMask::EXTENDED_SPEEDS), !extended.is_empty(), "{speed:?}");
+        assert_eq!(Link::between(info, info).unwrap().speed, speed);
     }
 }
 
