@@ -511,6 +511,13 @@ fn what_does_not_exist_is_no_ones_fault() {
     hsma.set_is_sm(Time(0), LhcaId(3), PortNum::new(1), true, &mut said);
     hsma.link_down(Time(0), UplinkId(9), &mut said);
     let lhca = hsma.add(&two_ports(0x10), &[place(0, 2), place(0, 3)]).unwrap();
+    // An LHCA is no logical switch, whatever number it has among the members.
+    hsma.plug(Time(0), lhca, &mut said);
+    let counted = |hsma: &Hsma| hsma.lhca(lhca).unwrap().counters(HOST_PORT).cloned();
+    let before = counted(&hsma);
+    hsma.receive(Time(0), UplinkId(1), &mut packet(), &mut said);
+    hsma.link_down(Time(0), UplinkId(1), &mut said);
+    assert_eq!(counted(&hsma), before);
     for port in [0, 3, 255] {
         hsma.send(Time(0), lhca, PortNum::new(port), &mut packet(), &mut said);
         hsma.set_is_sm(Time(0), lhca, PortNum::new(port), true, &mut said);

@@ -138,6 +138,18 @@ fn only_another_lhca_is_at_the_end_of_a_path() {
     for dlid in [lid(&fabric, 0), switch, host, Lid::new(0xbff), Lid::UNASSIGNED, Lid::new(0xc000), Lid::PERMISSIVE] {
         assert_eq!(path(&mut fabric, dlid, 0, 0xffff), None, "{dlid:?}");
     }
+    // Nor where another one has that LID, too, and the table leads there.
+    for twice in [lid(&fabric, 0), switch] {
+        let (mut fabric, mut sm) = managed();
+        let table = usize::from(twice.get());
+        let block = u32::try_from(table / LinearForwardingBlock::LIDS).unwrap();
+        let mut linear: LinearForwardingBlock = sm.get(&mut fabric, &[1], block);
+        linear.ports[table % LinearForwardingBlock::LIDS] = PortNum::new(3);
+        sm.set(&mut fabric, &[1], block, &linear);
+        sm.set_port(&mut fabric, &[1, 3], 1, |info| info.lid = twice);
+        assert_eq!(path(&mut fabric, twice, 0, 0xffff), None);
+        assert_eq!(walked(&mut fabric, twice, 0, 0xffff, 64), None);
+    }
     let (second, dlid) = (fabric.lhcas[1], lid(&fabric, 1));
     for (lhca, port) in [(second, 0), (second, 2), (LhcaId(9), 1)] {
         assert_eq!(fabric.hsma.path(lhca, PortNum::new(port), dlid, Sl::default(), PKey::DEFAULT), None);
@@ -301,8 +313,14 @@ fn what_went_by_paths_is_counted_before_anything_else_is_done() {
                 assert!(path(fabric, dlid, 0, 0xffff).is_some());
                 assert_eq!(fabric.hsma.layout(fabric.now), before);
             }
-            assert!(path(fabric, dlid, 0, 0xffff).is_some());
+            let dlid = lid(fabric, 2);
+            let third = path(fabric, dlid, 0, 0xffff).unwrap();
             assert_ne!(fabric.hsma.layout(fabric.now), before);
+            fabric.hsma.pass(third.tally, 7, 700);
+            let at = |fabric: &Fabric| fabric.hsma.lhca(fabric.lhcas[2]).unwrap().counters(HOST_PORT).unwrap().total();
+            let before = at(fabric).rcv_packets;
+            fabric.hsma.tally();
+            assert_eq!(at(fabric).rcv_packets, before + 7, "each is its own again");
         },
     ];
     for (index, act) in acts.into_iter().enumerate() {

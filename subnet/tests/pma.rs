@@ -503,6 +503,17 @@ fn what_is_no_datagram_of_one_port_is_dropped() {
 }
 
 #[test]
+fn only_the_general_services_q_key_is_heard() {
+    for mut node in nodes() {
+        for (q_key, heard) in [(QKey::GSI, true), (QKey::new(0), false), (QKey::new(0x8001_0001), false)] {
+            let mut packet = request(Method::GET, &counters_of(1));
+            packet.header.deth.q_key = q_key;
+            assert_eq!(ask_at(&mut node, NOW, &packet).is_some(), heard, "{q_key:?}");
+        }
+    }
+}
+
+#[test]
 fn limited_members_are_heard() {
     for mut node in nodes() {
         for (p_key, heard) in [(0xffff, true), (0x7fff, true), (0x8001, false), (0x0000, false)] {

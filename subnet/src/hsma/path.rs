@@ -49,7 +49,7 @@ impl Hsma {
         let admitted = (!way_in.info.partition_enforcement_inbound() || way_in.admits(p_key))
             && (!way_out.info.partition_enforcement_outbound() || way_out.admits(p_key));
         let arrives = enters(relay, entry) && enters(target, to.port) && target.port(to.port)?.has_lid(dlid);
-        if exit == entry || !admitted || !arrives || !dlid.is_unicast() {
+        if !admitted || !arrives {
             return None;
         }
         let takes = |mtu: u16| {
