@@ -129,8 +129,9 @@ enum Activity {
 #[derive(Debug)]
 pub struct Partition {
     name: String,
-    own: Own,
+    /// Dropped before the memory: whoever hears that this is free may begin anew with the HCA.
     hca: Option<Loan>,
+    own: Own,
     pending: Pending,
     /// When its timer is due, or was; [`super::timers`] has those that are to come.
     pub(super) timer: AtomicU64,
