@@ -16,7 +16,7 @@ use subnet::{LhcaId, Time};
 use crate::carrier::{Bell, CarrierError, Lent, Loan};
 use crate::cpu::{apic, local};
 use crate::fabric::Fabric;
-use crate::fw_cfg::FwCfg;
+use crate::fw_cfg::{FwCfg, ReadError};
 use crate::life::{Run, Runner};
 use crate::partition::image::Image;
 use crate::partition::{Config, End, Hypercalls, Own, Partition, Shared, scheduler, tidy};
@@ -107,7 +107,13 @@ impl Runner for Tenants {
         let hca = (row.hca == OwnHca::ONE).then(|| self.free_hca()).transpose()?;
         let bytes = program.bytes();
         let own = Own::new(bytes);
-        let own = own.ok_or_else(|| format!("no {bytes} bytes of memory in one piece for the partition"))?;
+        let own = own.ok_or_else(|| {
+            let free = self.free_memory() >> 20;
+            format!(
+                "there are no {} MiB of memory in one piece, and {free} MiB in all: ask for less, or boot with more",
+                program.memory
+            )
+        })?;
         Ok(Blank { own, hca })
     }
 
@@ -216,7 +222,10 @@ impl Images {
             Some(place) => place,
             None => {
                 let path = String::from(ImageName::FW_CFG_FOLDER) + name.text();
-                let file = self.fw_cfg.read_file(&path).map_err(|error| format!("image {name}: {error}"))?;
+                let file = self.fw_cfg.read_file(&path).map_err(|error| match error {
+                    ReadError::Missing => format!("the machine was not given an image {name} when it began"),
+                    error => format!("image {name}: {error}"),
+                })?;
                 self.files.push((*name, file));
                 self.files.len() - 1
             }

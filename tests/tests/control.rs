@@ -171,15 +171,18 @@ fn others_are_served_while_a_large_partition_begins_and_ends() {
 fn what_makes_no_sense_is_refused_with_what_would() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "1", "--image", "echo", "--spare-ports", "1"]);
     let before = machine.control("portico-0", "list");
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["stop", "nobody"], "there is no \"nobody\""),
         (&["start", "portico-0-lhca1"], "portico-0-lhca1"),
         (&["port", "nobody", "down"], "\"nobody\" names no port"),
-        (&["--hypervisor", "west", "list"], "has no hypervisor west: it has portico-0"),
+        (&["port", "9/1", "down"], "there is no uplink 9: `status` lists"),
         (&["add", "image=echo"], "missing field `name`"),
         (&["add", "name=a", "qp0=all"], "expected one of `none`, `query`, `manager`"),
         (&["add", "name=a", "image=nothing"], "there is no image nothing: "),
-        (&["add", "name=a", "image=bridge", "qp0=query"], "with autostart = false if it is not needed at once"),
+        (&["add", "name=a", "image=bridge"], "a bridge sends at queue pair 0"),
+        (&["add", "name=a", "image=./a.elf"], "was not given an image file-a when it began"),
+        (&["add", "name=a", "hypervisor=west"], "has no hypervisor west: it has portico-0"),
+        (&["add", "name=a", "image=echo", "memory=2G"], "no 2048 MiB of memory in one piece, and "),
         (&["add", "name=portico-0-lhca1", "guid=0x02"], "portico-0-lhca1"),
         (&["add", "name=a", "guid=0x026fb8f2d5000101"], "0x026fb8f2d50001"),
     ];

@@ -43,6 +43,14 @@ fn a_machine_that_dies_ends_the_run_with_the_reason() {
 }
 
 #[test]
+fn a_machine_that_cannot_begin_ends_the_run_with_what_qemu_says_of_it() {
+    let mut machine = Machine::start(&["--memory", "1X"]);
+    assert_eq!(machine.wait().0.code(), Some(1));
+    let said = machine.stderr();
+    assert!(said.contains("QEMU said at last:\nqemu-system-x86_64: ") && said.contains("1X"), "{said}");
+}
+
+#[test]
 fn a_fabric_that_makes_no_sense_is_refused_with_the_reason() {
     let mut machine = Machine::start(&["--hypervisor", "nobody"]);
     assert_eq!(machine.wait().0.code(), Some(1));

@@ -135,16 +135,19 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
     pub(crate) fn at_port(&self, name: &str) -> Result<AtPort, String> {
         let (uplink, port) = name.split_once('/').unwrap_or(("1", name));
         let (Ok(uplink), Ok(port)) = (uplink.parse::<usize>(), port.parse::<u8>()) else {
-            return Err(format!("{name:?} names no port: say PORT, or UPLINK/PORT"));
+            return Err(format!("{name:?} names no port: say PORT or UPLINK/PORT, as `status` lists them"));
         };
         let index = uplink.wrapping_sub(1);
         let physical = self.uplinks.get(index).map(|found| found.port);
-        let physical = physical.ok_or_else(|| format!("there is no uplink {uplink}"))?;
+        let physical =
+            physical.ok_or_else(|| format!("there is no uplink {uplink}: `status` lists the ports that there are"))?;
         let place = LogicalPort { uplink: uplink_id(index), port: PortNum::new(port) };
         if place.port == UPLINK {
             return Ok(AtPort::Cable(physical));
         }
-        self.lhca_at(place).map(AtPort::Lhca).ok_or_else(|| format!("nothing is at port {name}"))
+        self.lhca_at(place)
+            .map(AtPort::Lhca)
+            .ok_or_else(|| format!("nothing is at port {name}: `status` lists the ports that there are"))
     }
 
     /// Pulls or plugs the cable of a physical port.

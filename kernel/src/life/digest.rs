@@ -57,7 +57,8 @@ impl<R: Runner> Life<R> {
                 self.digest = Some(Digest { of: *id, at: 0, size: program.bytes(), sum: CRC.digest() });
                 Ok(Done::Later)
             }
-            _ => Err(format!("{} does not run, and so has no memory", row.name)),
+            (_, None) => Err(format!("{} has no partition, and so no memory", row.name)),
+            _ => Err(format!("{0} does not run, and so has no memory: `start {0}` begins it", row.name)),
         }
     }
 

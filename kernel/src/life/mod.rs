@@ -325,7 +325,7 @@ impl<R: Runner> Life<R> {
     /// Adds an LHCA, and lets its partition begin if it is to begin at boot.
     fn add<D: Doorbell>(&mut self, now: Time, row: Lhca, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<Done, String> {
         if self.find(row.name.text()).is_some() {
-            return Err(format!("there is a {} already: choose another name, or remove it first", row.name));
+            return Err(format!("the name {0} is taken: choose another, or remove {0} first", row.name));
         }
         let id = fabric.lock().add(&row).map_err(|error| error.to_string())?;
         self.tenants.push(Tenant::new(row, id));

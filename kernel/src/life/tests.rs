@@ -337,7 +337,7 @@ fn a_digest_is_of_every_byte_and_taken_in_turns() {
         flip(&mut stage.last().0.memory.borrow_mut());
     }
     assert_eq!(digest(&mut rig, "lhca-1").0, before);
-    assert_eq!(rig.say("digest lhca-2"), "error: lhca-2 does not run, and so has no memory\n");
+    assert_eq!(rig.say("digest lhca-2"), "error: lhca-2 has no partition, and so no memory\n");
     assert!(rig.say("digest lhca-3").starts_with("error: there is no"));
     // It ends before the digest does.
     assert_eq!((rig.ask("digest lhca-1"), rig.tend()), (String::new(), String::new()));
@@ -351,7 +351,7 @@ fn lhcas_come_and_go() {
     let mut rig = rig_of(&[partition(1, "echo")], 1, stage.clone());
     assert_eq!(state(&mut rig, 3), PortState::DOWN);
     let add = |nth| format!("add {}", digits(&partition(nth, "echo")));
-    assert_eq!(rig.say(&add(1)), "error: there is a lhca-1 already: choose another name, or remove it first\n");
+    assert_eq!(rig.say(&add(1)), "error: the name lhca-1 is taken: choose another, or remove lhca-1 first\n");
     assert_eq!(rig.say(&add(7)), "ok\n");
     assert_eq!(state(&mut rig, 3), PortState::INIT);
     assert_eq!(rig.get(AttributeId::PORT_INFO, 1, &[3]).attribute::<PortInfo>().port_state(), PortState::INIT);

@@ -257,8 +257,9 @@ pub enum TableError {
     Uplinks(Name, u8),
     /// More LHCAs and spare ports than a logical switch has ports for.
     #[error(
-        "{ports} LHCAs and spare ports on uplink {uplink}, and a logical switch takes {MAX_LHCAS}: ask for fewer; that of a \
-         subnet manager in a partition is one of them"
+        "{ports} LHCAs and spare ports on uplink {}, and a logical switch takes {MAX_LHCAS}: ask for fewer; that of a subnet \
+         manager in a partition is one of them",
+        .uplink + 1
     )]
     TooMany {
         /// The uplink, counted from 0.
@@ -267,7 +268,7 @@ pub enum TableError {
         ports: usize,
     },
     /// LHCAs on an uplink that has no logical switch.
-    #[error("there are LHCAs on uplink {uplink}, and no GUID for its logical switch")]
+    #[error("there are LHCAs on uplink {}, and no GUID for its logical switch", .uplink + 1)]
     NoSwitch {
         /// The uplink, counted from 0.
         uplink: usize,

@@ -196,11 +196,15 @@ impl Machine {
             }
             Process::Qemu(index) => {
                 let id = &self.hypervisors[index].node.id;
-                let console = fs::read(self.console(index)).unwrap_or_default();
+                let console = tail(&self.console(index));
+                // A QEMU that does not like its arguments says so, and its machine nothing.
+                let (who, said) = match console.as_str() {
+                    "" => ("QEMU", tail(&self.plan.logs.join(format!("{id}.qemu.log")))),
+                    _ => ("its console", console),
+                };
                 bail!(
-                    "the machine {id} ended ({}); its console said at last:\n{}\nsee {logs}/{id}.*.log",
+                    "the machine {id} ended ({}); {who} said at last:\n{said}\nsee {logs}/{id}.*.log",
                     qemu::meaning(status),
-                    tail(&String::from_utf8_lossy(&console)),
                 )
             }
             Process::OpenSm => bail!("OpenSM ended ({status}): see {logs}/opensm.log"),
@@ -231,8 +235,7 @@ impl Machine {
     /// What the consoles of the hypervisors said at last, for a failure's report.
     pub(crate) fn consoles(&self) -> String {
         let console = |(index, hypervisor): (usize, &Hypervisor)| {
-            let text = fs::read(self.console(index)).unwrap_or_default();
-            format!("the console of {} said at last:\n{}\n", hypervisor.node.id, tail(&String::from_utf8_lossy(&text)))
+            format!("the console of {} said at last:\n{}\n", hypervisor.node.id, tail(&self.console(index)))
         };
         self.hypervisors.iter().enumerate().map(console).collect()
     }
@@ -260,8 +263,10 @@ fn ports_of(node: &Node) -> u8 {
     u8::try_from(node.ports.len()).unwrap_or(u8::MAX) // which no HCA has
 }
 
-/// The last lines of a log.
-fn tail(text: &str) -> String {
+/// The last lines of a log; none if it cannot be read.
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }

@@ -134,7 +134,13 @@ impl Options {
 
     /// The one hypervisor that is meant.
     fn place(&self) -> Result<Place> {
-        let mut places = self.places()?;
+        self.place_of(None)
+    }
+
+    /// The one hypervisor that is meant, `named` if that says which.
+    fn place_of(&self, named: Option<&str>) -> Result<Place> {
+        let running = running().context("cannot list the sockets of this host")?;
+        let mut places = choose(&running, &self.socket, named.or(self.hypervisor.as_deref()))?;
         if places.len() > 1 {
             let names: Vec<_> = places.iter().map(|place| place.hypervisor.as_str()).collect();
             bail!("the run has several hypervisors: say --hypervisor and one of {}", names.join(", "));
@@ -167,10 +173,7 @@ impl Options {
                 machine was given when it began"
             );
         }
-        let mut place = self.place()?;
-        if let Some(named) = &partition.hypervisor {
-            place.hypervisor.clone_from(named);
-        }
+        let place = self.place_of(partition.hypervisor.as_deref())?;
         let uplinks = if state(&place)?.uplinks.len() > 1 { Uplinks::BOTH } else { Uplinks::FIRST };
         let row = table::row(&place.hypervisor, uplinks, &partition)?;
         let digits: String = row.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -172,11 +172,13 @@ impl Options {
     }
 
     fn plan(&self, sm: Sm) -> Result<Plan> {
-        let text = match &self.topology {
-            Some(path) => fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
-            None => DEFAULT.to_owned(),
+        let mut topology = match &self.topology {
+            Some(path) => {
+                let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                Topology::parse(&text).with_context(|| format!("{} is no netlist", path.display()))?
+            }
+            None => Topology::parse(DEFAULT)?,
         };
-        let mut topology = Topology::parse(&text).context("the topology is no netlist")?;
         let default = [DEFAULT_HYPERVISOR.to_owned()];
         let names = if self.hypervisors.is_empty() { &default[..] } else { &self.hypervisors };
         for name in names {
