@@ -170,11 +170,9 @@ impl Port {
         Some(event)
     }
 
-    /// Whether traps may leave: only from an Active port (o14-3.2.1), from a LID to a manager.
+    /// Whether traps may leave: only from an Active port (o14-3.2.1). None waits at a port that no manager has given LIDs.
     pub(crate) fn may_trap(&self) -> bool {
         self.info.port_state() == PortState::ACTIVE
-            && self.info.lid.is_unicast()
-            && self.info.master_sm_lid.is_unicast()
     }
 }
 

@@ -27,7 +27,6 @@ pub(crate) struct TrapQueue {
     last_transaction: u64,
     /// No trap leaves before this (o14-2).
     pause: Time,
-    suppressed: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -42,13 +41,12 @@ impl TrapQueue {
     /// Takes up a trap, to be sent as soon as may be.
     ///
     /// What tells of a state, and not of an event, takes the place of its like: the new one says it all. It is a new
-    /// trap for all that, with a transaction id of its own (o13-5). Where there is no room, the trap is counted only.
+    /// trap for all that, with a transaction id of its own (o13-5). Where there is no room, the trap is not told.
     pub(crate) fn raise(&mut self, now: Time, notice: Notice) {
         let number = notice.trap_number;
         let is_state = number < TrapNumber::BAD_M_KEY;
         let mut alike = self.waiting.iter().flatten().filter(|trap| trap.notice.trap_number == number);
         if !is_state && alike.clone().count() >= ALIKE {
-            self.suppressed = self.suppressed.saturating_add(1);
             return;
         }
         let transaction = TransactionId::new(self.last_transaction.wrapping_add(1));
@@ -57,12 +55,9 @@ impl TrapQueue {
             Some(old) => self.waiting.iter_mut().find(|trap| trap.as_ref().is_some_and(|trap| trap.transaction == old)),
             None => self.waiting.iter_mut().find(|trap| trap.is_none()),
         };
-        match place {
-            Some(place) => {
-                self.last_transaction = transaction.get();
-                *place = Some(Trap { notice, transaction, sent: 0, due: now });
-            }
-            None => self.suppressed = self.suppressed.saturating_add(1),
+        if let Some(place) = place {
+            self.last_transaction = transaction.get();
+            *place = Some(Trap { notice, transaction, sent: 0, due: now });
         }
     }
 
@@ -90,8 +85,8 @@ impl TrapQueue {
         if now < self.pause {
             return None;
         }
-        let place = self.waiting.iter_mut().filter(|trap| trap.is_some()).min_by_key(|trap| due(trap))?;
-        let trap = place.as_mut().filter(|trap| trap.due <= now)?;
+        let place = self.waiting.iter_mut().min_by_key(|trap| due(trap))?;
+        let trap = place.as_mut()?;
         self.pause = now.after(exponential(subnet_timeout).max(INTERVAL));
         trap.sent += 1;
         trap.due = self.pause;
