@@ -14,7 +14,9 @@ use iba::mad::{Attribute, Method, Status};
 use iba::notice::{BadPKeySwitch, Notice, TrapNumber};
 use iba::packet::UdHeader;
 use iba::{Gid, Guid, Lid, PKey, PortNum, Qpn, Sl, Vl};
-use subnet::{Event, Key, Link, Node, NodeConfig, PortError, Route, Switch, SwitchConfig, Time};
+use subnet::{
+    AdapterConfig, ChannelAdapter, Event, Key, Link, Node, NodeConfig, PortError, Route, Switch, SwitchConfig, Time,
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 const NOW: Time = Time(1);
@@ -86,6 +88,15 @@ fn datagram(slid: u16, dlid: u16, payload: usize) -> Vec<u8> {
     header.bth.dest_qp = Qpn::new(77);
     let mut packet = header.as_bytes().to_vec();
     packet.resize(packet.len() + payload, 0xab);
+    packet
+}
+
+/// A raw packet, which has no header of the transport and no invariant CRC.
+fn raw(dlid: u16) -> Vec<u8> {
+    let mut packet = datagram(0x10, dlid, 4);
+    packet[1] = packet[1] & !3 | NextHeader::RawEthertype as u8;
+    let words = u16::try_from(packet.len() / 4).unwrap();
+    packet[4..6].copy_from_slice(&words.to_be_bytes());
     packet
 }
 
@@ -287,9 +298,12 @@ fn the_lane_is_that_of_the_service_level() {
     map.set_vl(Sl::new(3), Vl::new(6));
     map.set_vl(Sl::new(4), Vl::new(9));
     map.set_vl(Sl::new(5), Vl::MANAGEMENT);
+    map.set_vl(Sl::new(6), Vl::new(7));
+    map.set_vl(Sl::new(7), Vl::new(8));
     // From port 1 to port 2; not from port 4.
     set(&mut node, 1 << 8 | 2, &map);
-    for (from, sl, lane) in [(1, 3, Some(6)), (1, 4, None), (1, 5, None), (1, 0, Some(0)), (4, 3, Some(0))] {
+    let cases = [(3, Some(6)), (4, None), (5, None), (6, Some(7)), (7, None), (0, Some(0))];
+    for (from, sl, lane) in cases.map(|(sl, lane)| (1, sl, lane)).into_iter().chain([(4, 3, Some(0))]) {
         let mut packet = datagram(0x10, 0x20, 0);
         packet[1] |= sl << 4;
         let notes = receive(&mut node, from, &packet);
@@ -300,6 +314,25 @@ fn the_lane_is_that_of_the_service_level() {
     let mut packet = datagram(0x10, 0x20, 0);
     packet[1] |= 3 << 4;
     assert!(receive(&mut node, 1, &packet).0.is_empty(), "a lane that is not in use");
+}
+
+#[test]
+fn no_data_leaves_by_lane_15_of_a_port_with_all_lanes() {
+    let node = NodeConfig { vl_cap: VlCap::VL0_14, ..NodeConfig::new(Guid::new(1), "host") };
+    let adapter = ChannelAdapter::new(&AdapterConfig { node, port_guids: vec![Guid::new(2)] }).unwrap();
+    let mut node = Node::ChannelAdapter(adapter);
+    activate(&mut node, 1);
+    let mut map = SlToVlMapping::default();
+    map.set_vl(Sl::new(4), Vl::new(14));
+    map.set_vl(Sl::new(5), Vl::MANAGEMENT);
+    set(&mut node, 0, &map);
+    for (sl, lane) in [(4, Some(14)), (5, None)] {
+        let mut packet = datagram(OWN, 0x20, 0);
+        packet[1] |= sl << 4;
+        let mut notes = Notes::default();
+        node.send(NOW, PortNum::new(1), &mut packet, &mut notes);
+        assert_eq!(notes.transmitted().map(|(_, packet)| lrh(packet).vl().get()), lane);
+    }
 }
 
 #[test]
@@ -343,7 +376,18 @@ fn a_switch_lets_only_its_ports_partitions_pass() {
             );
         }
         assert_eq!(errors(&node, port, error), 3);
-        assert_eq!(node.port_info(PortNum::new(port)).unwrap().p_key_violations.get(), 3);
+        let violations = |node: &Node| node.port_info(PortNum::new(port)).unwrap().p_key_violations.get();
+        assert_eq!(violations(&node), 3);
+        // A raw packet has no P_Key to be judged by, and one that is cut off is not let through for that.
+        assert!(receive(&mut node, 1, &raw(0x20)).transmitted().is_some());
+        let mut cut = datagram(0x10, 0x20, 0)[..16].to_vec();
+        cut[5] = 5;
+        assert!(receive(&mut node, 1, &cut).0.is_empty());
+        assert_eq!((errors(&node, port, error), violations(&node)), (4, 3));
+        for _ in 0..0x1_0000 {
+            receive(&mut node, 1, &keyed(0x8043));
+        }
+        assert_eq!(violations(&node), 0xffff, "it stops at its greatest value");
         // Management packets have no partition to be judged by.
         let notes = receive(&mut node, 1, &bytes(&routed(Method::GET, PortInfo::ID, 0, 0x10, 0x20)));
         assert_eq!(notes.transmitted().map(|(port, _)| port), Some(2));
@@ -450,11 +494,7 @@ fn an_adapter_takes_what_is_for_it() {
         assert_eq!(notes.delivered(), taken.then_some((1, &packet[..])), "{dlid:#x}");
     }
     // Raw packets have no queue pair; whoever wants them may have them.
-    let mut raw = datagram(0x20, 4, 4);
-    raw[1] = raw[1] & !3 | NextHeader::RawEthertype as u8;
-    let words = u16::try_from(raw.len() / 4).unwrap();
-    raw[4..6].copy_from_slice(&words.to_be_bytes());
-    assert!(receive(&mut node, 1, &raw).delivered().is_some());
+    assert!(receive(&mut node, 1, &raw(4)).delivered().is_some());
     // Queue pair 0 takes nothing from a data lane.
     let mut packet = datagram(0x20, 4, 256);
     packet[13..16].fill(0);
@@ -485,6 +525,15 @@ fn nobody_sends_in_anothers_name() {
         node.send(NOW, PortNum::new(1), &mut packet, &mut notes);
         assert_eq!(lrh(notes.transmitted().unwrap().1).slid, Lid::new(sent), "claimed {claimed:#x}");
     }
+}
+
+#[test]
+fn to_its_neighbour_anyone_may_send_without_a_name() {
+    let mut node = host();
+    let packet = bytes(&routed(Method::GET, PortInfo::ID, 0, 0xffff, 0xffff));
+    let mut notes = Notes::default();
+    node.send(NOW, PortNum::new(1), &mut packet.clone(), &mut notes);
+    assert_eq!(notes.transmitted(), Some((1, &packet[..])));
 }
 
 #[test]

@@ -151,7 +151,8 @@ fn a_lease_that_runs_out_ends_protection() {
         send(&mut node, Time(2 * SECOND), &keyed(Method::SET, AttributeId::GUID_INFO, 0, WRONG));
         assert_eq!(node.poll(Time(end.0 - 1), &mut Notes::default()), Some(end));
         assert_eq!(level(&node), 2);
-        node.poll(end, &mut Notes::default());
+        let next = node.poll(end, &mut Notes::default());
+        assert!(next.is_none_or(|next| next > end), "it has run out: {next:?}");
         assert_eq!(level(&node), 0);
         // The key is there yet: whoever reads it may set it.
         let notes = send(&mut node, end, &keyed(Method::GET, PortInfo::ID, port.get().into(), WRONG));

@@ -283,7 +283,7 @@ fn all_ports_together_are_the_sum() {
     let sum = ask(&mut node, Method::GET, &counters_of(255)).unwrap();
     assert_eq!((sum.symbol_error_counter.get(), sum.link_downed_counter), (40, 255));
     for port in 0..=3 {
-        node.count(PortNum::new(port), PortError::Rcv, u32::MAX);
+        node.count(PortNum::new(port), PortError::Rcv, 1 << 30);
     }
     assert_eq!(ask(&mut node, Method::GET, &counters_of(255)).unwrap().port_rcv_errors.get(), 0xffff);
     let mut set = counters_of(255);
@@ -367,6 +367,11 @@ fn a_port_is_sampled_for_as_long_as_it_is_asked() {
             let control: &PortSamplesControl = answer.attribute();
             assert_eq!((control.tag.get(), control.counter_width(), control.sample_mechanisms), (0x77, 4, 1));
             assert_eq!(control.counter_select.map(|select| select.get())[..5], [4, 3, 2, 1, 5]);
+            assert_eq!((control.sample_start.get(), control.sample_interval.get()), (100, 1000));
+            // Each of five counters is any of the mandatory ones; there are no more.
+            assert_eq!((control.counter_mask0(), control.counter_masks1_to_9()), (1, 0o111_100_000));
+            let result = ask_at(node, at(ticks), &request(Method::GET, &PortSamplesResult::default())).unwrap();
+            assert_eq!(result.attribute::<PortSamplesResult>().sample_status(), control.sample_status());
             control.sample_status()
         };
         ask_at(&mut node, at(0), &request(Method::SET, &control)).unwrap();
@@ -381,10 +386,10 @@ fn a_port_is_sampled_for_as_long_as_it_is_asked() {
         let answer = ask_at(&mut node, at(2000), &request(Method::GET, &PortSamplesResult::default())).unwrap();
         let result: &PortSamplesResult = answer.attribute();
         assert_eq!((result.tag.get(), result.sample_status()), (0x77, SampleStatus::DONE));
-        // Three requests and their answers fell into the interval.
+        // Five requests and their answers fell into the interval.
         let words = u32::from(lrh(request(Method::GET, &control).as_bytes()).packet_length());
         let counters = result.counters.map(|counter| counter.get());
-        assert_eq!(counters[..5], [3, 3, 3 * words, 3 * words, 0]);
+        assert_eq!(counters[..5], [5, 5, 5 * words, 5 * words, 0]);
         assert_eq!(counters[5..], [0; 10]);
     }
 }

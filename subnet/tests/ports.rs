@@ -10,7 +10,7 @@ use iba::attr::{
     SwitchInfo,
 };
 use iba::mad::{Attribute, Method, Status};
-use iba::{Guid, Lid, PKey, PortNum};
+use iba::{GidPrefix, Guid, Lid, PKey, PortNum};
 use subnet::{
     AdapterConfig, ChannelAdapter, Event, Link, LinkRequest, Node, NodeConfig, PortError, Speed, Switch, SwitchConfig,
     Time,
@@ -73,13 +73,77 @@ fn bring_to(node: &mut Node, state: PortState) {
 
 #[test]
 fn a_port_begins_down_with_no_lid() {
-    for node in nodes() {
+    for mut node in nodes() {
         let info = info(&node);
         assert_eq!(info.port_state(), PortState::DOWN);
         assert_eq!(info.physical_state(), PortPhysicalState::POLLING);
         assert_eq!((info.lid, info.master_sm_lid, info.lmc()), (Lid::UNASSIGNED, Lid::UNASSIGNED, 0));
         assert_eq!(node.p_keys(PORT).unwrap().p_keys[0], PKey::DEFAULT);
+        assert!(info.link_width_supported.contains(info.link_width_active));
+        assert_eq!((info.link_speed_active(), info.link_speed_ext_active()), (LinkSpeed::QDR, LinkSpeedExt::EDR));
+        assert_eq!(info.link_down_default_state(), PortPhysicalState::POLLING);
+        // Where a manager finds anything less on a link of like ports, it takes the link down once more.
+        assert_eq!((info.neighbor_mtu(), info.operational_vls()), (info.mtu_cap(), info.vl_cap()));
+        assert!(info.vl_arbitration_low_cap >= 8 && info.vl_arbitration_high_cap >= 8, "one for each lane");
+        // A LID that nobody has is not its own.
+        up(&mut node);
+        let mut notes = Notes::default();
+        node.receive(NOW, PORT, &mut bytes(&routed(Method::GET, PortInfo::ID, 0, 8, 0)), &mut notes);
+        assert!(notes.0.is_empty());
     }
+}
+
+/// Which fields of PortInfo a port has depends on what kind it is (14.2.5.6).
+#[test]
+fn a_port_that_packets_end_at_says_what_it_can() {
+    let [adapter, switch] = nodes();
+    let can = CapabilityMask::TRAP
+        | CapabilityMask::SL_MAPPING
+        | CapabilityMask::EXTENDED_SPEEDS
+        | CapabilityMask::SYSTEM_IMAGE_GUID
+        | CapabilityMask::CAPABILITY_MASK_NOTICE
+        | CapabilityMask::CLIENT_REREGISTRATION
+        | CapabilityMask::OTHER_LOCAL_CHANGES_NOTICE;
+    let enforcing = can | CapabilityMask::P_KEY_SWITCH_EXTERNAL_PORT_TRAP;
+    for (info, can, guids, response_time, prefix) in [
+        (info(&adapter), can, 8, 16, GidPrefix::DEFAULT),
+        (*switch.port_info(PortNum::MANAGEMENT).unwrap(), enforcing, 8, 16, GidPrefix::DEFAULT),
+        (info(&switch), CapabilityMask::empty(), 0, 0, GidPrefix::default()),
+    ] {
+        assert_eq!(info.capability_mask(), can);
+        assert_eq!((info.guid_cap, info.response_time_value(), info.gid_prefix), (guids, response_time, prefix));
+    }
+    let info = switch.port_info(PortNum::MANAGEMENT).unwrap();
+    assert_eq!((info.port_state(), info.physical_state()), (PortState::ACTIVE, PortPhysicalState::LINK_UP));
+    let guids = adapter.guids(PORT).unwrap().guids;
+    assert_eq!((guids[0], &guids[1..]), (adapter.port_guid(PORT).unwrap(), &[Guid::default(); 7][..]));
+}
+
+#[test]
+fn a_link_that_comes_up_again_changes_nothing() {
+    for mut node in nodes() {
+        bring_to(&mut node, PortState::ACTIVE);
+        for state in [PortPhysicalState::LINK_UP, PortPhysicalState::DISABLED] {
+            if state == PortPhysicalState::DISABLED {
+                set(&mut node, |info| info.set_physical_state(state));
+            }
+            let mut cleared = from_neighbour(Method::SET, SwitchInfo::ID, 0);
+            cleared.smp.data[11] = 4; // PortStateChange
+            node.receive(NOW, PortNum::new(1), &mut bytes(&cleared), &mut Notes::default());
+            let before = node.clone();
+            assert!(up(&mut node).0.is_empty());
+            assert!(node == before, "{state:?}");
+        }
+    }
+}
+
+#[test]
+fn a_port_that_was_not_active_has_not_become_inactive() {
+    let mut node = nodes()[0].clone();
+    bring_to(&mut node, PortState::ARMED);
+    let mut notes = Notes::default();
+    node.link_down(NOW, PORT, &mut notes);
+    assert!(notes.events().is_empty());
 }
 
 #[test]
@@ -157,6 +221,8 @@ fn a_switch_begins_with_whole_tables_that_lead_nowhere() {
         assert_eq!(info.default_multicast_primary_port, PortNum::DISCARD);
         assert_eq!(info.default_multicast_not_primary_port, PortNum::DISCARD);
         assert_eq!(info.partition_enforcement_cap.get(), cap);
+        let told = switch.port_info(PortNum::MANAGEMENT).unwrap().capability_mask();
+        assert_eq!(told.contains(CapabilityMask::P_KEY_SWITCH_EXTERNAL_PORT_TRAP), cap > 0);
         assert_eq!((info.inbound_enforcement_cap(), info.outbound_enforcement_cap()), (cap > 0, cap > 0));
     }
 }

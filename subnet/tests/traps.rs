@@ -368,6 +368,37 @@ fn traps_that_nobody_represses_take_turns() {
 }
 
 #[test]
+fn what_tells_of_a_state_takes_the_place_of_its_like_alone() {
+    let mut node = active_adapter();
+    for wrong in [1, 2] {
+        // Two that use a wrong key are told of, each.
+        let mut packet = from_neighbour(Method::SET, AttributeId::GUID_INFO, 0);
+        packet.smp.header.attribute_modifier = wrong.into();
+        packet.smp.m_key = u64::from(wrong).into();
+        set(&mut node, Time(0), 1, |info| info.m_key = 77.into());
+        node.receive(Time(MILLI), PORT, &mut bytes(&packet), &mut Notes::default());
+    }
+    node.receive(Time(MILLI), PORT, gmp(PKey::new(0x8001), QKey::GSI).as_mut_bytes(), &mut Notes::default());
+    for name in ["one", "other"] {
+        node.set_description(Time(MILLI), NodeDescription::new(name), &mut Notes::default());
+    }
+    let mut told = Vec::new();
+    for round in 1..=6 {
+        let Some((notice, transaction)) = poll(&mut node, round * (PAUSE + MILLI)) else { break };
+        if notice.trap_number == TrapNumber::LOCAL_CHANGE {
+            assert_eq!(notice.details::<LocalChange>().changes(), Changes::NODE_DESCRIPTION);
+        }
+        let mut packet = routed(Method::TRAP_REPRESS, AttributeId::NOTICE, 0, MANAGER, OWN);
+        (packet.smp.header.transaction_id, packet.smp.m_key) = (transaction, 77.into());
+        node.receive(Time(round * (PAUSE + MILLI)), PORT, &mut bytes(&packet), &mut Notes::default());
+        told.push(notice.trap_number);
+    }
+    told.sort();
+    let [m_key, p_key, change] = [TrapNumber::BAD_M_KEY, TrapNumber::BAD_P_KEY, TrapNumber::LOCAL_CHANGE];
+    assert_eq!(told, [change, m_key, m_key, p_key]);
+}
+
+#[test]
 fn a_manager_on_the_node_itself_gets_the_traps() {
     let mut node = active_adapter();
     let mut info = *node.port_info(PORT).unwrap();
