@@ -364,7 +364,8 @@ impl<P: Run> Tenant<P> {
         fabric: &Mutex<Fabric<D, R::Guest>>,
     ) -> Result<(), String> {
         let starts = self.starts.saturating_add(1);
-        // Not under the lock: it takes some time to lay out an image.
+        // Not under the lock: to lay out an image takes some 20 000 instructions, and 141 000 for the subnet manager's 400 KB.
+        // That is too little to be worth turns of its own.
         let (guest, run) = runner.make(blank, &self.row, self.id, starts)?;
         self.starts = starts;
         fabric.lock().attach(now, self.id, guest, policy(&self.row));
