@@ -195,6 +195,26 @@ fn what_makes_no_sense_is_refused_with_what_would() {
 }
 
 #[test]
+fn of_several_hypervisors_one_is_meant() {
+    let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_switches.net");
+    let two = ["--topology", topology, "--hypervisor", "west", "--hypervisor", "east"];
+    let rest = ["--sm", "none", "--lhcas", "1", "--spare-ports", "1"];
+    let machine = Machine::ready_for_tools(&[&two[..], &rest].concat());
+    let refused = |words: &[&str], why: &str| {
+        let output = machine.ctl(words);
+        assert!(output.code == Some(1) && output.stderr.contains(why), "{words:?}: {output:?}");
+    };
+    refused(&["add", "name=a"], "say --hypervisor and one of east, west");
+    refused(&["add", "name=west-lhca1", "hypervisor=east"], "the name west-lhca1 is taken at west");
+    refused(&["add", "name=west-lhca1", "hypervisor=west"], "the name west-lhca1 is taken: choose another");
+    change(&machine, &["add", "name=a", "hypervisor=east"]);
+    change(&machine, &["--hypervisor", "east", "port", "a", "down"]);
+    let list = machine.ctl(&["list"]);
+    let names: Vec<_> = list.ok().lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["east:", "NAME", "east-lhca1", "a", "west:", "NAME", "west-lhca1"]);
+}
+
+#[test]
 fn a_configuration_is_what_runs() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../qemu/examples/portico.toml");
     let machine = Machine::up(&["--config", file]);

@@ -40,6 +40,10 @@ pub(crate) fn of_hypervisors(topology: &Topology, config: &Config) -> Result<Vec
             bail!("{} is to be on the hypervisor {owner}, and there are: {}", partition.name, names.join(", "));
         }
     }
+    let ambiguous = |partition: &&Partition| partition.is_bridge() && topology.find(partition.name.text()).is_some();
+    if let Some(Partition { name, .. }) = config.partitions.iter().find(ambiguous) {
+        bail!("the bridge {name} has the name of a node of the topology, and SIM_HOST={name} means that: rename it");
+    }
     let table = |node: &&Node| {
         let partitions = config.partitions.iter().filter(|partition| owner(partition) == node.id);
         of(node, partitions, config.spare_ports)
@@ -198,6 +202,8 @@ mod tests {
         assert!(elsewhere.contains("on the hypervisor west, and there are: portico-0"), "{elsewhere}");
         let wide = error("[[partition]]\nname = 'a'\nports = 2");
         assert!(wide.contains("a is to have 2 ports, and the HCA of portico-0 has 1"), "{wide}");
+        let namesake = error("[[partition]]\nname = 'H1'\nimage = 'bridge'\nqp0 = 'query'");
+        assert!(namesake.contains("SIM_HOST=H1 means that: rename it"), "{namesake}");
         let full = error("spare-ports = 253\n[[partition]]\nname = 'a'");
         assert!(full.contains("254 LHCAs and spare ports"), "{full}");
     }

@@ -70,7 +70,10 @@ pub(crate) enum AttachError {
     #[error("no server answers at {server:?} ({error}); start one, or set IBSIM_SOCKNAME or IBSIM_SERVER_NAME")]
     NoServer { server: String, error: Errno },
     /// The server refuses.
-    #[error("the server refuses to attach to SIM_HOST {host:?}: no such node, or it has as many clients as it can")]
+    #[error(
+        "the server refuses to attach to SIM_HOST {host:?}: there is no such node and no bridge of this name that runs, or it has as \
+         many clients as it can"
+    )]
     Refused { host: String },
     /// The server does not answer a question.
     #[error("the server does not answer: {0}")]

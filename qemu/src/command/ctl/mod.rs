@@ -174,6 +174,11 @@ impl Options {
             );
         }
         let place = self.place_of(partition.hypervisor.as_deref())?;
+        // A kernel knows its own, and a bridge is found by its name whichever hypervisor has it.
+        for other in choose(&running()?, &self.socket, None)?.iter().filter(|other| **other != place) {
+            let is_taken = state(other)?.lhcas.iter().any(|lhca| lhca.name == partition.name.text());
+            ensure!(!is_taken, "the name {} is taken at {}: choose another", partition.name, other.hypervisor);
+        }
         let uplinks = if state(&place)?.uplinks.len() > 1 { Uplinks::BOTH } else { Uplinks::FIRST };
         let row = table::row(&place.hypervisor, uplinks, &partition)?;
         let digits: String = row.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
