@@ -140,7 +140,7 @@ fn questions_are_answered() {
 #[test]
 fn a_client_goes_to_another_port_of_its_node() {
     let mut bench = Bench::new();
-    for name in ["H2", "H2", "H1"] {
+    for name in ["H2", "H2", "H1", "S1"] {
         bench.attach(name).unwrap();
     }
     let set_port = |bench: &mut Bench, client, port: u8| bench.control(client, ControlKind::SET_PORT, &port).err();
@@ -154,7 +154,7 @@ fn a_client_goes_to_another_port_of_its_node() {
     bench.set_is_sm(1, 1).unwrap();
     assert_eq!(set_port(&mut bench, 1, 2), Some(Refusal::HasSm));
     assert_eq!(bench.fabric.sms, BTreeSet::from([(1, 1), (1, 2)]), "and it stays where it is");
-    for (client, port) in [(0, 0), (0, 3), (2, 2)] {
+    for (client, port) in [(0, 0), (0, 3), (2, 2), (3, 1)] {
         assert_eq!(set_port(&mut bench, client, port), Some(Refusal::NoPort), "{client} to {port}");
     }
 }

@@ -1,4 +1,4 @@
-//! The server against a fabric of two hosts that only remembers, and its sockets against clients.
+//! The server against a fabric of two hosts and a switch that only remembers, and its sockets against clients.
 
 mod core;
 mod sockets;
@@ -12,7 +12,7 @@ use zerocopy::transmute;
 
 use super::{Fabric, NodePort};
 
-/// A fabric of two hosts, `H1` with LID 1 and `H2` with LID 2, and LID 12 at a second port.
+/// A fabric of two hosts, `H1` with LID 1 and `H2` with LID 2, and LID 12 at a second port; and a switch `S1`.
 #[derive(Default)]
 struct Hosts {
     /// What clients sent, and from where.
@@ -29,12 +29,13 @@ impl Fabric for Hosts {
         match name {
             None | Some("H1") => Some(host(1)),
             Some("H2") => Some(host(2)),
+            Some("S1") => Some(NodePort { node: 2, port: PortNum::MANAGEMENT }),
             Some(_) => None,
         }
     }
 
     fn node_id(&self, at: NodePort) -> &str {
-        ["H1", "H2"][at.node]
+        ["H1", "H2", "S1"][at.node]
     }
 
     fn node_info(&self, at: NodePort) -> NodeInfo {
@@ -46,14 +47,11 @@ impl Fabric for Hosts {
     }
 
     fn port_info(&self, at: NodePort, port: PortNum) -> Option<PortInfo> {
-        if port == PortNum::MANAGEMENT {
-            return None;
-        }
         let mut info = PortInfo::default();
-        info.lid = Lid::new(u16::try_from(at.node).unwrap() + 1 + 10 * (u16::from(port.get()) - 1));
+        info.lid = Lid::new(u16::try_from(at.node).unwrap() + 1 + 10 * u16::from(port.get().saturating_sub(1)));
         info.local_port = port;
         info.set_port_state(PortState::ACTIVE);
-        (port.get() <= [1, 2][at.node]).then_some(info)
+        [1..=1, 1..=2, 0..=4][at.node].contains(&port.get()).then_some(info)
     }
 
     fn p_keys(&self, at: NodePort) -> PKeyTable {
