@@ -75,6 +75,21 @@ fn a_better_one_is_handed_the_subnet() {
 }
 
 #[test]
+fn whoever_dies_while_the_subnet_is_handed_over_the_other_is_master() {
+    for (events, victim) in (0..400).step_by(5).flat_map(|events| [(events, 0), (events, 1)]) {
+        let mut world = fabric();
+        let first = world.manager(2, None, 1, with_priority(5));
+        world.settle(first);
+        let before = world.check(2);
+        let sms = [first, world.manager(4, None, 1, with_priority(6))];
+        world.step(events);
+        world.kill(sms[victim]);
+        world.settle(sms[1 - victim]);
+        assert_eq!(world.check(2), before, "{victim} died after {events} events");
+    }
+}
+
+#[test]
 fn a_better_one_whose_trap_is_lost_claims_the_subnet_itself() {
     let mut world = fabric();
     let first = world.manager(2, None, 1, with_priority(5));

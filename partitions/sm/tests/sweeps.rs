@@ -3,7 +3,7 @@
 
 mod world;
 
-use iba::attr::SmState;
+use iba::attr::{PortState, SmState};
 use subnet_manager::Config;
 use world::{At, Faults, World};
 
@@ -206,6 +206,50 @@ fn cables_are_pulled_and_plugged_during_a_sweep() {
         cables.iter().for_each(|&cable| world.plug(cable));
         world.settle(sm);
         assert_eq!(world.check(at.0).len(), without + 1, "the adapter is there again");
+    }
+}
+
+#[test]
+fn a_link_may_flap_at_any_moment_of_a_sweep() {
+    for events in (0..400).step_by(4) {
+        let mut world = World::new(1);
+        let at = star(&mut world, 3);
+        let sm = world.manager(at.0, None, at.1, Config::default());
+        world.step(events);
+        world.pull((0, 2));
+        world.plug((0, 2));
+        world.settle(sm);
+        assert_eq!(world.check(at.0).len(), 4, "after {events} events");
+    }
+}
+
+/// Three adapters of which the second and the third have one GUID, the third behind a switch of its own.
+fn twins(world: &mut World) -> [usize; 3] {
+    let (near, far) = (world.switch(3), world.switch(2));
+    let [own, one] = [world.adapter(1), world.adapter(1)];
+    let other = world.twin(one, 1);
+    world.cable((near, 1), (own, 1));
+    world.cable((near, 2), (one, 1));
+    world.cable((near, 3), (far, 1));
+    world.cable((far, 2), (other, 1));
+    [own, one, other]
+}
+
+#[test]
+fn of_two_nodes_with_one_guid_one_is_taken_up_and_nothing_else_disturbed() {
+    for gone in [1, 2] {
+        let mut world = World::new(1);
+        let nodes = twins(&mut world);
+        let sm = world.manager(nodes[0], None, 1, Config::default());
+        let report = world.settle(sm);
+        assert_eq!((report.nodes, report.lids, report.silent), (4, 4, 1));
+        let active = |world: &World| nodes.map(|node| world.port_state((node, 1)) == PortState::ACTIVE);
+        assert!([[true, true, false], [true, false, true]].contains(&active(&world)), "{:?}", active(&world));
+        // Once one of them is gone, the other is the node with that GUID.
+        world.pull((nodes[gone], 1));
+        world.settle(sm);
+        assert_eq!(active(&world), [true, gone != 1, gone != 2]);
+        assert_eq!(world.check(nodes[0]).len(), 4);
     }
 }
 

@@ -9,7 +9,7 @@ mod look;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
-use iba::attr::{LinkWidth, SmState};
+use iba::attr::{LinkWidth, PortState, SmState};
 use iba::mad::{Class, Mad, Method};
 use iba::notice::Notice;
 use iba::packet::{MadPacket, Packet, SmpPacket, parse};
@@ -177,7 +177,12 @@ impl World {
     }
 
     pub(crate) fn adapter(&mut self, ports: u8) -> usize {
-        let first = guid(self.members.len());
+        self.twin(self.members.len(), ports)
+    }
+
+    /// An adapter with the GUIDs that the node `other` has, or would have.
+    pub(crate) fn twin(&mut self, other: usize, ports: u8) -> usize {
+        let first = guid(other);
         let config = AdapterConfig {
             node: NodeConfig::new(first, "adapter"),
             port_guids: (1..=u64::from(ports)).map(|port| Guid::new(first.get() + port)).collect(),
@@ -266,6 +271,12 @@ impl World {
         });
     }
 
+    /// The state of a node's port.
+    pub(crate) fn port_state(&self, at: At) -> PortState {
+        let Member::Node(node) = &self.members[at.0] else { panic!("{at:?} is behind a logical switch") };
+        node.port_info(PortNum::new(at.1)).unwrap().port_state()
+    }
+
     pub(crate) fn state(&self, manager: usize) -> SmState {
         self.sms[manager].manager.state()
     }
@@ -300,6 +311,15 @@ impl World {
     /// Lets time pass until `done`, and says whether that came within `millis`.
     pub(crate) fn wait_for(&mut self, millis: u64, done: impl FnMut(&mut Self) -> bool) -> bool {
         self.run_until(self.now + millis * 1_000_000, done)
+    }
+
+    /// Lets `events` happen: packets that arrive, and timers.
+    pub(crate) fn step(&mut self, events: usize) {
+        let mut left = events + 1;
+        self.wait("event", |_| {
+            left -= 1;
+            left == 0
+        });
     }
 
     /// Waits for a sweep of `manager` without failures that nothing is to follow, and that began after now.
