@@ -331,14 +331,21 @@ fn a_port_is_switched_off_and_on() {
         // Through another port of a switch it can be switched on; an adapter's needs somebody at the adapter.
         if node.switch_info().is_some() {
             node.link_up(NOW, PortNum::new(2), Link::EDR_4X, &mut Notes::default());
-            let mut asked = is;
-            asked.set_port_state(PortState::NO_CHANGE);
-            asked.set_physical_state(PortPhysicalState::POLLING);
-            let mut packet = from_neighbour(Method::SET, PortInfo::ID, 1);
-            packet.smp.set_attribute(&asked);
-            let mut notes = Notes::default();
-            node.receive(NOW, PortNum::new(2), &mut bytes(&packet), &mut notes);
-            assert!(notes.0.contains(&Told::Link(1, LinkRequest::Enable)));
+            // Down alone leaves it as it is.
+            for (state, physical, told) in [
+                (PortState::DOWN, PortPhysicalState::NO_CHANGE, None),
+                (PortState::NO_CHANGE, PortPhysicalState::POLLING, Some(Told::Link(1, LinkRequest::Enable))),
+            ] {
+                let mut asked = is;
+                asked.set_port_state(state);
+                asked.set_physical_state(physical);
+                let mut packet = from_neighbour(Method::SET, PortInfo::ID, 1);
+                packet.smp.set_attribute(&asked);
+                let mut notes = Notes::default();
+                node.receive(NOW, PortNum::new(2), &mut bytes(&packet), &mut notes);
+                let links = notes.0.into_iter().find(|told| matches!(told, Told::Link(..)));
+                assert_eq!(links, told, "{state:?}, {physical:?}");
+            }
             up(&mut node);
             assert_eq!(info(&node).port_state(), PortState::INIT);
         }

@@ -1,7 +1,7 @@
 //! Set(PortInfo) against the table of [`super::port_rules`]: every byte with every value, every pair of states from every state,
 //! and anything at random.
 
-use iba::attr::PortInfo;
+use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, PortInfo};
 use proptest::prelude::*;
 
 use super::{node, port_rules, unchanged};
@@ -15,13 +15,19 @@ const ROLES: [(PortRole, port_rules::Role); 3] = [
     (PortRole::External, port_rules::Role::External),
 ];
 
-/// PortInfo of a port of this role that is set up and Active.
+/// PortInfo of a port of this role that is set up and Active, that saw violations, and that has not all enabled that it
+/// supports.
 fn info(role: PortRole) -> PortInfo {
-    match role {
+    let mut info = match role {
         PortRole::Adapter => node(NodeKind::ChannelAdapter).ports[0].info,
         PortRole::Management => node(NodeKind::Switch).ports[0].info,
         PortRole::External => node(NodeKind::Switch).ports[1].info,
-    }
+    };
+    info.link_width_enabled = LinkWidth::X4;
+    info.set_link_speed_enabled(LinkSpeed::DDR);
+    info.set_link_speed_ext_enabled(LinkSpeedExt::FDR);
+    (info.m_key_violations, info.p_key_violations, info.q_key_violations) = (5.into(), 6.into(), 7.into());
+    info
 }
 
 /// Checks one Set, and returns whether it is in order.
@@ -47,6 +53,19 @@ fn every_byte_with_every_value_is_set_as_the_table_says() {
                 compare(roles, &old, &set, false);
                 compare(roles, &old, &set, true);
             }
+        }
+    }
+}
+
+#[test]
+fn every_lid_with_every_lmc_is_set_as_the_table_says() {
+    for roles in ROLES {
+        let old: [u8; 64] = zerocopy::transmute!(info(roles.0));
+        let mut set: [u8; 64] = zerocopy::transmute!(unchanged(&info(roles.0)));
+        for (lmc, lid) in (0..8).flat_map(|lmc| (0..=0xffffu16).map(move |lid| (lmc, lid))) {
+            set[34] = set[34] & 0xf8 | lmc;
+            set[16..18].copy_from_slice(&lid.to_be_bytes());
+            compare(roles, &old, &set, false);
         }
     }
 }
