@@ -1,6 +1,8 @@
 //! Discovery: from port to port by directed routes (IBA vol. 1, 14.4.3).
 
-use iba::attr::{CapabilityMask, NodeDescription, NodeInfo, PKeyTable, PortInfo, PortState, SmInfo, SwitchInfo};
+use iba::attr::{
+    CapabilityMask, NodeDescription, NodeInfo, NodeType, PKeyTable, PortInfo, PortState, SmInfo, SwitchInfo,
+};
 use iba::mad::{Attribute, Method};
 use iba::smp::Smp;
 use iba::{Lid, PortNum};
@@ -117,11 +119,20 @@ impl Discovery {
         route: Route,
         from: Option<End>,
         info: &NodeInfo,
-        known: &Topology,
+        before: &Topology,
         requests: &mut Requests,
     ) {
-        let is_new = self.found.find(info.node_guid).is_none();
-        let node = self.found.find(info.node_guid).unwrap_or_else(|| self.found.add(*info));
+        let known = self.found.find(info.node_guid);
+        let node = known.unwrap_or(self.found.nodes.len());
+        let holder = if info.node_type == NodeType::SWITCH { PortNum::MANAGEMENT } else { info.local_port };
+        if !self.found.hold(info.port_guid, End { node, port: holder }) {
+            self.found.silent.extend(from);
+            return;
+        }
+        let is_new = known.is_none();
+        if is_new {
+            self.found.add(*info);
+        }
         let end = End { node, port: info.local_port };
         let is_switch = self.found.nodes[node].is_switch();
         if is_new && is_switch {
@@ -134,8 +145,8 @@ impl Discovery {
             self.ask_port(end, requests);
         }
         if is_new {
-            let before = known.find(info.node_guid).map(|node| known.nodes[node].description);
-            match before.filter(|description| !description.text().is_empty()) {
+            let name = before.find(info.node_guid).map(|node| before.nodes[node].description);
+            match name.filter(|description| !description.text().is_empty()) {
                 Some(description) => self.found.nodes[node].description = description,
                 None => {
                     let smp = route.request(Method::GET, NodeDescription::ID, 0);

@@ -49,6 +49,7 @@ pub(crate) struct Port {
 pub(crate) struct Topology {
     pub(crate) nodes: Vec<Node>,
     by_guid: BTreeMap<Guid, usize>,
+    by_port_guid: BTreeMap<Guid, End>,
     /// Ports whose link is up, with nobody at the other end who answers.
     pub(crate) silent: Vec<End>,
     /// Other managers.
@@ -91,6 +92,11 @@ impl Topology {
     /// The number of the node with this GUID.
     pub(crate) fn find(&self, guid: Guid) -> Option<usize> {
         self.by_guid.get(&guid).copied()
+    }
+
+    /// Notes that the port at `end` has this GUID. False where another has it already: both would have one LID.
+    pub(crate) fn hold(&mut self, guid: Guid, end: End) -> bool {
+        *self.by_port_guid.entry(guid).or_insert(end) == end
     }
 
     pub(crate) fn port(&self, end: End) -> Option<&Port> {

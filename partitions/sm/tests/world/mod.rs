@@ -177,15 +177,14 @@ impl World {
     }
 
     pub(crate) fn adapter(&mut self, ports: u8) -> usize {
-        self.twin(self.members.len(), ports)
+        self.twin(self.members.len(), self.members.len(), ports)
     }
 
-    /// An adapter with the GUIDs that the node `other` has, or would have.
-    pub(crate) fn twin(&mut self, other: usize, ports: u8) -> usize {
-        let first = guid(other);
+    /// An adapter with the GUID that node `one` has, or would have, and the port GUIDs of node `other`.
+    pub(crate) fn twin(&mut self, one: usize, other: usize, ports: u8) -> usize {
         let config = AdapterConfig {
-            node: NodeConfig::new(first, "adapter"),
-            port_guids: (1..=u64::from(ports)).map(|port| Guid::new(first.get() + port)).collect(),
+            node: NodeConfig::new(guid(one), "adapter"),
+            port_guids: (1..=u64::from(ports)).map(|port| Guid::new(guid(other).get() + port)).collect(),
         };
         self.add(Member::Node(Node::ChannelAdapter(ChannelAdapter::new(&config).unwrap())))
     }
