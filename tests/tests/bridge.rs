@@ -39,9 +39,10 @@ fn word(line: &str, nth: usize) -> u16 {
 
 /// The description of the node where `sminfo` at `site` finds the master.
 fn master(site: &Site) -> String {
-    let output = site.tool("sminfo", &[]).run();
-    let text = output.ok();
-    assert!(text.contains("SMINFO_MASTER"), "{text}");
+    let ask = || site.tool("sminfo", &[]).run().ok().to_owned();
+    // The host's end of a bridge learns whom its port has for its manager a moment after the port.
+    wait_until(true, || ask().contains("SMINFO_MASTER"));
+    let text = ask();
     let (_, rest) = text.split_once("sm lid ").unwrap();
     let lid = word(rest, 0);
     lids(site).into_iter().find(|(_, other)| *other == lid).unwrap().0
