@@ -257,7 +257,8 @@ guests! {
         vmmcall
         cmp rax, 0
         jne 1f
-        cmp rdx, 0x10000
+        shr rdx, 16
+        cmp rdx, 1
         jne 1f
         mov rcx, [0x8000]
         sub rsi, 1
