@@ -187,6 +187,26 @@ fn a_trap_is_sent_again_until_it_is_repressed() {
 }
 
 #[test]
+fn what_is_due_is_done_with_whatever_comes() {
+    let mut node = active_adapter();
+    node.set_is_sm(Time(MILLI), PORT, true, &mut Notes::default());
+    for (now, expected) in [(MILLI + PAUSE - 1, 0), (MILLI + PAUSE, 1), (MILLI + PAUSE + 1, 0)] {
+        let mut notes = Notes::default();
+        let packet = from_neighbour(Method::GET, AttributeId::NODE_INFO, 0);
+        node.receive(Time(now), PORT, &mut bytes(&packet), &mut notes);
+        let methods: Vec<_> = notes
+            .0
+            .iter()
+            .map(|told| match told {
+                Told::Transmit(1, packet) => smp(packet).header.method,
+                _ => panic!("{told:?}"),
+            })
+            .collect();
+        assert_eq!(methods, [&[Method::GET_RESP][..], &[Method::TRAP; 1][..expected]].concat(), "at {now}");
+    }
+}
+
+#[test]
 fn a_trap_that_nobody_represses_ends_of_itself() {
     let mut node = active_adapter();
     node.set_is_sm(Time(0), PORT, true, &mut Notes::default());

@@ -124,6 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn a_standby_waits_for_a_master_and_for_who_is_about_to_be_one() {
+        let own = manager(5, 3, SmState::STANDBY);
+        // A lesser one, one with a higher GUID, one with a lower GUID, a better one, and ourselves.
+        let others = [(1, 2), (6, 3), (4, 3), (9, 4), (5, 3)];
+        let row = |state| others.map(|(guid, priority)| is_alive(&own, &manager(guid, priority, state)));
+        assert_eq!(row(SmState::MASTER), [true; 5], "whatever its priority");
+        for state in [SmState::STANDBY, SmState::DISCOVERING] {
+            assert_eq!(row(state), [false, false, true, true, false]);
+        }
+        assert_eq!(row(SmState::NOT_ACTIVE), [false; 5]);
+    }
+
+    #[test]
     fn only_the_right_sender_is_obeyed() {
         let states = [SmState::NOT_ACTIVE, SmState::DISCOVERING, SmState::STANDBY, SmState::MASTER];
         let row = |control, sender| states.map(|own| obey(own, control, sender));

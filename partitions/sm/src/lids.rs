@@ -99,6 +99,33 @@ mod tests {
         assert_eq!(assigned(&mut lids, &[(1, 7), (2, 0), (6, 1)]), [7, 1, 5]);
     }
 
+    /// Ports lose their LIDs, claim those of others, go and come, in all ways that three ports and two LIDs allow.
+    #[test]
+    fn whatever_ports_claim_each_has_a_lid_and_those_that_keep_theirs_are_let_be() {
+        // 0 is a port that has lost its LID, 3 one that is not there.
+        let claims: Vec<[u16; 3]> = (0..64).map(|all| [all & 3, all >> 2 & 3, all >> 4]).collect();
+        for (&first, &second) in claims.iter().flat_map(|first| claims.iter().map(move |second| (first, second))) {
+            let mut lids = Lids::default();
+            let mut before = [0; 3];
+            for claims in [first, second] {
+                let there: Vec<_> = (1..).zip(claims).filter(|&(_, claim)| claim != 3).collect();
+                let mut given = assigned(&mut lids, &there).into_iter();
+                let now = claims.map(|claim| if claim == 3 { 0 } else { given.next().unwrap_or_default() });
+                for (index, (claim, lid)) in
+                    claims.into_iter().zip(now).enumerate().filter(|(_, (claim, _))| *claim != 3)
+                {
+                    assert!(
+                        Lid::new(lid).is_unicast() && !now[..index].contains(&lid),
+                        "{first:?}, {second:?}: {now:?}"
+                    );
+                    let keeps = claim != 0 && claim == before[index];
+                    assert!(!keeps || lid == claim, "{first:?}, {second:?}: {now:?}");
+                }
+                before = now;
+            }
+        }
+    }
+
     #[test]
     fn a_port_that_comes_back_gets_its_lid_again() {
         let mut lids = Lids::default();
