@@ -390,11 +390,11 @@ fn traps_that_nobody_represses_take_turns() {
 #[test]
 fn what_tells_of_a_state_takes_the_place_of_its_like_alone() {
     let mut node = active_adapter();
-    for wrong in [1, 2] {
+    for wrong in [1u64, 2] {
         // Two that use a wrong key are told of, each.
         let mut packet = from_neighbour(Method::SET, AttributeId::GUID_INFO, 0);
-        packet.smp.header.attribute_modifier = wrong.into();
-        packet.smp.m_key = u64::from(wrong).into();
+        packet.smp.header.attribute_modifier = u32::MAX.into();
+        packet.smp.m_key = (u64::MAX - wrong).into();
         set(&mut node, Time(0), 1, |info| info.m_key = 77.into());
         node.receive(Time(MILLI), PORT, &mut bytes(&packet), &mut Notes::default());
     }
