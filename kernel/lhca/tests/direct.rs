@@ -188,6 +188,27 @@ fn a_way_that_was_found_ends_with_what_it_depends_on() {
 }
 
 #[test]
+fn a_q_key_that_changes_at_either_end_counts_at_once() {
+    /// The sender's own goes instead (10.2.5).
+    const OWN: u32 = 1 << 31;
+    let mut pair = Pair::new();
+    let set_key = |end: &mut End, key: u32| {
+        let fields = QueuePairFields::STATE | QueuePairFields::Q_KEY;
+        let (state, q_key) = (QueuePairState::READY_TO_SEND, key.into());
+        end.modify(QueuePairChange { fields, state, q_key, p_key_index: 0 }).unwrap();
+    };
+    let arrives = |pair: &mut Pair| pair.send(&mut [1; 64], 1, WorkFlags::empty(), OWN).got.is_some();
+    assert!(arrives(&mut pair));
+    set_key(&mut pair.from, Q_KEY + 1);
+    pair.assert_both_fail(OWN);
+    set_key(&mut pair.from, Q_KEY);
+    assert!(arrives(&mut pair));
+    set_key(&mut pair.to, Q_KEY + 1);
+    assert!(!arrives(&mut pair));
+    assert!(arrives(&mut pair), "the receiver has its key again");
+}
+
+#[test]
 fn switches_that_look_at_p_keys_are_asked_once_and_again_when_they_change() {
     let mut pair = Pair::new();
     let own = pair.send(&mut [1; 64], 1, WorkFlags::empty(), Q_KEY);

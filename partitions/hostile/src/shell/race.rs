@@ -3,7 +3,10 @@
 use hostile_image::Random;
 use iba::{Lid, QKey, Qpn};
 use lhca::CompletionQueue;
-use lhca_contract::{QueuePairChange, QueuePairFields, QueuePairKind, QueuePairState, Segment, SendEntry, ring};
+use lhca_contract::{
+    Call, Completion, Handle, QueueConfig, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind,
+    QueuePairState, Segment, SendEntry, ring,
+};
 use platform::{Done, Endpoint, GRH, Setup};
 use zerocopy::IntoBytes;
 
@@ -18,8 +21,8 @@ const CLOSED: QKey = QKey::new(0x5ec2_e701);
 /// A target's queue pair: the first that it creates.
 const TARGET: Qpn = Qpn::new(0x100);
 /// A target takes another key after so many datagrams, for so many looks, which are so far apart, in nanoseconds.
-const OPEN_FOR: u64 = 256;
-const LOOKS: u32 = 3;
+const OPEN_FOR: u64 = 2_048;
+const LOOKS: u32 = 10;
 const LOOK_EVERY: u64 = 1_000_000;
 /// Lines beside each buffer of a target's.
 const BESIDE: usize = 64;
@@ -27,30 +30,43 @@ const BESIDE: usize = 64;
 const LENGTHS: [u64; 2] = [LENGTH as u64, 4096];
 /// Who rings so often in a row need not ring any more.
 const RINGS: u64 = 64;
-/// A request is changed so often before somebody else has the processor, who may have to make room.
-const CHANGES: u32 = 4_000;
+/// Requests are changed so often before somebody else has the processor, who may have to make room.
+const CHANGES: u64 = 120;
 const ENTRIES: u64 = 1 << LOG_ENTRIES;
 /// Words of a send entry, and which of them has the length.
 const ENTRY: u64 = size_of::<SendEntry>() as u64 / 8;
 const LENGTH_WORD: u64 = 5;
 
-impl Queues<'_> {
-    /// Posts all send requests that are not posted, and takes all completions, all by memory alone.
-    fn post_all(&self) {
-        let consumed = self.scratch.get(SEND + ring::CONSUMED as u64 / 8);
-        let room = (consumed as u32).wrapping_add(ENTRIES as u32);
-        self.set_index(SEND, ring::PRODUCED, room);
-        let completed = self.scratch.get(COMPLETIONS + ring::PRODUCED as u64 / 8);
-        self.set_index(COMPLETIONS, ring::CONSUMED, completed as u32);
-    }
+/// Posts all of `entries` send requests that are not posted, and takes all completions, all by memory alone: the send ring is
+/// at the word `sends` of `scratch`, and the completions' at `completions`.
+fn post_all(scratch: &Scratch, sends: u64, completions: u64, entries: u32) {
+    let consumed = scratch.get(sends + ring::CONSUMED as u64 / 8);
+    scratch.set_index(sends, ring::PRODUCED, (consumed as u32).wrapping_add(entries));
+    let completed = scratch.get(completions + ring::PRODUCED as u64 / 8);
+    scratch.set_index(completions, ring::CONSUMED, completed as u32);
 }
 
 /// Requests that are done as soon as they are looked at, and are there again as soon as they are done.
 pub(super) fn requests(machine: &mut Machine) -> Result<(), Error> {
+    // So many that they last while this processor does something else.
+    const LOG_MANY: u8 = 13;
+    const SENDS: usize = ring::bytes(LOG_MANY, size_of::<SendEntry>());
+    const COMPLETED: usize = ring::bytes(LOG_MANY, size_of::<Completion>());
+    let scratch = Scratch::new(machine, (SENDS + COMPLETED) / size_of::<lhca::Line>());
+    let completions = SENDS as u64 / 8;
     let mut queues = Queues::open(machine)?;
+    let config = QueueConfig { ring: scratch.address(completions), log_entries: LOG_MANY, ..QueueConfig::default() };
+    let queue = Handle(queues.call_with(Call::CREATE_COMPLETION_QUEUE, None, config.as_bytes()) as u32);
+    let own = queues.pair_config();
+    queues.create_pair_of(&QueuePairConfig {
+        send_ring: scratch.address(0),
+        send_log_entries: LOG_MANY,
+        send_completions: queue,
+        ..own
+    });
     let mut rings = 0_u64;
     loop {
-        queues.post_all();
+        post_all(&scratch, 0, completions, 1 << LOG_MANY);
         // Whoever is not looked at any more has to ring.
         if rings < RINGS || rings.is_multiple_of(1 << 14) {
             queues.ring(queues.pair);
@@ -78,15 +94,17 @@ pub(super) fn race(machine: &mut Machine) -> Result<(), Error> {
     }
     let lengths: [u64; ENTRIES as usize] = core::array::from_fn(|nth| first + ENTRY * nth as u64 + LENGTH_WORD);
     for round in 0..rounds {
-        queues.post_all();
+        post_all(&queues.scratch, SEND, COMPLETIONS, ENTRIES as u32);
         if round < RINGS || round.is_multiple_of(16) {
             queues.ring(queues.pair);
         }
-        for _ in 0..CHANGES / 32 {
+        // What is too long goes another way than what fits; so each second round is all of what fits.
+        for _ in 0..round % 2 * CHANGES {
             for length in LENGTHS {
                 lengths.iter().for_each(|&place| queues.scratch.put(place, length));
             }
         }
+        lengths.iter().for_each(|&place| queues.scratch.put(place, LENGTHS[0]));
         let soon = queues.machine.time() + LOOK_EVERY / 20;
         queues.machine.wait_until(soon)?;
     }

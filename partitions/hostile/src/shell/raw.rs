@@ -62,6 +62,12 @@ impl Scratch {
         // SAFETY: as above.
         unsafe { word.write_volatile(value) };
     }
+
+    /// Writes the index at `offset` of the ring at the word `ring`, and leaves the event index beside it.
+    pub(super) fn set_index(&self, ring: u64, offset: usize, index: u32) {
+        let place = ring + offset as u64 / 8;
+        self.put(place, self.get(place) & !0xffff_ffff | u64::from(index));
+    }
 }
 
 /// Maps all addresses up to [`END`] at themselves.
