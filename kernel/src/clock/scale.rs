@@ -23,6 +23,13 @@ impl Scale {
         u64::try_from(product >> FRACTION_BITS).unwrap_or(u64::MAX)
     }
 
+    /// As [`Self::convert`], but begins again at 0 behind the last number.
+    #[inline]
+    #[must_use]
+    pub const fn convert_wrapping(self, ticks: u64) -> u64 {
+        ((ticks as u128 * self.0 as u128) >> FRACTION_BITS) as u64
+    }
+
     /// The factor as 32.32 fixed point, for keeping it where only a number fits.
     #[must_use]
     pub const fn to_bits(self) -> u64 {
@@ -47,6 +54,7 @@ mod tests {
             let scale = Scale::new(hertz, 1_000_000_000).unwrap();
             let ns = scale.convert(hertz * 86_400);
             assert!(ns.abs_diff(DAY) < DAY / (1 << 29), "{hertz} Hz: {ns}");
+            assert_eq!(scale.convert_wrapping(hertz * 86_400), ns);
         }
     }
 
@@ -55,6 +63,7 @@ mod tests {
         assert_eq!(Scale::new(0, 1), None);
         assert_eq!(Scale::new(1, 1 << 32), None);
         assert_eq!(Scale::new(1, 1 << 31).unwrap().convert(u64::MAX), u64::MAX);
+        assert_eq!(Scale::new(1, 2).unwrap().convert_wrapping(1 << 63 | 3), 6);
         assert_eq!(Scale::new(u64::MAX, 0).unwrap().convert(u64::MAX), 0);
     }
 

@@ -20,6 +20,9 @@ const MAX_PERIOD_FS: u64 = 100_000_000;
 /// How long the clocks are compared.
 const WINDOW_NS: u64 = 10_000_000;
 
+/// By how many ticks at most a processor's TSC lags behind the boot processor's: none sees a time before boot.
+const LAG: u64 = 1 << 20;
+
 static NS_PER_TICK: AtomicU64 = AtomicU64::new(0);
 static BOOT: AtomicU64 = AtomicU64::new(0);
 
@@ -33,9 +36,8 @@ pub fn ticks_per_second() -> u64 {
 #[inline]
 #[must_use]
 pub fn now() -> u64 {
-    // A processor whose TSC lags by a few ticks just after boot must not see the clock wrapped.
-    let ticks = ticks().saturating_sub(BOOT.load(Ordering::Relaxed));
-    Scale::from_bits(NS_PER_TICK.load(Ordering::Relaxed)).convert(ticks)
+    let ticks = ticks().wrapping_sub(BOOT.load(Ordering::Relaxed));
+    Scale::from_bits(NS_PER_TICK.load(Ordering::Relaxed)).convert_wrapping(ticks)
 }
 
 /// The time-stamp counter itself. Under QEMU's `-icount shift=0` it counts instructions.
@@ -78,7 +80,7 @@ fn sample() -> Sample {
 /// # Panics
 /// If there is no HPET, or the clocks do not run.
 pub fn calibrate() {
-    BOOT.store(ticks(), Ordering::Relaxed);
+    BOOT.store(ticks().saturating_sub(LAG), Ordering::Relaxed);
     // SAFETY: the HPET's page is mapped; its interrupts stay off, only the counter starts.
     let period_fs = unsafe {
         hpet(HPET_CONFIGURATION).write_volatile(1);

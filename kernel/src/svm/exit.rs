@@ -69,11 +69,18 @@ impl PortAccess {
     }
 }
 
+/// The code of [`Exit::Call`].
+const CALL: u64 = 0x81;
+
 impl Exit {
     /// The exit that the VMCB's fields EXITCODE, EXITINFO1 and EXITINFO2 tell of.
     #[inline]
     #[must_use]
     pub fn decode(code: u64, info_1: u64, info_2: u64) -> Self {
+        // The one that comes most is found first.
+        if code == CALL {
+            return Self::Call;
+        }
         // Of the code for an invalid guest only the low half is the same everywhere.
         if code as u32 == u32::MAX {
             return Self::Invalid;
@@ -97,7 +104,6 @@ impl Exit {
                 }
             }
             0x7f => Self::Shutdown,
-            0x81 => Self::Call,
             0x80 | 0x82..=0x86 | 0x88..=0x8e => Self::Undefined(code), // VMRUN to SKINIT, ICEBP to RDPRU
             0x400 => Self::NestedFault { address: info_2, error: info_1 },
             _ => Self::Other(code),

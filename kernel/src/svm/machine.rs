@@ -3,7 +3,6 @@
 
 use alloc::boxed::Box;
 use core::arch::asm;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use raw_cpuid::CpuId;
 use spin::Mutex;
@@ -47,7 +46,6 @@ pub struct Host {
 }
 
 static HOSTS: [Mutex<Option<Host>>; MAX_CPUS] = [const { Mutex::new(None) }; MAX_CPUS];
-static NEXT_RIP: AtomicBool = AtomicBool::new(false);
 
 #[repr(align(4096))]
 struct Aligned<T>(T);
@@ -72,7 +70,6 @@ pub fn enable() -> Result<(), SvmError> {
     if unsafe { Msr::new(VM_CR).read() } & VM_CR_SVMDIS != 0 {
         return Err(SvmError::Disabled);
     }
-    NEXT_RIP.store(svm.has_nrip(), Ordering::Relaxed);
     let save = allocate(PAGE, PAGE).ok_or(SvmError::NoMemory)?;
     let mut vmcb: Box<Vmcb> = Box::new(Vmcb::new_zeroed());
     // SAFETY: the page is the processor's alone from now on, and VMSAVE writes to the given VMCB only. FXSAVE is to save
@@ -188,10 +185,14 @@ impl VirtualCpu {
         }
         let control = &mut self.vmcb.control;
         control.tlb_control = TlbControl::Keep as u8;
-        control.event_injection = EventInjection::interrupted(control.exit_int_info);
+        // An event whose delivery the exit cut off is described as one that is to be given.
+        control.event_injection = EventInjection(control.exit_int_info);
         let rip = self.vmcb.save.rip;
-        self.shadowed =
-            if control.interrupt_shadow & 1 != 0 { Some(rip) } else { self.shadowed.filter(|at| *at == rip) };
+        if control.interrupt_shadow & 1 != 0 {
+            self.shadowed = Some(rip);
+        } else if self.shadowed.is_some_and(|at| at != rip) {
+            self.shadowed = None;
+        }
         Exit::decode(control.exit_code, control.exit_info_1, control.exit_info_2)
     }
 
@@ -228,8 +229,8 @@ impl VirtualCpu {
     /// guest that writes it with needless prefixes then goes on amidst it, to its own harm only.)
     pub fn skip(&mut self, length: u64) {
         let next = self.vmcb.control.next_rip;
-        let known = NEXT_RIP.load(Ordering::Relaxed) && next != 0;
-        self.resume_at(if known { next } else { self.vmcb.save.rip.wrapping_add(length) });
+        // A processor that does not tell leaves it 0.
+        self.resume_at(if next == 0 { self.vmcb.save.rip.wrapping_add(length) } else { next });
     }
 
     fn resume_at(&mut self, rip: u64) {

@@ -128,14 +128,7 @@ impl EventInjection {
         Self(Self::VALID | Self::EXCEPTION | vector as u64 | error)
     }
 
-    /// The event whose delivery the exit cut off, from the field EXITINTINFO; it has the same form, and only bit 31 says
-    /// whether there is one.
-    #[must_use]
-    pub const fn interrupted(exit_int_info: u64) -> Self {
-        if exit_int_info & Self::VALID == 0 { Self::NONE } else { Self(exit_int_info) }
-    }
-
-    /// Whether there is an event.
+    /// Whether there is an event: only bit 31 says so.
     #[must_use]
     pub const fn is_some(self) -> bool {
         self.0 & Self::VALID != 0
@@ -277,7 +270,7 @@ mod tests {
     fn events_have_the_manuals_form() {
         assert_eq!(EventInjection::exception(6, None).0, 0x8000_0306);
         assert_eq!(EventInjection::exception(13, Some(0x18)).0, 0x18_8000_0b0d);
-        assert_eq!(EventInjection::interrupted(0x18_0000_0b0d), EventInjection::NONE, "only bit 31 counts");
-        assert!(EventInjection::interrupted(0x8000_0020).is_some());
+        assert!(!EventInjection(0x18_0000_0b0d).is_some(), "only bit 31 counts");
+        assert!(EventInjection(0x8000_0020).is_some());
     }
 }
