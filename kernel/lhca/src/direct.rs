@@ -8,19 +8,19 @@
 //! What datagrams to one place have in common is found out once, and is a [`Flow`]. Of each datagram then only those words
 //! are looked at in which it may differ, and what was done is published once for all that went one after the other.
 
+use alloc::boxed::Box;
 use core::mem::offset_of;
-use core::ops::Deref;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use iba::{Lid, PortNum, Qpn};
 use lhca_contract::{
-    Completion, CompletionFlags, CompletionKind, QueuePairKind, QueuePairState, ReceiveEntry, Segment, SendEntry,
-    WorkFlags,
+    Completion, CompletionFlags, CompletionKind, Handle, QueuePairKind, QueuePairState, ReceiveEntry, Segment,
+    SendEntry, WorkFlags,
 };
 use subnet::{ChannelAdapter, Hsma, Layout, LhcaId, TallyId, Time};
 use zerocopy::transmute;
 
-use crate::guest::{Guest, RingWords};
+use crate::guest::{Guest, Ring};
 use crate::lhca::Lhca;
 use crate::objects::{QueuePair, name_of, tell};
 use crate::receive::GRH;
@@ -33,28 +33,32 @@ type Words = [AtomicU64; 8];
 type Address = [u64; 2];
 
 /// What the datagrams of a queue pair to one place have in common.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Flow {
     address: Address,
     layout: Layout,
-    /// The receiver; nobody if they go the long way.
-    receiver: Option<LhcaId>,
+    /// The receiver's place; [`NOWHERE`] if they go the long way.
+    receiver: usize,
     /// What the receiver's changes came to, when its queue pair was found to take this.
     changes: u64,
-    /// The place of the receiving queue pair, and its name.
+    /// The receiving queue pair's place.
     place: usize,
-    name: u32,
     tally: TallyId,
-    immediate: bool,
+    /// Words of four bytes of each that are not payload: headers and invariant CRC.
+    overhead: u64,
+    /// What of the immediate data is told.
+    immediate: u64,
     /// The longest payload.
     mtu: u64,
     /// What the receiver is told, but for what is each datagram's own.
     received: [u64; 4],
+    /// The name of the sending queue pair.
+    sender: u64,
 }
 
 /// Flows that a queue pair remembers, by the lower bits of the LID.
 #[derive(Debug, Default)]
-pub(crate) struct Flows([Option<Flow>; 8]);
+pub(crate) struct Flows([Flow; 8]);
 
 /// What became of the send requests of a queue pair.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +70,9 @@ pub(crate) enum Passed {
     /// None: the next goes the long way, if there is one.
     None,
 }
+
+/// The place of no LHCA.
+const NOWHERE: usize = usize::MAX;
 
 /// Words of four bytes that are not payload: headers and invariant CRC.
 const OVERHEAD: u64 = (size_of::<iba::packet::UdHeader>() as u64 + 4) / 4;
@@ -98,7 +105,7 @@ const _: () = {
 #[inline(always)]
 pub(crate) fn pass<G: Guest>(
     hsma: &mut Hsma,
-    lhcas: &mut [Option<Lhca<G>>],
+    lhcas: &mut [Option<Box<Lhca<G>>>],
     now: Time,
     id: LhcaId,
     name: u32,
@@ -106,118 +113,143 @@ pub(crate) fn pass<G: Guest>(
 ) -> Passed {
     let Some(layout) = hsma.layout(now) else { return Passed::None };
     match pass_known(hsma, lhcas, (now, layout), id, name, most) {
-        Ok(passed) => passed,
-        Err(None) => Passed::None,
-        Err(Some(address)) => find(hsma, lhcas, id, name, address, layout).unwrap_or(Passed::None),
+        Some(Ok(passed)) => passed,
+        Some(Err(address)) => find(hsma, lhcas, id, name, address, layout).unwrap_or(Passed::None),
+        None => Passed::None,
     }
 }
 
-/// As [`pass`], where the flow is known. If not, its address is given back.
+/// As [`pass`], where the flow is known. If it is not, its address.
 #[inline(always)]
 fn pass_known<G: Guest>(
     hsma: &mut Hsma,
-    lhcas: &[Option<Lhca<G>>],
+    lhcas: &[Option<Box<Lhca<G>>>],
     (now, layout): (Time, Layout),
     id: LhcaId,
     name: u32,
     most: u32,
-) -> Result<Passed, Option<Address>> {
-    let sender = lhca(lhcas, id).ok_or(None)?;
-    let from = sender.pairs.get(name).ok_or(None)?;
+) -> Option<Result<Passed, Address>> {
+    let sender = lhca(lhcas, id.0.into())?;
+    let from = sender.pairs.get(name)?;
     if from.state != QueuePairState::READY_TO_SEND || from.send.has_entry() != Ok(true) {
-        return Err(None);
+        return None;
     }
-    let address = address(&from.send).ok_or(None)?;
-    let flow = from.flows.get(address).filter(|flow| flow.address == address && flow.layout == layout);
-    let flow = flow.ok_or(Some(address))?;
-    let receiver = lhca(lhcas, flow.receiver.ok_or(None)?).ok_or(None)?;
+    let request = request(&from.send)?;
+    let address = address(request);
+    let Some(flow) = from.flows.get(address, layout) else { return Some(Err(address)) };
+    let receiver = lhca(lhcas, flow.receiver)?;
     if receiver.changes != flow.changes {
-        return Err(Some(address));
+        return Some(Err(address));
     }
-    let to = receiver.pairs.at(flow.place).ok_or(None)?;
-    let watched = sender.pace.is_watched();
-    let mut words = flow.pass(name, from, to).ok_or(None)?;
-    let mut count = 1;
-    while from.send.has_seen_entry() && count < most && self::address(&from.send) == Some(address) {
-        let Some(more) = flow.pass(name, from, to) else { break };
-        words += more;
-        count += 1;
-    }
-    hsma.pass(flow.tally, count.into(), words);
-    publish(from, to, watched);
+    let to = receiver.pairs.at(flow.place)?;
     receiver.pace.received(now);
-    from.count_packets(count);
-    Ok(if from.send.has_seen_entry() { Passed::Some(count) } else { Passed::All })
+    let count = flow.pass(hsma, from, to, request, most)?;
+    publish(from, to, sender.pace.is_watched());
+    Some(Ok(if from.send.has_seen_entry() { Passed::Some(count) } else { Passed::All }))
 }
 
 #[inline(always)]
-fn lhca<G: Guest>(lhcas: &[Option<Lhca<G>>], id: LhcaId) -> Option<&Lhca<G>> {
-    lhcas.get(usize::from(id.0))?.as_ref()
+fn lhca<G: Guest>(lhcas: &[Option<Box<Lhca<G>>>], place: usize) -> Option<&Lhca<G>> {
+    lhcas.get(place)?.as_deref()
+}
+
+/// The next send request, which there is.
+#[inline(always)]
+fn request(send: &Consumer<impl Ring>) -> Option<&Words> {
+    send.entry().first_chunk()
+}
+
+/// Where it goes.
+#[inline(always)]
+fn address(request: &Words) -> Address {
+    [load(&request[1]), load(&request[2])]
+}
+
+#[inline(always)]
+fn load(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed)
 }
 
 impl Flow {
-    /// Passes the next datagram, which there is and which is of the flow, if the receiver has room for it; its words of four
-    /// bytes. If not, nothing has happened.
-    #[inline(never)] // fewer values are alive at once than if all were one function
-    fn pass<G: Guest>(&self, name: u32, from: &QueuePair<G>, to: &QueuePair<G>) -> Option<u64> {
+    /// One that goes the long way.
+    fn long(address: Address, layout: Layout) -> Self {
+        Self { address, layout, receiver: NOWHERE, ..Self::default() }
+    }
+
+    /// Passes the next datagram, which `request` asks for, and those behind it that are of the flow, `most` together, as far as
+    /// the receiver has room: how many. Nothing if not even the first was passed.
+    #[inline(always)]
+    fn pass<'a, G: Guest>(
+        &self,
+        hsma: &mut Hsma,
+        from: &'a QueuePair<G>,
+        to: &QueuePair<G>,
+        mut request: &'a Words,
+        most: u32,
+    ) -> Option<u32> {
+        let mut left = most;
+        while let Some(words) = self.pass_one(from, to, request) {
+            hsma.pass(self.tally, words);
+            left -= 1;
+            if !from.send.has_seen_entry() || left == 0 {
+                break;
+            }
+            request = self::request(&from.send)?;
+            if address(request) != self.address {
+                break;
+            }
+        }
+        (left < most).then(|| most - left)
+    }
+
+    /// Passes one datagram; its words of four bytes.
+    #[inline(always)]
+    fn pass_one<G: Guest>(&self, from: &QueuePair<G>, to: &QueuePair<G>, request: &Words) -> Option<u64> {
         let (sends, receives) = (&from.completions.send.ring, &to.completions.receive.ring);
         if !to.receive.has_entry().ok()? || !sends.has_room() || !receives.has_room() {
             return None;
         }
-        let request: &Words = from.send.entry()?.first_chunk()?;
-        let room: &Words = to.receive.entry()?.first_chunk()?;
-        let word = |of: &Words, nth: usize| of[nth].load(Ordering::Relaxed);
+        let room: &Words = to.receive.entry().first_chunk()?;
         // A segment of registered memory has its L_Key in the upper half, and so is too long.
-        let (payload, size) = (word(request, 5), word(room, 3));
-        if payload > self.mtu || size >> HIGH != 0 || word(room, 1) != PLAIN_RECEIVE {
-            return None;
-        }
+        let (payload, size) = (load(&request[5]), load(&room[3]));
         let length = GRH as u64 + payload;
-        if size < length {
+        if payload > self.mtu || size >> HIGH != 0 || size < length || load(&room[1]) != PLAIN_RECEIVE {
             return None;
         }
-        let place = word(room, 2).checked_add(GRH as u64)?;
-        from.guest.copy(word(request, 4), &to.guest, place, usize::try_from(payload).ok()?).ok()?;
-
-        let immediate = if self.immediate { word(request, 3) << HIGH } else { 0 };
-        let [.., third, fourth] = self.received;
-        receives.put(&[word(room, 0), length << HIGH | u64::from(self.name), third, fourth | immediate]);
-        sends.put(&[word(request, 0), u64::from(name), SENT, 0]);
+        from.guest.copy(load(&request[4]), &to.guest, load(&room[2]), GRH, usize::try_from(payload).ok()?).ok()?;
+        let immediate = load(&request[3]) << HIGH & self.immediate;
+        let [_, second, third, fourth] = self.received;
+        receives.put(&[load(&room[0]), second | length << HIGH, third, fourth | immediate]);
+        sends.put(&[load(&request[0]), self.sender, SENT, 0]);
         to.receive.consume();
         from.send.consume();
-        Some(OVERHEAD + u64::from(self.immediate) + payload.div_ceil(4))
+        from.count_packets(1);
+        Some(self.overhead + payload.div_ceil(4))
     }
 }
 
-/// Tells both partitions of what passed, and has the sender ring for the next if it is not `watched`.
-#[inline(never)] // as above
+/// Tells both partitions of what passed, and has the sender ring for the next if that was the last and it is not `watched`.
+#[inline(always)]
 fn publish<G: Guest>(from: &QueuePair<G>, to: &QueuePair<G>, watched: bool) {
     let (sends, receives) = (&*from.completions.send, &*to.completions.receive);
     // A partition that sees a completion counts on the room that its request took, so that comes first.
     let is_last = !from.send.has_seen_entry();
     if is_last && !watched {
-        from.send.store_armed()
-    } else {
-        from.send.store()
+        from.send.ask();
     }
+    from.send.store();
     to.receive.store();
     receives.ring.store();
     sends.ring.store();
     fence(Ordering::SeqCst);
     if is_last {
-        from.send.look();
+        // An index that jumped is looked at again.
+        let _ = from.send.look();
     }
     tell(&to.guest, to.config.vector, || to.receive.asked());
     tell(&to.guest, receives.vector, || receives.ring.asked());
     tell(&from.guest, from.config.vector, || from.send.asked());
     tell(&from.guest, sends.vector, || sends.ring.asked());
-}
-
-/// The address of the next send request, which there is.
-#[inline(always)]
-fn address<R: Deref<Target = RingWords>>(send: &Consumer<SendEntry, R>) -> Option<Address> {
-    let request: &Words = send.entry()?.first_chunk()?;
-    Some([request[1].load(Ordering::Relaxed), request[2].load(Ordering::Relaxed)])
 }
 
 impl Flows {
@@ -228,9 +260,10 @@ impl Flows {
         (address[0] >> (8 * LOW_BYTE)) as usize & 7
     }
 
+    /// What is known of the flow to an address, unless the layout has changed since.
     #[inline(always)]
-    fn get(&self, address: Address) -> Option<&Flow> {
-        self.0[Self::place(address)].as_ref()
+    fn get(&self, address: Address, layout: Layout) -> Option<&Flow> {
+        Some(&self.0[Self::place(address)]).filter(|flow| flow.address == address && flow.layout == layout)
     }
 }
 
@@ -238,7 +271,7 @@ impl Flows {
 #[cold]
 fn find<G: Guest>(
     hsma: &mut Hsma,
-    lhcas: &mut [Option<Lhca<G>>],
+    lhcas: &mut [Option<Box<Lhca<G>>>],
     id: LhcaId,
     name: u32,
     address: Address,
@@ -247,23 +280,14 @@ fn find<G: Guest>(
     let pair = lhcas.get(usize::from(id.0))?.as_ref()?.pairs.get(name)?;
     let flow = short(hsma, lhcas, id, (name, pair), address, layout).unwrap_or(Flow::long(address, layout));
     let pair = lhcas.get_mut(usize::from(id.0))?.as_mut()?.pairs.get_mut(name)?;
-    pair.flows.0[Flows::place(address)] = Some(flow);
-    flow.receiver.is_some().then_some(Passed::Some(0))
-}
-
-impl Flow {
-    /// One that goes the long way.
-    fn long(address: Address, layout: Layout) -> Self {
-        let (tally, name) = (TallyId::default(), 0);
-        let received = [0; 4];
-        Self { address, layout, receiver: None, changes: 0, place: 0, name, tally, immediate: false, mtu: 0, received }
-    }
+    pair.flows.0[Flows::place(address)] = flow;
+    (flow.receiver != NOWHERE).then_some(Passed::Some(0))
 }
 
 /// The flow to an address, if it goes the short way.
 fn short<G: Guest>(
     hsma: &mut Hsma,
-    lhcas: &[Option<Lhca<G>>],
+    lhcas: &[Option<Box<Lhca<G>>>],
     id: LhcaId,
     (name, from): (u32, &QueuePair<G>),
     address: Address,
@@ -292,9 +316,11 @@ fn short<G: Guest>(
     let to = receiver.pairs.get(to_name)?;
     let q_key = if entry.q_key.get() >> 31 != 0 { from.q_key } else { entry.q_key };
     let takes = to.config.kind == QueuePairKind::UD && to.port() == path.port && to.receives() && to.q_key == q_key;
+    let has_immediate = entry.flags.contains(WorkFlags::IMMEDIATE);
     let matches = key(target, path.port, to.p_key_index)?.matches(p_key);
     let received = Completion {
         kind: CompletionKind::RECEIVE,
+        queue_pair: Handle(to_name),
         flags: flags(entry.flags),
         sl: entry.sl,
         slid,
@@ -306,13 +332,14 @@ fn short<G: Guest>(
     (takes && matches && slid.is_unicast()).then_some(Flow {
         address,
         layout,
-        receiver: Some(path.lhca),
+        receiver: path.lhca.0.into(),
         changes: receiver.changes,
         place: receiver.pairs.place_of(to_name)?,
-        name: to_name,
         tally: path.tally,
-        immediate: entry.flags.contains(WorkFlags::IMMEDIATE),
+        overhead: OVERHEAD + u64::from(has_immediate),
+        immediate: if has_immediate { u64::MAX } else { 0 },
         mtu: path.mtu.into(),
+        sender: name.into(),
         received: transmute!(received),
     })
 }

@@ -48,14 +48,14 @@ impl<G: Guest> Lhca<G> {
         }
     }
 
-    fn events(&mut self) -> Option<(&G, &mut EventQueue<G::Ring>)> {
+    fn events(&mut self) -> Option<(&G, &mut EventQueue<G>)> {
         let name = self.event_queues.places().find_map(|place| self.event_queues.name_at(place))?;
         self.event_queues.get_mut(name).map(|events| (&self.guest, events))
     }
 }
 
 /// Adds an event, which there is room for.
-fn add<G: Guest>(guest: &G, queue: &mut Queue<Event, G::Ring>, event: Event) {
+fn add<G: Guest>(guest: &G, queue: &mut Queue<G::Ring<Event>>, event: Event) {
     let words: [u64; size_of::<Event>() / 8] = zerocopy::transmute!(event);
     queue.push(guest, &words);
 }

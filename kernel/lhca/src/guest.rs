@@ -1,8 +1,7 @@
 //! What the engine needs of a partition.
 
 use core::fmt;
-use core::ops::Deref;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use lhca_contract::Status;
 use lhca_contract::ring::ENTRIES;
@@ -13,20 +12,25 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 #[error("not in the partition's memory, or not aligned")]
 pub struct BadAddress;
 
-/// A ring as it lies in memory, in words of 64 bits.
-#[derive(Debug)]
-#[repr(C)]
-pub struct RingWords {
+/// A ring in a partition's memory: to be kept, and looked at without asking again.
+pub trait Ring: fmt::Debug {
+    /// What the ring is of; some number of words of 64 bits.
+    type Entry;
+
+    /// One less than the number of entries, a power of two.
+    fn mask(&self) -> u32;
+
     /// Both ends' control words.
-    pub control: [AtomicU64; ENTRIES / 8],
-    /// The entries.
-    pub entries: [AtomicU64],
+    fn control(&self) -> &[AtomicU32; ENTRIES / 4];
+
+    /// The words of the entry with free-running index `index`: as many as an entry has.
+    fn entry(&self, index: u32) -> &[AtomicU64];
 }
 
 /// A partition: its memory, which it may change at any time, and its processor.
 pub trait Guest: Clone {
     /// A ring in its memory, which stays as long as this does.
-    type Ring: Deref<Target = RingWords> + fmt::Debug;
+    type Ring<E>: Ring<Entry = E>;
 
     /// Copies from its memory at `address` on. Each byte is read once.
     ///
@@ -40,18 +44,17 @@ pub trait Guest: Clone {
     /// [`BadAddress`]; nothing was copied then.
     fn write(&self, address: u64, from: &[u8]) -> Result<(), BadAddress>;
 
-    /// A ring in its memory at `address`, a multiple of 8, with entries of `words` words together: to be kept, and looked at
-    /// without asking again.
+    /// The ring of 2 to the power `log_entries` entries in its memory at `address`, a multiple of 8.
     ///
     /// # Errors
     /// [`BadAddress`].
-    fn ring(&self, address: u64, words: usize) -> Result<Self::Ring, BadAddress>;
+    fn ring<E>(&self, address: u64, log_entries: u8) -> Result<Self::Ring<E>, BadAddress>;
 
-    /// Copies `length` bytes of its memory at `address` to `other`'s at `to`.
+    /// Copies `length` bytes of its memory at `address` to `other`'s, to be found `skipped` bytes behind `to`.
     ///
     /// # Errors
-    /// [`BadAddress`]; nothing was copied then.
-    fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress>;
+    /// [`BadAddress`], if what is skipped is none either; nothing was copied then.
+    fn copy(&self, address: u64, other: &Self, to: u64, skipped: usize, length: usize) -> Result<(), BadAddress>;
 
     /// Interrupts it with `vector`, now or as soon as it takes interrupts.
     fn interrupt(&self, vector: u8);

@@ -73,8 +73,8 @@ pub(crate) struct Lhca<G: Guest> {
     pub(crate) guest: G,
     pub(crate) gate: Gate,
     pub(crate) pairs: Slots<QueuePair<G>>,
-    pub(crate) completion_queues: Slots<Arc<CompletionQueue<G::Ring>>>,
-    pub(crate) event_queues: Slots<EventQueue<G::Ring>>,
+    pub(crate) completion_queues: Slots<Arc<CompletionQueue<G>>>,
+    pub(crate) event_queues: Slots<EventQueue<G>>,
     pub(crate) regions: Regions,
     /// Queue pairs 0 and 1 of each port.
     aliases: [[Option<u32>; 2]; PORTS],

@@ -28,7 +28,7 @@ mod segments;
 mod send;
 mod slots;
 
-pub use guest::{BadAddress, Guest, RingWords};
+pub use guest::{BadAddress, Guest, Ring};
 pub use lhca::{Counts, Held};
 pub use logical::Logical;
 pub use outlet::{Joined, Wire};

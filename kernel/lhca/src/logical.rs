@@ -25,7 +25,7 @@ const BATCH: u32 = 64;
 /// The HSMA and the partitions behind it.
 pub struct Logical<G: Guest> {
     hsma: Hsma,
-    lhcas: Vec<Option<Lhca<G>>>,
+    lhcas: Vec<Option<Box<Lhca<G>>>>,
     /// With which generation of queue pairs the next partition of each LHCA begins, so that nothing that was meant for its
     /// predecessor reaches it.
     generations: Vec<Generation>,
@@ -109,14 +109,14 @@ impl<G: Guest> Logical<G> {
     #[must_use]
     pub fn held(&self, of: Option<LhcaId>) -> Held {
         let wanted = (0..).map(LhcaId).zip(&self.lhcas).filter(|&(id, _)| of.is_none_or(|of| of == id));
-        wanted.filter_map(|(_, lhca)| lhca.as_ref()).map(Lhca::held).fold(Held::default(), Held::plus)
+        wanted.filter_map(|(_, lhca)| lhca.as_deref()).map(Lhca::held).fold(Held::default(), Held::plus)
     }
 
     /// Gives an LHCA to a partition that begins, and plugs it in.
     pub fn attach(&mut self, now: Time, id: LhcaId, guest: G, policy: Policy, wire: &mut impl Wire) {
         let index = usize::from(id.0);
         if let (Some(place), Some(&first)) = (self.lhcas.get_mut(index), self.generations.get(index)) {
-            *place = Some(Lhca::new(guest, policy, first));
+            *place = Some(Box::new(Lhca::new(guest, policy, first)));
             let (hsma, mut out) = self.split(now, wire);
             hsma.plug(now, id, &mut out);
         }
@@ -138,17 +138,17 @@ impl<G: Guest> Logical<G> {
         Some(lhca.guest)
     }
 
-    /// A partition rings: takes all that is posted to the queue pair `handle` the short way, to other partitions. If that is
-    /// not all there is to do, it is for [`Self::call`] to do the rest.
+    /// A partition rings: takes all that is posted to the queue pair `handle` the short way, to other partitions. Whether
+    /// somebody [is to be served](Self::is_busy) who was not before. If there is more to do, that is for [`Self::call`].
     #[inline(always)]
-    pub fn pass(&mut self, now: Time, id: LhcaId, handle: u64) -> bool {
-        let Ok(name) = u32::try_from(handle) else { return false };
+    pub fn pass(&mut self, now: Time, id: LhcaId, handle: u64) -> Option<bool> {
+        let name = u32::try_from(handle).ok()?;
         let passed = direct::pass(&mut self.hsma, &mut self.lhcas, now, id, name, BATCH);
-        let all = matches!(passed, Passed::All);
-        if all {
+        matches!(passed, Passed::All).then(|| {
+            let was_busy = !self.watches || self.is_busy();
             self.heed_pace(now, id);
-        }
-        all
+            !was_busy && self.is_busy()
+        })
     }
 
     /// Does what a partition's hypercall asks for; its value.
@@ -213,7 +213,7 @@ impl<G: Guest> Logical<G> {
     }
 
     fn lhca_mut(&mut self, id: LhcaId) -> Option<&mut Lhca<G>> {
-        self.lhcas.get_mut(usize::from(id.0))?.as_mut()
+        self.lhcas.get_mut(usize::from(id.0))?.as_deref_mut()
     }
 
     /// A partition rings for one of its objects.

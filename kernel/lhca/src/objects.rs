@@ -3,39 +3,37 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::ops::Deref;
 
 use iba::{PortNum, Psn, QKey, Qpn};
 use lhca_contract::{
     Completion, Event, MulticastGroup, QueueConfig, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind,
     QueuePairState, ReceiveEntry, SendEntry, Status,
 };
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::direct::Flows;
-use crate::guest::{Guest, RingWords};
+use crate::guest::{Guest, Ring};
 use crate::ring::{Consumer, Producer};
 
 /// A queue that the hypervisor fills.
 #[derive(Debug)]
-pub(crate) struct Queue<E, R> {
-    pub(crate) ring: Producer<E, R>,
+pub(crate) struct Queue<R> {
+    pub(crate) ring: Producer<R>,
     /// Its interrupt; 0 for none.
     pub(crate) vector: u8,
 }
 
-pub(crate) type CompletionQueue<R> = Queue<Completion, R>;
+pub(crate) type CompletionQueue<G> = Queue<<G as Guest>::Ring<Completion>>;
 
 /// Where events come.
 #[derive(Debug)]
-pub(crate) struct EventQueue<R> {
-    pub(crate) queue: Queue<Event, R>,
+pub(crate) struct EventQueue<G: Guest> {
+    pub(crate) queue: Queue<G::Ring<Event>>,
     /// Events were lost since the last one that is in the queue.
     pub(crate) overrun: bool,
 }
 
-impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Queue<E, R> {
-    pub(crate) fn new<G: Guest<Ring = R>>(guest: &G, config: &QueueConfig) -> Result<Self, Status> {
+impl<R: Ring> Queue<R> {
+    pub(crate) fn new<G: Guest<Ring<R::Entry> = R>>(guest: &G, config: &QueueConfig) -> Result<Self, Status> {
         if config.reserved != [0; 6] {
             return Err(Status::BAD_ARGUMENT);
         }
@@ -54,8 +52,8 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Queue<E
 /// Where a queue pair's completions come.
 #[derive(Debug)]
 pub(crate) struct Completions<G: Guest> {
-    pub(crate) send: Arc<CompletionQueue<G::Ring>>,
-    pub(crate) receive: Arc<CompletionQueue<G::Ring>>,
+    pub(crate) send: Arc<CompletionQueue<G>>,
+    pub(crate) receive: Arc<CompletionQueue<G>>,
 }
 
 /// A queue pair.
@@ -64,8 +62,8 @@ pub(crate) struct QueuePair<G: Guest> {
     pub(crate) guest: G,
     pub(crate) config: QueuePairConfig,
     pub(crate) completions: Completions<G>,
-    pub(crate) send: Consumer<SendEntry, G::Ring>,
-    pub(crate) receive: Consumer<ReceiveEntry, G::Ring>,
+    pub(crate) send: Consumer<G::Ring<SendEntry>>,
+    pub(crate) receive: Consumer<G::Ring<ReceiveEntry>>,
     pub(crate) state: QueuePairState,
     pub(crate) p_key_index: u16,
     pub(crate) q_key: QKey,

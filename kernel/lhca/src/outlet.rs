@@ -1,5 +1,7 @@
 //! Where the HSMA's packets and wishes go: to partitions, and to the physical ports.
 
+use alloc::boxed::Box;
+
 use iba::PortNum;
 use subnet::{ChannelAdapter, Event, HsmaOutlet, Key, LhcaId, LinkRequest, Time, UplinkId};
 
@@ -21,7 +23,7 @@ pub trait Wire {
 pub struct Joined<'a, W, G: Guest> {
     pub(crate) now: Time,
     pub(crate) wire: &'a mut W,
-    pub(crate) lhcas: &'a mut [Option<Lhca<G>>],
+    pub(crate) lhcas: &'a mut [Option<Box<Lhca<G>>>],
     pub(crate) undelivered: &'a mut u64,
 }
 

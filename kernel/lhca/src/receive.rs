@@ -109,8 +109,10 @@ impl<G: Guest> Lhca<G> {
         };
         let queue = pair.config.receive_completions;
         let posted = pair.receive.has_entry() == Ok(true) && self.has_room(queue);
-        let entry = if posted { pair.receive.peek() } else { None };
-        let Some(entry) = entry else { return count(&mut self.counts.no_room) };
+        if !posted {
+            return count(&mut self.counts.no_room);
+        }
+        let entry = pair.receive.peek();
         let own_index = (pair.config.kind == QueuePairKind::UD).then_some(pair.p_key_index);
         let filled = self.scatter(&entry, datagram);
         if let Some(pair) = self.pairs.get_mut(name) {

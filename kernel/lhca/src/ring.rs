@@ -1,20 +1,15 @@
 //! The hypervisor's end of a ring in a partition's memory. Its own index is remembered here; the partition's is read anew
-//! each time, and may be anything.
-//!
-//! An end's two control words, its index and the index at which it wants to be told, are 64 bits that only it writes, and
-//! are read and written as such. What an end has done is published by itself, so that a batch is published once.
+//! each time, and may be anything. What an end has done is published by itself, so that a batch is published once.
 
-use core::marker::PhantomData;
-use core::ops::Deref;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use lhca_contract::Status;
 use lhca_contract::ring::{
     ALIGNMENT, CONSUMED, DATA_EVENT, MAX_LOG_ENTRIES, MIN_LOG_ENTRIES, PRODUCED, SPACE_EVENT, notify,
 };
-use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use crate::guest::{BadAddress, Guest, RingWords};
+use crate::guest::{BadAddress, Guest, Ring};
 
 /// Bytes of a word in which rings are reached.
 const WORD: usize = 8;
@@ -46,120 +41,54 @@ impl Index {
     }
 }
 
-/// An end's control words: how far it is, and the other's index at which it wants to be told.
-#[derive(Clone, Copy, Debug, Default)]
-struct Control {
-    index: u32,
-    event: u32,
+/// The control word at `offset`.
+#[inline(always)]
+fn word<R: Ring>(ring: &R, offset: usize) -> &AtomicU32 {
+    &ring.control()[offset / size_of::<AtomicU32>()]
 }
 
-impl Control {
-    fn from_word(word: u64) -> Self {
-        let [index, event]: [u32; 2] = transmute!(word);
-        Self { index, event }
-    }
-
-    fn to_word(self) -> u64 {
-        transmute!([self.index, self.event])
-    }
+/// How far an index is behind another, if that is possible.
+#[inline(always)]
+fn distance<R: Ring>(ring: &R, from: u32, to: u32) -> Result<u32, Jumped> {
+    let distance = to.wrapping_sub(from);
+    if distance <= ring.mask() + 1 { Ok(distance) } else { Err(Jumped) }
 }
 
-/// A ring of entries `E`, in memory `R`.
-#[derive(Debug)]
-struct Area<E, R> {
-    memory: R,
-    /// One less than the number of entries, a power of two.
-    mask: u32,
-    entries: PhantomData<fn(E)>,
-}
-
-impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Area<E, R> {
-    /// The words of an entry.
-    const WORDS: usize = {
-        assert!(size_of::<E>().is_multiple_of(WORD), "entries are of whole words");
-        size_of::<E>() / WORD
-    };
-
-    /// The ring of 2 to the power `log_entries` entries at `base`.
-    fn new<G: Guest<Ring = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
-        if !(MIN_LOG_ENTRIES..=MAX_LOG_ENTRIES).contains(&log_entries) {
-            return Err(Status::BAD_ARGUMENT);
-        }
-        if !base.is_multiple_of(ALIGNMENT as u64) {
-            return Err(Status::BAD_ADDRESS);
-        }
-        let memory = guest.ring(base, Self::WORDS << log_entries).map_err(|BadAddress| Status::BAD_ADDRESS)?;
-        Ok(Self { memory, mask: (1 << log_entries) - 1, entries: PhantomData })
+/// The ring of 2 to the power `log_entries` entries at `base`.
+fn ring<G: Guest, E>(guest: &G, base: u64, log_entries: u8) -> Result<G::Ring<E>, Status> {
+    const { assert!(size_of::<E>().is_multiple_of(WORD), "entries are of whole words") };
+    if !(MIN_LOG_ENTRIES..=MAX_LOG_ENTRIES).contains(&log_entries) {
+        return Err(Status::BAD_ARGUMENT);
     }
-
-    /// How far an index is behind another, if that is possible.
-    #[inline(always)]
-    fn distance(&self, from: u32, to: u32) -> Result<u32, Jumped> {
-        let distance = to.wrapping_sub(from);
-        if distance <= self.mask + 1 { Ok(distance) } else { Err(Jumped) }
+    if !base.is_multiple_of(ALIGNMENT as u64) {
+        return Err(Status::BAD_ADDRESS);
     }
-
-    /// The producer's control words, as they are.
-    #[inline(always)]
-    fn producer(&self) -> Control {
-        Control::from_word(self.memory.control[PRODUCED / WORD].load(Ordering::Acquire))
-    }
-
-    #[inline(always)]
-    fn set_producer(&self, control: Control) {
-        self.memory.control[PRODUCED / WORD].store(control.to_word(), Ordering::Release);
-    }
-
-    /// The consumer's control words, as they are.
-    #[inline(always)]
-    fn consumer(&self) -> Control {
-        Control::from_word(self.memory.control[CONSUMED / WORD].load(Ordering::Acquire))
-    }
-
-    #[inline(always)]
-    fn set_consumer(&self, control: Control) {
-        self.memory.control[CONSUMED / WORD].store(control.to_word(), Ordering::Release);
-    }
-
-    /// The words of the entry with free-running index `index`, which the partition may change meanwhile.
-    #[inline(always)]
-    fn entry(&self, index: u32) -> Option<&[AtomicU64]> {
-        let start = (index & self.mask) as usize * Self::WORDS;
-        self.memory.entries.get(start..start + Self::WORDS)
-    }
+    guest.ring(base, log_entries).map_err(|BadAddress| Status::BAD_ADDRESS)
 }
 
 /// The end that empties a ring.
 #[derive(Debug)]
-pub(crate) struct Consumer<E, R> {
-    area: Area<E, R>,
+pub(crate) struct Consumer<R> {
+    ring: R,
     /// Consumed so far.
     consumed: Index,
     /// How far that was when the partition was last asked whether it wants to be told.
     told: Index,
-    /// At which index of the partition's it is to ring.
-    event: Index,
     /// The partition's index when it was last looked at, which was possible.
     produced: Index,
 }
 
-impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consumer<E, R> {
+impl<R: Ring> Consumer<R> {
     /// This end of the ring of 2 to the power `log_entries` entries at `base`.
-    pub(crate) fn new<G: Guest<Ring = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
-        let area = Area::new(guest, base, log_entries)?;
-        Ok(Self {
-            area,
-            consumed: Index::default(),
-            told: Index::default(),
-            event: Index::default(),
-            produced: Index::default(),
-        })
+    pub(crate) fn new<G: Guest<Ring<R::Entry> = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
+        let ring = ring::<G, R::Entry>(guest, base, log_entries)?;
+        Ok(Self { ring, consumed: Index::default(), told: Index::default(), produced: Index::default() })
     }
 
     /// Whether there is an entry to be consumed. The partition's index is looked at only once all that it gave is consumed.
     #[inline(always)]
     pub(crate) fn has_entry(&self) -> Result<bool, Jumped> {
-        Ok(self.has_seen_entry() || self.see(self.area.producer())?)
+        Ok(self.has_seen_entry() || self.look()?)
     }
 
     /// Whether there is an entry that was there when the partition's index was last looked at.
@@ -168,41 +97,56 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consume
         self.produced.get() != self.consumed.get()
     }
 
+    /// Looks at the partition's index: after [`Self::ask`], [`Self::store`] and a fence, this misses no entry that it does not
+    /// ring for. Whether there is an entry.
     #[inline(always)]
-    fn see(&self, producer: Control) -> Result<bool, Jumped> {
-        let distance = self.area.distance(self.consumed.get(), producer.index)?;
-        self.produced.set(producer.index);
-        Ok(distance != 0)
+    pub(crate) fn look(&self) -> Result<bool, Jumped> {
+        let (consumed, produced) = (self.consumed.get(), word(&self.ring, PRODUCED).load(Ordering::Acquire));
+        if produced == consumed {
+            return Ok(false);
+        }
+        distance(&self.ring, consumed, produced)?;
+        self.produced.set(produced);
+        Ok(true)
+    }
+
+    /// Asks to be rung for the next entry.
+    #[inline(always)]
+    pub(crate) fn ask(&self) {
+        word(&self.ring, DATA_EVENT).store(self.consumed.get(), Ordering::Relaxed);
     }
 
     /// Asks to be rung for the next entry; says whether one is there already.
-    #[inline(always)]
     pub(crate) fn arm(&self) -> bool {
-        self.event.set(self.consumed.get());
-        self.store();
-        fence(Ordering::SeqCst);
-        self.has_entry() == Ok(true)
+        self.ask();
+        self.publish();
+        self.look() == Ok(true)
     }
 
     /// The words of the next entry, which the partition may change meanwhile.
     #[inline(always)]
-    pub(crate) fn entry(&self) -> Option<&[AtomicU64]> {
-        self.area.entry(self.consumed.get())
+    pub(crate) fn entry(&self) -> &[AtomicU64] {
+        self.ring.entry(self.consumed.get())
     }
 
     /// A copy of the next entry. Each word is read once.
-    pub(crate) fn peek(&self) -> Option<E> {
-        let mut entry = E::new_zeroed();
-        for (bytes, word) in entry.as_mut_bytes().chunks_exact_mut(WORD).zip(self.entry()?) {
+    pub(crate) fn peek(&self) -> R::Entry
+    where
+        R::Entry: FromBytes + IntoBytes,
+    {
+        let mut entry = R::Entry::new_zeroed();
+        for (bytes, word) in entry.as_mut_bytes().chunks_exact_mut(WORD).zip(self.entry()) {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
-        Some(entry)
+        entry
     }
 
     /// A copy of the next entry, if there is one; if not, the partition rings when it adds one.
-    pub(crate) fn next(&self) -> Option<E> {
-        let waits = self.has_entry().ok()? || self.arm();
-        self.peek().filter(|_| waits)
+    pub(crate) fn next(&self) -> Option<R::Entry>
+    where
+        R::Entry: FromBytes + IntoBytes,
+    {
+        (self.has_entry().ok()? || self.arm()).then(|| self.peek())
     }
 
     /// Is done with an entry.
@@ -213,39 +157,22 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consume
 
     /// Is done with all entries.
     pub(crate) fn consume_all(&self) {
-        let produced = self.area.producer().index;
-        if self.area.distance(self.consumed.get(), produced).is_ok() {
-            self.consumed.set(produced);
-        }
-        self.produced.set(self.consumed.get());
+        // An index that jumped leaves none.
+        let _ = self.look();
+        self.consumed.set(self.produced.get());
     }
 
-    /// Stores what was consumed, and when to be told, where the partition sees it. After that, and a fence, [`Self::asked`].
+    /// Stores what was consumed where the partition sees it. After that, and a fence, [`Self::asked`].
     #[inline(always)]
     pub(crate) fn store(&self) {
-        self.area.set_consumer(Control { index: self.consumed.get(), event: self.event.get() });
-    }
-
-    /// [Stores](Self::store), and asks to be rung for the next entry.
-    #[inline(always)]
-    pub(crate) fn store_armed(&self) {
-        let index = self.consumed.get();
-        self.event.set(index);
-        self.area.set_consumer(Control { index, event: index });
-    }
-
-    /// Looks at the partition's index, which after [`Self::store_armed`] and a fence misses no entry that it does not ring for.
-    #[inline(always)]
-    pub(crate) fn look(&self) {
-        // An index that jumped is looked at again.
-        let _ = self.see(self.area.producer());
+        word(&self.ring, CONSUMED).store(self.consumed.get(), Ordering::Release);
     }
 
     /// Whether the partition wants to be told of what was stored since this was last asked.
     #[inline(always)]
     pub(crate) fn asked(&self) -> bool {
         let now = self.consumed.get();
-        notify(self.area.producer().event, now, self.told.replace(now))
+        notify(word(&self.ring, SPACE_EVENT).load(Ordering::Relaxed), now, self.told.replace(now))
     }
 
     /// [Stores](Self::store), with the fence.
@@ -257,38 +184,31 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Consume
 
 /// The end that fills a ring.
 #[derive(Debug)]
-pub(crate) struct Producer<E, R> {
-    area: Area<E, R>,
+pub(crate) struct Producer<R> {
+    ring: R,
     /// Produced so far.
     produced: Index,
     /// How far that was when the partition was last asked whether it wants to be told.
     told: Index,
-    /// At which index of the partition's it is to ring.
-    event: Index,
-    /// The partition's index when it was last looked at, which was possible.
-    consumed: Index,
+    /// As far as there was room, by the partition's index when it was last looked at, which was possible.
+    end: Index,
 }
 
-impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Producer<E, R> {
+impl<R: Ring> Producer<R> {
     /// This end of the ring of 2 to the power `log_entries` entries at `base`.
-    pub(crate) fn new<G: Guest<Ring = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
-        let area = Area::new(guest, base, log_entries)?;
-        Ok(Self {
-            area,
-            produced: Index::default(),
-            told: Index::default(),
-            event: Index::default(),
-            consumed: Index::default(),
-        })
+    pub(crate) fn new<G: Guest<Ring<R::Entry> = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
+        let ring = ring::<G, R::Entry>(guest, base, log_entries)?;
+        let end = Index(AtomicU32::new(ring.mask() + 1));
+        Ok(Self { ring, produced: Index::default(), told: Index::default(), end })
     }
 
     /// Whether there is room for an entry. The partition's index is looked at only once all room that it gave is used.
     #[inline(always)]
     pub(crate) fn has_room(&self) -> bool {
         self.has_seen_room() || {
-            let consumed = self.area.consumer().index;
-            if self.area.distance(consumed, self.produced.get()).is_ok() {
-                self.consumed.set(consumed);
+            let consumed = word(&self.ring, CONSUMED).load(Ordering::Acquire);
+            if distance(&self.ring, consumed, self.produced.get()).is_ok() {
+                self.end.set(consumed.wrapping_add(self.ring.mask() + 1));
             }
             self.has_seen_room()
         }
@@ -296,13 +216,13 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Produce
 
     #[inline(always)]
     fn has_seen_room(&self) -> bool {
-        self.produced.get().wrapping_sub(self.consumed.get()) <= self.area.mask
+        self.produced.get() != self.end.get()
     }
 
     /// Asks to be rung when the partition makes room; says whether there is some already.
     pub(crate) fn arm(&self) -> bool {
-        self.event.set(self.area.consumer().index);
-        self.store();
+        let consumed = word(&self.ring, CONSUMED).load(Ordering::Relaxed);
+        word(&self.ring, SPACE_EVENT).store(consumed, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.has_room()
     }
@@ -310,24 +230,24 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Produce
     /// Adds an entry, which there is room for, by its words.
     #[inline(always)]
     pub(crate) fn put(&self, words: &[u64]) {
-        let Some(entry) = self.area.entry(self.produced.get()) else { return };
-        for (place, word) in entry.iter().zip(words) {
+        let produced = self.produced.get();
+        for (place, word) in self.ring.entry(produced).iter().zip(words) {
             place.store(*word, Ordering::Relaxed);
         }
-        self.produced.set(self.produced.get().wrapping_add(1));
+        self.produced.set(produced.wrapping_add(1));
     }
 
-    /// Stores what was added, and when to be told, where the partition sees it. After that, and a fence, [`Self::asked`].
+    /// Stores what was added where the partition sees it. After that, and a fence, [`Self::asked`].
     #[inline(always)]
     pub(crate) fn store(&self) {
-        self.area.set_producer(Control { index: self.produced.get(), event: self.event.get() });
+        word(&self.ring, PRODUCED).store(self.produced.get(), Ordering::Release);
     }
 
     /// Whether the partition wants to be told of what was stored since this was last asked.
     #[inline(always)]
     pub(crate) fn asked(&self) -> bool {
         let now = self.produced.get();
-        notify(self.area.consumer().event, now, self.told.replace(now))
+        notify(word(&self.ring, DATA_EVENT).load(Ordering::Relaxed), now, self.told.replace(now))
     }
 
     /// [Stores](Self::store), with the fence.
@@ -336,8 +256,3 @@ impl<E: FromBytes + IntoBytes + Immutable, R: Deref<Target = RingWords>> Produce
         fence(Ordering::SeqCst);
     }
 }
-
-const _: () = {
-    assert!(PRODUCED.is_multiple_of(WORD) && SPACE_EVENT == PRODUCED + 4, "one word, the producer's");
-    assert!(CONSUMED.is_multiple_of(WORD) && DATA_EVENT == CONSUMED + 4, "one word, the consumer's");
-};

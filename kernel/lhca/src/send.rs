@@ -81,7 +81,7 @@ impl<G: Guest> Lhca<G> {
         if !self.has_room(queue) {
             return Taken::Nothing;
         }
-        let Some(entry) = pair.send.peek() else { return self.fail_pair(now, name) };
+        let entry = pair.send.peek();
         let port = pair.port();
         let made =
             Request { guest: &self.guest, regions: &self.regions, pair, name, adapter, entry: &entry }.make(buffer);

@@ -212,18 +212,16 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         self.logical.watch(true);
     }
 
-    /// Does what a partition's hypercall asks for; its value, or what the partition is told. And whether the loop is to be
-    /// called earlier than it wanted.
+    /// A partition rings for its object `handle`: whether the loop is to be called earlier than it wanted, if all that there is
+    /// to do could be done in short, and was. If not, it is for [`Self::call`].
     #[inline(always)]
-    pub fn call(&mut self, now: Time, id: LhcaId, call: Call, arguments: [u64; 3]) -> (Result<u64, Status>, bool) {
-        let was_busy = self.logical.is_busy();
-        if call == Call::DOORBELL && self.logical.pass(now, id, arguments[0]) {
-            return (Ok(0), !was_busy && self.logical.is_busy());
-        }
-        self.call_any(now, id, call, arguments)
+    pub fn pass(&mut self, now: Time, id: LhcaId, handle: u64) -> Option<bool> {
+        self.logical.pass(now, id, handle)
     }
 
-    fn call_any(&mut self, now: Time, id: LhcaId, call: Call, arguments: [u64; 3]) -> (Result<u64, Status>, bool) {
+    /// Does what a partition's hypercall asks for; its value, or what the partition is told. And whether the loop is to be
+    /// called earlier than it wanted.
+    pub fn call(&mut self, now: Time, id: LhcaId, call: Call, arguments: [u64; 3]) -> (Result<u64, Status>, bool) {
         let was_busy = self.logical.is_busy();
         let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
         let result = self.logical.call(now, id, call, arguments, &mut wire);

@@ -1,7 +1,10 @@
 //! Partitions that only seem to run, on a fabric with a subnet manager that does one thing at a time.
 
 use core::cell::{Cell, RefCell};
-use core::fmt::Write;
+use core::convert::Infallible;
+use core::fmt::{self, Write};
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use std::rc::Rc;
 
@@ -9,7 +12,8 @@ use iba::Lid;
 use iba::attr::{PortInfo, PortState, SwitchInfo};
 use iba::mad::AttributeId;
 use lhca_contract::Exits;
-use lhca_engine::{BadAddress, Guest, RingWords};
+use lhca_contract::ring::ENTRIES;
+use lhca_engine::{BadAddress, Guest, Ring};
 use partition_table::{ImageName, Lhca, Program, Start};
 use subnet::LhcaId;
 use zerocopy::IntoBytes;
@@ -22,7 +26,7 @@ use crate::fabric::tests::{Rig, rig_of, row};
 pub(crate) struct NoMemory;
 
 impl Guest for NoMemory {
-    type Ring = &'static RingWords;
+    type Ring<E> = NoRing<E>;
 
     fn read(&self, _: u64, _: &mut [u8]) -> Result<(), BadAddress> {
         Err(BadAddress)
@@ -30,13 +34,36 @@ impl Guest for NoMemory {
     fn write(&self, _: u64, _: &[u8]) -> Result<(), BadAddress> {
         Err(BadAddress)
     }
-    fn ring(&self, _: u64, _: usize) -> Result<Self::Ring, BadAddress> {
+    fn ring<E>(&self, _: u64, _: u8) -> Result<NoRing<E>, BadAddress> {
         Err(BadAddress)
     }
-    fn copy(&self, _: u64, _: &Self, _: u64, _: usize) -> Result<(), BadAddress> {
+    fn copy(&self, _: u64, _: &Self, _: u64, _: usize, _: usize) -> Result<(), BadAddress> {
         Err(BadAddress)
     }
     fn interrupt(&self, _: u8) {}
+}
+
+/// A ring in such memory: there is none.
+pub(crate) struct NoRing<E>(Infallible, PhantomData<E>);
+
+impl<E> fmt::Debug for NoRing<E> {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {}
+    }
+}
+
+impl<E> Ring for NoRing<E> {
+    type Entry = E;
+
+    fn mask(&self) -> u32 {
+        match self.0 {}
+    }
+    fn control(&self) -> &[AtomicU32; ENTRIES / 4] {
+        match self.0 {}
+    }
+    fn entry(&self, _: u32) -> &[AtomicU64] {
+        match self.0 {}
+    }
 }
 
 /// Where partitions seem to run. A test ends them.

@@ -52,7 +52,11 @@ pub struct Config<'a> {
 
 /// The hypercalls of a partition's LHCA.
 pub trait Hypercalls: Send + Sync + fmt::Debug {
-    /// Does what a hypercall asks for; its value.
+    /// Does what the most frequent one asks for, [`Call::DOORBELL`]: takes what is posted to the object `handle`. What the
+    /// partition is told.
+    fn ring(&self, handle: u64) -> Status;
+
+    /// Does what any hypercall asks for; its value.
     ///
     /// # Errors
     /// What the partition is told.
@@ -311,6 +315,12 @@ impl Partition {
         }
     }
 
+    /// Rings for an object of its LHCA.
+    #[inline(always)]
+    pub(super) fn ring(&self, handle: u64) -> Status {
+        self.lhca.as_ref().map_or(Status::UNKNOWN_CALL, |lhca| lhca.ring(handle))
+    }
+
     /// Does what a hypercall asks of its LHCA.
     pub(super) fn call(&self, call: Call, arguments: [u64; 3]) -> Result<u64, Status> {
         self.lhca.as_ref().ok_or(Status::UNKNOWN_CALL)?.call(call, arguments)
@@ -340,7 +350,7 @@ impl Partition {
 pub struct Shared(pub Arc<Partition>);
 
 impl Guest for Shared {
-    type Ring = Ring;
+    type Ring<E> = Ring<E>;
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
         self.0.memory().read(address, into)
@@ -350,13 +360,13 @@ impl Guest for Shared {
         self.0.memory().write(address, from)
     }
 
-    fn ring(&self, address: u64, words: usize) -> Result<Ring, BadAddress> {
-        Ring::new(&self.0, address, words)
+    fn ring<E>(&self, address: u64, log_entries: u8) -> Result<Ring<E>, BadAddress> {
+        Ring::new(&self.0, address, log_entries)
     }
 
     #[inline(always)]
-    fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
-        self.0.memory().copy(address, other.0.memory(), to, length)
+    fn copy(&self, address: u64, other: &Self, to: u64, skipped: usize, length: usize) -> Result<(), BadAddress> {
+        self.0.memory().copy(address, other.0.memory(), to, skipped, length)
     }
 
     fn interrupt(&self, vector: u8) {

@@ -40,15 +40,15 @@ impl Memory {
         self.size
     }
 
-    /// Copies `length` bytes at `address` to `other`'s memory at `to`. Each byte is read once.
+    /// Copies `length` bytes at `address` to `other`'s memory, to be found `skipped` bytes behind `to`. Each byte is read once.
     ///
     /// # Errors
-    /// [`BadAddress`]; nothing was copied then.
+    /// [`BadAddress`], if what is skipped is none either; nothing was copied then.
     #[inline(always)]
-    pub fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
-        let (from, to) = (self.place(address, length, 1)?, other.place(to, length, 1)?);
+    pub fn copy(&self, address: u64, other: &Self, to: u64, skipped: usize, length: usize) -> Result<(), BadAddress> {
+        let (from, to) = (self.place(address, length, 1)?, other.place(to, skipped + length, 1)?);
         let (words, rest) = (length / WORD, length % WORD);
-        // SAFETY: both places are as long as what is copied. It is copied by instructions, not by Rust, for which memory
+        // SAFETY: both places are as long as what is copied, the second behind what is skipped. It is copied by instructions, not by Rust, for which memory
         // that partitions change meanwhile has no value; memory that overlaps is a partition's own affair.
         unsafe {
             asm!(
@@ -58,7 +58,7 @@ impl Memory {
                 rest = in(reg) rest,
                 inout("rcx") words => _,
                 inout("rsi") from.as_ptr() => _,
-                inout("rdi") to.as_ptr() => _,
+                inout("rdi") to.as_ptr().add(skipped) => _,
                 options(nostack, preserves_flags),
             );
         }
@@ -194,10 +194,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_piece_is_copied_to_another(from in 0_u64..70, to in 0_u64..70, length in 0_usize..70) {
+        fn any_piece_is_copied_to_another(from in 0_u64..70, to in 0_u64..70, skipped in 0_usize..9, length in 0_usize..70) {
             let (one, other) = (memory(), memory());
+            let copied = one.copy(from, &other, to, skipped, length).is_ok();
+            let to = to + skipped as u64;
             let fits = |address: u64| address as usize + length <= 64;
-            let copied = one.copy(from, &other, to, length).is_ok();
             prop_assert_eq!(copied, fits(from) && fits(to));
             let mut all = [0; 64];
             other.read(0, &mut all).unwrap();

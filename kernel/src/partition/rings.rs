@@ -3,54 +3,77 @@
 
 use alloc::sync::Arc;
 use core::fmt;
-use core::ops::Deref;
-use core::ptr::{NonNull, slice_from_raw_parts};
-use core::sync::atomic::AtomicU64;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use lhca_contract::ring::ENTRIES;
-use lhca_engine::RingWords;
+use lhca_contract::ring::{self, ENTRIES};
 
 use super::machine::Partition;
 use super::memory::BadAddress;
 
 /// A ring in a partition's memory. The partition is there as long as this is.
-pub struct Ring {
-    memory: NonNull<RingWords>,
+pub struct Ring<E> {
+    control: NonNull<[AtomicU32; ENTRIES / 4]>,
+    entries: NonNull<AtomicU64>,
+    mask: u32,
     _partition: Arc<Partition>,
+    _entries: PhantomData<fn(E)>,
 }
 
 // SAFETY: the ring is atomics, and the partition may be dropped anywhere.
-unsafe impl Send for Ring {}
+unsafe impl<E> Send for Ring<E> {}
 // SAFETY: as above.
-unsafe impl Sync for Ring {}
+unsafe impl<E> Sync for Ring<E> {}
 
-impl Ring {
-    /// The ring at `address`, a multiple of 8, with entries of `words` words together.
+impl<E> Ring<E> {
+    /// Words of an entry.
+    const WORDS: usize = size_of::<E>() / size_of::<AtomicU64>();
+
+    /// The ring of 2 to the power `log_entries` entries at `address`, a multiple of 8.
     ///
     /// # Errors
     /// [`BadAddress`].
-    pub(super) fn new(partition: &Arc<Partition>, address: u64, words: usize) -> Result<Self, BadAddress> {
-        let all = partition.memory().u64s(address, ENTRIES / size_of::<AtomicU64>() + words)?;
-        // The length of a `RingWords` is that of its last field.
-        let memory = slice_from_raw_parts(all.as_ptr(), words) as *const RingWords;
-        // SAFETY: `all` is as long as the ring, aligned as it is, and atomics as it is.
-        let memory = NonNull::from(unsafe { &*memory });
-        Ok(Self { memory, _partition: partition.clone() })
+    pub(super) fn new(partition: &Arc<Partition>, address: u64, log_entries: u8) -> Result<Self, BadAddress> {
+        let memory = partition.memory();
+        let bytes = ring::bytes(log_entries, size_of::<E>());
+        let words = NonNull::from(memory.u64s(address, bytes / size_of::<AtomicU64>())?).cast::<AtomicU64>();
+        Ok(Self {
+            control: words.cast(),
+            // SAFETY: the entries follow the control words, in the memory that was just found to be there.
+            entries: unsafe { words.add(ENTRIES / size_of::<AtomicU64>()) },
+            mask: (1 << log_entries) - 1,
+            _partition: partition.clone(),
+            _entries: PhantomData,
+        })
     }
 }
 
-impl Deref for Ring {
-    type Target = RingWords;
+impl<E> lhca_engine::Ring for Ring<E> {
+    type Entry = E;
 
     #[inline(always)]
-    fn deref(&self) -> &RingWords {
-        // SAFETY: the memory stays where it is as long as its partition is there, which this keeps.
-        unsafe { self.memory.as_ref() }
+    fn mask(&self) -> u32 {
+        self.mask
+    }
+
+    #[inline(always)]
+    fn control(&self) -> &[AtomicU32; ENTRIES / 4] {
+        // SAFETY: the memory stays where it is as long as its partition is there, which this keeps; it is aligned, and shared
+        // through atomics only.
+        unsafe { self.control.as_ref() }
+    }
+
+    #[inline(always)]
+    fn entry(&self, index: u32) -> &[AtomicU64] {
+        let start = (index & self.mask) as usize * Self::WORDS;
+        // SAFETY: as above; there are as many entries as the mask lets through, and one more.
+        unsafe { NonNull::slice_from_raw_parts(self.entries.add(start), Self::WORDS).as_ref() }
     }
 }
 
-impl fmt::Debug for Ring {
+impl<E> fmt::Debug for Ring<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring").field("words", &self.entries.len()).finish_non_exhaustive()
+        f.debug_struct("Ring").field("mask", &self.mask).finish_non_exhaustive()
     }
 }

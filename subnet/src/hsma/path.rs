@@ -26,7 +26,7 @@ pub struct Path {
 }
 
 /// A state of all that paths depend on. Once it has changed, a path that was found before means nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout(u64);
 
 impl Hsma {
@@ -106,11 +106,10 @@ impl Hsma {
         self.is_idle(now).then_some(Layout(self.layout))
     }
 
-    /// Notes that `packets` packets, of `words` words of four bytes together, invariant CRCs included, went by a path that
-    /// was found in today's [layout](Self::layout).
+    /// Notes that a packet of `words` words of four bytes, invariant CRC included, went by a path that was found in today's [layout](Self::layout).
     #[inline(always)]
-    pub fn pass(&mut self, tally: TallyId, packets: u64, words: u64) {
-        self.tallies.pass(tally, packets, words);
+    pub fn pass(&mut self, tally: TallyId, words: u64) {
+        self.tallies.pass(tally, words);
     }
 
     fn body(&self, number: u16) -> Option<&Body> {

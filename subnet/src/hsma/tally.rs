@@ -57,12 +57,12 @@ impl Tallies {
     }
 
     #[inline(always)]
-    pub(super) fn pass(&mut self, id: TallyId, packets: u64, words: u64) {
+    pub(super) fn pass(&mut self, id: TallyId, words: u64) {
         let Some(tally) = self.all.get_mut(usize::from(id.0)) else { return };
         if tally.packets == 0 {
             self.full.push(id);
         }
-        tally.packets = tally.packets.wrapping_add(packets);
+        tally.packets = tally.packets.wrapping_add(1);
         tally.words = tally.words.wrapping_add(words);
     }
 

@@ -4,6 +4,8 @@
 #![allow(clippy::cast_possible_truncation)] // this process's addresses have 64 bits
 #![allow(unsafe_code)] // reaches the partitions' memory by address, as a hypervisor does
 
+use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::ptr::with_exposed_provenance_mut;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -14,12 +16,12 @@ use iba::packet::SmpPacket;
 use iba::smp::Smp;
 use iba::{Guid, Lid, PortNum, Sl};
 use lhca::{CompletionQueue, Lhca, Line, NewQueuePair, Platform, QueuePair, RingMemory};
-use lhca_contract::ring::ENTRIES;
+use lhca_contract::ring::{self, ENTRIES};
 use lhca_contract::{
     Call, Completion, QueuePairChange, QueuePairFields, QueuePairKind, QueuePairState, ReceiveEntry, Segment,
     SendEntry, Status, VERSION, cpuid,
 };
-use lhca_engine::{BadAddress, Guest, Logical, Policy, RingWords, Wire};
+use lhca_engine::{BadAddress, Guest, Logical, Policy, Ring, Wire};
 use subnet::{AdapterConfig, Hsma, LhcaId, Link, LinkRequest, LogicalPort, NodeConfig, SwitchConfig, Time, UplinkId};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -60,7 +62,7 @@ fn place<T>(address: u64, length: usize) -> Result<*mut T, BadAddress> {
 }
 
 impl Guest for Host {
-    type Ring = &'static RingWords;
+    type Ring<E> = HostRing<E>;
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), BadAddress> {
         let start = place::<u8>(address, into.len())?;
@@ -80,20 +82,50 @@ impl Guest for Host {
         Ok(())
     }
 
-    fn ring(&self, address: u64, words: usize) -> Result<Self::Ring, BadAddress> {
-        let start = place::<u64>(address, (ENTRIES / 8 + words) * 8)?;
+    fn ring<E>(&self, address: u64, log_entries: u8) -> Result<HostRing<E>, BadAddress> {
+        let words = (size_of::<E>() / 8) << log_entries;
+        let start = place::<AtomicU64>(address, ring::bytes(log_entries, size_of::<E>()))?;
         // SAFETY: as above, and tests' rings are leaked; the address is aligned.
-        Ok(unsafe { &*(std::ptr::slice_from_raw_parts(start, words) as *const RingWords) })
+        let (control, entries) = unsafe { (&*start.cast(), std::slice::from_raw_parts(start.add(ENTRIES / 8), words)) };
+        Ok(HostRing { control, entries, of: PhantomData })
     }
 
-    fn copy(&self, address: u64, other: &Self, to: u64, length: usize) -> Result<(), BadAddress> {
+    fn copy(&self, address: u64, other: &Self, to: u64, skipped: usize, length: usize) -> Result<(), BadAddress> {
         let mut bytes = vec![0; length];
         self.read(address, &mut bytes)?;
-        other.write(to, &bytes)
+        other.write(to + skipped as u64, &bytes)
     }
 
     fn interrupt(&self, vector: u8) {
         self.interrupts.lock().unwrap().push(vector);
+    }
+}
+
+/// A ring in a partition's memory.
+pub struct HostRing<E> {
+    control: &'static [AtomicU32; ENTRIES / 4],
+    entries: &'static [AtomicU64],
+    of: PhantomData<fn(E)>,
+}
+
+impl<E> Debug for HostRing<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostRing").field("mask", &self.mask()).finish_non_exhaustive()
+    }
+}
+
+impl<E> Ring for HostRing<E> {
+    type Entry = E;
+
+    fn mask(&self) -> u32 {
+        (self.entries.len() / (size_of::<E>() / 8)) as u32 - 1
+    }
+    fn control(&self) -> &[AtomicU32; ENTRIES / 4] {
+        self.control
+    }
+    fn entry(&self, index: u32) -> &[AtomicU64] {
+        let words = size_of::<E>() / 8;
+        &self.entries[(index & self.mask()) as usize * words..][..words]
     }
 }
 
@@ -119,7 +151,7 @@ impl Platform for Machine {
         let (mut logical, mut cable) = (self.world.logical.lock().unwrap(), self.world.cable.lock().unwrap());
         if call == Call::DOORBELL {
             self.world.bells.fetch_add(1, Ordering::Relaxed);
-            if logical.pass(self.world.time(), self.id, arguments[0]) {
+            if logical.pass(self.world.time(), self.id, arguments[0]).is_some() {
                 return (Status::OK, 0);
             }
         }
