@@ -12,16 +12,21 @@ pub const GROUP: Gid = Gid { prefix: GidPrefix::new(0xff12_1ee7_0000_0000), guid
 /// The Q_Key of its datagrams, and of those between its members.
 pub const Q_KEY: QKey = QKey::new(0x0001_1ee7);
 
-/// The request to the subnet administrator, at `port.sm_lid`, to let `port` into the group as a full member, and to create the
-/// group where there is none (IBA vol. 1, 15.2.5.17). `None` while the port is not Active, or nobody manages it.
+/// The request to [`join`], for the subnet administrator at `port.sm_lid`. `None` while the port is not Active, or nobody
+/// manages it.
 #[must_use]
 pub fn request(port: &PortAttributes, transaction: TransactionId) -> Option<SaMad> {
-    if PortState::new(port.state) != PortState::ACTIVE || !port.sm_lid.is_unicast() {
-        return None;
-    }
+    let ready = PortState::new(port.state) == PortState::ACTIVE && port.sm_lid.is_unicast();
+    ready.then(|| join(Gid { prefix: port.gid_prefix, guid: port.guid }, transaction))
+}
+
+/// The request to let `port` into the group as a full member, and to create the group where there is none (IBA vol. 1,
+/// 15.2.5.17).
+#[must_use]
+pub fn join(port: Gid, transaction: TransactionId) -> SaMad {
     let mut record = McMemberRecord::default();
     (record.mgid, record.q_key, record.p_key) = (GROUP, Q_KEY, PKey::DEFAULT);
-    record.port_gid = Gid { prefix: port.gid_prefix, guid: port.guid };
+    record.port_gid = port;
     record.set_join_state(McMemberRecord::FULL_MEMBER);
     let mut mad = SaMad::new_zeroed();
     mad.header.base_version = MadHeader::BASE_VERSION;
@@ -30,7 +35,7 @@ pub fn request(port: &PortAttributes, transaction: TransactionId) -> Option<SaMa
     mad.header.attribute_id = McMemberRecord::ID;
     mad.component_mask = McMemberRecord::TO_CREATE.into();
     mad.set_record(&record);
-    Some(mad)
+    mad
 }
 
 /// The group's LID, if `payload` is the administrator's answer that the port is in the group now.

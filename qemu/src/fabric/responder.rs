@@ -8,13 +8,13 @@ use iba::bth::Bth;
 use iba::deth::Deth;
 use iba::grh::Grh;
 use iba::lrh::{Lrh, NextHeader};
-use iba::mad::{Class, MadHeader, Method, Status};
+use iba::mad::MadHeader;
 use iba::packet::{self, Packet, UdHeader};
-use iba::sa::{McMemberRecord, SaMad};
-use iba::{Gid, Guid, PKey, QKey, Qpn, TransactionId};
-use platform::group::{GROUP, Q_KEY};
+use iba::sa::SaMad;
+use iba::{Gid, Guid, QKey, Qpn, TransactionId};
+use platform::group::{join, joined};
 use subnet::Time;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// The queue pair that its datagrams come from.
 const OWN_QP: Qpn = Qpn::new(2);
@@ -69,8 +69,7 @@ impl Responder {
             Qpn::SMI => None,
             Qpn::GSI => {
                 let (mad, _) = MadHeader::ref_from_prefix(found.payload).ok()?;
-                let is_answer = mad.class == Class::SUBN_ADM && mad.method == Method::GET_RESP;
-                self.joined |= is_answer && mad.transaction_id == OWN && mad.status == Status::OK;
+                self.joined |= mad.transaction_id == OWN && joined(found.payload).is_some();
                 None
             }
             _ => send_back(port, packet),
@@ -80,17 +79,7 @@ impl Responder {
 
 /// The request to be a full member of the group.
 fn request(port: &Port) -> Vec<u8> {
-    let mut record = McMemberRecord::default();
-    (record.mgid, record.q_key, record.p_key) = (GROUP, Q_KEY, PKey::DEFAULT);
-    record.port_gid = port.gid();
-    record.set_join_state(McMemberRecord::FULL_MEMBER);
-    let mut mad = SaMad::new_zeroed();
-    mad.header.base_version = MadHeader::BASE_VERSION;
-    (mad.header.class, mad.header.class_version) = (Class::SUBN_ADM, SaMad::CLASS_VERSION);
-    (mad.header.method, mad.header.transaction_id) = (Method::SET, OWN);
-    mad.header.attribute_id = McMemberRecord::ID;
-    mad.component_mask = McMemberRecord::TO_CREATE.into();
-    mad.set_record(&record);
+    let mad = join(port.gid(), OWN);
     let info = &port.info;
     let mut header = UdHeader::new(info.lid, info.master_sm_lid, info.master_sm_sl(), size_of::<SaMad>());
     header.bth.dest_qp = Qpn::GSI;
@@ -120,7 +109,11 @@ fn send_back(port: &Port, packet: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use iba::mad::Method;
+    use iba::sa::McMemberRecord;
     use iba::{GidPrefix, Lid, Sl};
+    use platform::group::{GROUP, Q_KEY};
+    use zerocopy::FromZeros;
 
     use super::*;
 
