@@ -117,6 +117,17 @@ fn partitions(count: usize, image: &str, arguments: &str) -> String {
     (1..=count).map(partition).collect()
 }
 
+/// What each of so many `senders` says that sent datagrams of so many `sizes` to each of its `peers`. What tells of the end comes
+/// back as well.
+fn done(sizes: usize, peers: usize, senders: usize) -> String {
+    format!(
+        ": done: {} unicast and {sizes} multicast sent, {} returned, {} served, 0 wrong",
+        2 * sizes * peers,
+        2 * sizes * peers + (sizes + 1) * peers,
+        3 * sizes * (senders - 1),
+    )
+}
+
 #[test]
 fn sixteen_partitions_exchange_datagrams_of_every_size() {
     const COUNT: usize = 16;
@@ -126,13 +137,7 @@ fn sixteen_partitions_exchange_datagrams_of_every_size() {
     let arguments = format!("peers={PEERS} senders={} step=256 stay", COUNT - 1);
     let machine = Machine::up_with(&partitions(COUNT, "traffic", &arguments), &["--responder", "H2"]);
     let mut console = machine.console("portico-0");
-    // What tells of the end comes back as well.
-    let expected = format!(
-        ": done: {} unicast and {SIZES} multicast sent, {} returned, {} served, 0 wrong",
-        2 * SIZES * PEERS,
-        2 * SIZES * PEERS + (SIZES + 1) * PEERS,
-        3 * SIZES * (COUNT - 1),
-    );
+    let expected = done(SIZES, PEERS, COUNT);
     for _ in 0..COUNT {
         let line =
             console.wait_for(|line| [": counters right: ", "error", "exited"].iter().any(|words| line.contains(words)));
@@ -161,12 +166,7 @@ fn echo_sends_back_every_byte() {
     let echoes: String = (1..=2).map(|nth| format!("[[partition]]\nname = 'echo-{nth}'\n{echo}")).collect();
     let machine = Machine::up_with(&(senders + &echoes), &[]);
     let mut console = machine.console("portico-0");
-    let expected = format!(
-        ": done: {} unicast and {SIZES} multicast sent, {} returned, {} served, 0 wrong",
-        2 * SIZES * PEERS,
-        2 * SIZES * PEERS + (SIZES + 1) * PEERS,
-        3 * SIZES * (SENDERS - 1),
-    );
+    let expected = done(SIZES, PEERS, SENDERS);
     for _ in 0..SENDERS {
         let line = console.wait_for(|line| [": done: ", "error", "exited"].iter().any(|words| line.contains(words)));
         assert!(line.contains(&expected), "{line}");
