@@ -270,7 +270,7 @@ fn partition_of_a_megabyte(number: u64) -> Arc<Partition> {
 fn memory_is_wiped_when_a_partition_ends() {
     let before = memory::available();
     let partition = partition(guests::counts, 1);
-    let start = partition.memory().u32(0).expect("it has memory").as_ptr().cast::<u64>();
+    let start = partition.memory().u64s(0, 1).expect("it has memory")[0].as_ptr();
     for page in 0..MEMORY / 4096 {
         partition.memory().write(page * 4096, &[0xff; 4096]).expect("it has the page");
     }

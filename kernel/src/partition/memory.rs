@@ -4,7 +4,7 @@
 
 use core::arch::asm;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Size of a word, in which memory is copied where it can be.
 const WORD: usize = 8;
@@ -74,16 +74,6 @@ impl Memory {
         }
         // SAFETY: the offset was just found to lie within the memory.
         Ok(unsafe { self.base.add(address as usize) })
-    }
-
-    /// The 32 bits at `address`, a multiple of 4.
-    ///
-    /// # Errors
-    /// [`BadAddress`].
-    #[inline]
-    pub fn u32(&self, address: u64) -> Result<&AtomicU32, BadAddress> {
-        // SAFETY: the place is in the memory, aligned, and shared through atomics only.
-        self.place(address, 4, 4).map(|place| unsafe { place.cast().as_ref() })
     }
 
     /// `count` times 64 bits at `address`, a multiple of 8.
@@ -212,9 +202,10 @@ mod tests {
     #[test]
     fn words_are_aligned_and_inside() {
         let memory = memory();
-        assert_eq!(memory.u32(60).unwrap().load(Ordering::Relaxed), u32::from_ne_bytes([60, 61, 62, 63]));
-        for address in [1, 2, 61, 64, u64::MAX, u64::MAX - 3] {
-            assert_eq!(memory.u32(address).err(), Some(BadAddress), "{address}");
+        let last = memory.u64s(56, 1).unwrap()[0].load(Ordering::Relaxed);
+        assert_eq!(last.to_ne_bytes(), [56, 57, 58, 59, 60, 61, 62, 63]);
+        for address in [1, 4, 57, 64, u64::MAX, u64::MAX - 7] {
+            assert_eq!(memory.u64s(address, 1).err(), Some(BadAddress), "{address}");
         }
         assert_eq!(memory.read(u64::MAX, &mut [0; 2]), Err(BadAddress));
     }
