@@ -222,7 +222,6 @@ fn first_port_info(config: &NodeConfig, role: PortRole, number: PortNum) -> Port
         // The management port has no link of its own, and is always there (18.2.4.1).
         info.set_port_state(PortState::ACTIVE);
         info.set_physical_state(PortPhysicalState::LINK_UP);
-        info.set_operational_vls(config.vl_cap);
     }
     info
 }

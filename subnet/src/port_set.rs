@@ -1,6 +1,5 @@
 //! Set(PortInfo): what may be set, on which kind of port, and what comes of it (14.2.5.6).
 
-use iba::Lid;
 use iba::attr::{LinkSpeedExt, Mtu, PortInfo, PortPhysicalState, PortState, VlCap};
 
 use crate::outlet::LinkRequest;
@@ -65,8 +64,8 @@ pub(crate) fn check(now: &PortInfo, set: &PortInfo, context: Context) -> Result<
 fn set_end(next: &mut PortInfo, set: &PortInfo, role: PortRole) -> Result<(), InvalidField> {
     let lmc = set.lmc();
     let span = (1u16 << lmc) - 1;
-    let first = set.lid.get();
-    valid(set.lid.is_unicast() && first & span == 0 && Lid::new(first | span).is_unicast())?;
+    // If the first of its LIDs is unicast, all are: unicast LIDs end where a block of 2^7 does.
+    valid(set.lid.is_unicast() && set.lid.get() & span == 0)?;
     valid(role == PortRole::Adapter || lmc == 0)?; // a base management port has one LID
     valid(set.master_sm_lid.is_unicast())?;
     next.lid = set.lid;
