@@ -178,3 +178,34 @@ fn a_switch_follows_every_route_as_the_rules_say() {
 fn an_adapter_follows_every_route_as_the_rules_say() {
     assert_eq!(check_all(NodeKind::ChannelAdapter), 32 * 2 * 256 * 256);
 }
+
+/// Ports 1 and 2 are in the paths: one in the entry that counts, the other in all the rest.
+#[test]
+fn consumers_begin_and_answer_routes_at_their_ends_only_and_by_their_own_port() {
+    for (kind, from) in [(NodeKind::ChannelAdapter, 1), (NodeKind::ChannelAdapter, 2), (NodeKind::Switch, 0)] {
+        let mut body = node(kind);
+        for (returning, by) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
+            for (pointer, count) in (0..=255u8).flat_map(|pointer| (1..=255u8).map(move |count| (pointer, count))) {
+                let method = if returning { Method::GET_RESP } else { Method::GET };
+                let mut smp = request(Class::SUBN_DIRECTED_ROUTE, method, AttributeId::NODE_INFO, 0);
+                (smp.dr_slid, smp.dr_dlid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
+                smp.set_returning(returning);
+                smp.set_hop_pointer(pointer);
+                smp.set_hop_count(count);
+                let path = if returning { &mut smp.return_path } else { &mut smp.initial_path };
+                path.fill(PortNum::new(3 - by));
+                // The pointer before, and after: C14-9:1 and C14-13:1.
+                let (begin, first) = if returning { (u32::from(count) + 1, count) } else { (0, 1) };
+                path[usize::from(first % 64)] = PortNum::new(by);
+                let mut bytes = zerocopy::transmute!(packet(0xffff, 0xffff, smp));
+                let bytes: &mut [u8; 284] = &mut bytes;
+                let verdict = body.send(NOW, PortNum::new(from), bytes);
+                let after = SmpPacket::ref_from_bytes(bytes).expect("it has not changed its length");
+                let seen = (verdict != Verdict::Done).then(|| (verdict, after.smp.hop_pointer()));
+                let goes = count < 64 && u32::from(pointer) == begin && (kind == NodeKind::Switch || from == by);
+                let expected = goes.then_some((Verdict::Transmit(PortNum::new(by)), first));
+                assert_eq!(seen, expected, "{kind:?}, from {from} by {by}, back {returning}: {pointer} of {count}");
+            }
+        }
+    }
+}
