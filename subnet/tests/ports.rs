@@ -79,7 +79,7 @@ fn a_port_begins_down_with_no_lid() {
         assert_eq!(info.physical_state(), PortPhysicalState::POLLING);
         assert_eq!((info.lid, info.master_sm_lid, info.lmc()), (Lid::UNASSIGNED, Lid::UNASSIGNED, 0));
         assert_eq!(node.p_keys(PORT).unwrap().p_keys[0], PKey::DEFAULT);
-        assert!(info.link_width_supported.contains(info.link_width_active));
+        assert_eq!((info.local_port, info.link_width_active), (PORT, LinkWidth::X4));
         assert_eq!((info.link_speed_active(), info.link_speed_ext_active()), (LinkSpeed::QDR, LinkSpeedExt::EDR));
         assert_eq!(info.link_down_default_state(), PortPhysicalState::POLLING);
         // Where a manager finds anything less on a link of like ports, it takes the link down once more.
