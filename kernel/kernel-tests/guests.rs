@@ -341,6 +341,44 @@ guests! {
         vmmcall
         3: inc qword ptr [0x8008]
         iretq");
+    /// Makes its pages the user's, and calls from privilege level 3 whatever there is to be called; exits with how many calls
+    /// were refused there, if level 0 is still answered. SYSRET and SYSCALL lead there and back, which need no descriptors.
+    calls_unprivileged: "
+        or byte ptr [0x2000], 4
+        or byte ptr [0x3000], 4
+        mov rax, cr3
+        mov cr3, rax
+        xor r8d, r8d
+        mov ecx, 0xc0000081
+        xor eax, eax
+        mov edx, 0x00100008
+        wrmsr
+        mov ecx, 0xc0000082
+        lea rax, [rip + 3f]
+        xor edx, edx
+        wrmsr
+        lea rcx, [rip + 1f]
+        mov r11d, 2
+        sysretq
+        1: xor ebx, ebx
+        2: mov eax, ebx
+        xor edi, edi
+        vmmcall
+        cmp rax, 2
+        sete al
+        movzx eax, al
+        add r8d, eax
+        inc ebx
+        cmp ebx, 32
+        jne 2b
+        syscall
+        3: mov eax, 0
+        vmmcall
+        test rax, rax
+        jnz 4f
+        mov edi, r8d
+        4: mov eax, 21
+        vmmcall";
     /// Tries INVD, and exits with 0 if an undefined-opcode exception comes of it, there.
     invalidates: interruptible!("0xb060", "
         mov edi, 1

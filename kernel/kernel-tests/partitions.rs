@@ -126,6 +126,11 @@ fn what_is_not_a_partitions_is_refused() {
 }
 kernel_test!(what_is_not_a_partitions_is_refused);
 
+fn a_partitions_unprivileged_code_makes_no_calls() {
+    ends(guests::calls_unprivileged, 0, End::Exited(32));
+}
+kernel_test!(a_partitions_unprivileged_code_makes_no_calls);
+
 fn a_partition_that_never_yields_is_not_alone() {
     let partitions: Vec<_> = (0..5).map(|number| partition(guests::counts, number)).collect();
     partitions.iter().for_each(scheduler::start);
