@@ -130,3 +130,107 @@ impl Manager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use iba::Guid;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[derive(Default)]
+    struct Sent(Vec<Smp>);
+
+    impl Outlet for Sent {
+        fn send(&mut self, _: &Address, mad: &[u8; 256]) {
+            self.0.push(zerocopy::transmute!(*mad));
+        }
+    }
+
+    /// A manager in this state, who has found nothing yet, and has polled a master before.
+    fn manager(state: SmState) -> Manager {
+        let mut manager = Manager::new(Guid::new(7), Config { priority: 5, ..Config::default() }, Duration::ZERO);
+        manager.state = state;
+        manager.polled = Some(Route::default());
+        manager
+    }
+
+    /// SMInfo of another manager, with less right to be master.
+    fn other(state: SmState) -> Smp {
+        let mut info = SmInfo::default();
+        info.guid = Guid::new(8);
+        info.set_priority(4);
+        info.set_state(state);
+        let mut smp = request(Class::SUBN_LID_ROUTED, Method::GET, SmInfo::ID, 0);
+        smp.set_attribute(&info);
+        smp
+    }
+
+    #[test]
+    fn an_order_is_answered_and_leads_to_its_state() {
+        const OK: Status = Status::OK;
+        let (master, standby, off) = (SmState::MASTER, SmState::STANDBY, SmState::NOT_ACTIVE);
+        for (own, control, sender, status, next, accepts) in [
+            (standby, SmControl::HANDOVER, master, OK, master, true),
+            (master, SmControl::HANDOVER, master, OK, master, false),
+            (standby, SmControl::DISCOVER, master, OK, SmState::DISCOVERING, false),
+            (standby, SmControl::DISABLE, master, OK, off, false),
+            (off, SmControl::STANDBY, master, OK, standby, false),
+            (master, SmControl::ACKNOWLEDGE, standby, OK, master, false),
+            (master, SmControl::DISABLE, master, Status::INVALID_FIELD, master, false),
+            (standby, SmControl::HANDOVER, standby, Status::INVALID_FIELD, standby, false),
+        ] {
+            let (mut manager, mut sent) = (manager(own), Sent::default());
+            let mut order = other(sender);
+            order.header.method = Method::SET;
+            order.header.attribute_modifier = control.get().into();
+            let from = Address::smi(Lid::new(1));
+            manager.receive(Duration::from_secs(1), &from, zerocopy::transmute_ref!(&order), &mut sent);
+            let case = (own, control, sender);
+            let [answer, rest @ ..] = &sent.0[..] else { panic!("{case:?}: no answer") };
+            assert_eq!((answer.header.method, answer.status()), (Method::GET_RESP, status), "{case:?}");
+            assert_eq!(manager.state, next, "{case:?}");
+            let accepted = rest.iter().filter(|smp| smp.header.method == Method::SET).map(|smp| {
+                let info: &SmInfo = smp.attribute();
+                (smp.header.attribute_modifier.get(), info.guid, info.state())
+            });
+            let expected = accepts.then_some((SmControl::ACKNOWLEDGE.get(), Guid::new(7), standby));
+            assert!(accepted.eq(expected), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_switched_off_asks_nobody() {
+        let (mut manager, mut sent) = (manager(SmState::NOT_ACTIVE), Sent::default());
+        assert_eq!(manager.poll(Duration::from_secs(1), &mut sent), Duration::MAX);
+        assert!(sent.0.is_empty());
+    }
+
+    #[test]
+    fn activity_is_counted_up_with_each_answer() {
+        let (mut manager, mut sent) = (manager(SmState::NOT_ACTIVE), Sent::default());
+        for _ in 0..3 {
+            let ask = other(SmState::MASTER);
+            manager.receive(Duration::ZERO, &Address::smi(Lid::new(1)), zerocopy::transmute_ref!(&ask), &mut sent);
+        }
+        let counts = sent.0.iter().map(|smp| smp.attribute::<SmInfo>().act_count.get());
+        assert!(counts.eq(1..=3));
+    }
+
+    #[test]
+    fn polls_that_find_no_master_in_a_row_are_counted() {
+        let (mut manager, mut sent) = (manager(SmState::STANDBY), Sent::default());
+        for (state, missed) in [
+            (None, 1),
+            (Some(SmState::NOT_ACTIVE), 2),
+            (Some(SmState::MASTER), 0),
+            (Some(SmState::STANDBY), 1), // it has less right to be master than we
+            (None, 2),
+        ] {
+            manager.take_poll(Question::Poll, state.map(other).as_ref(), &mut sent);
+            assert_eq!(manager.missed, missed, "{state:?}");
+        }
+    }
+}
