@@ -9,7 +9,8 @@ use iba::attr::PortState;
 use iba::mad::{AttributeId, Method};
 use iba::{Lid, PKey, QKey, Sl};
 use lhca_contract::{
-    Completion, CompletionStatus, QueuePairChange, QueuePairFields, QueuePairKind, QueuePairState, SendEntry, WorkFlags,
+    Completion, CompletionStatus, QueuePairChange, QueuePairFields, QueuePairKind, QueuePairState, ReceiveEntry,
+    Segment, SendEntry, WorkFlags,
 };
 use lhca_engine::Policy;
 use subnet::LhcaId;
@@ -243,4 +244,75 @@ fn a_receiver_that_stops_receives_no_more() {
     let sent = pair.send(&mut [1; 64], 1, WorkFlags::empty(), Q_KEY);
     assert_eq!((sent.got, sent.sent.unwrap().status), (None, CompletionStatus::SUCCESS));
     pair.assert_arrives();
+}
+
+#[test]
+fn who_is_in_error_sends_nothing() {
+    let mut pair = Pair::new();
+    pair.assert_arrives();
+    pair.from.to(QueuePairState::ERROR).unwrap();
+    assert_eq!(pair.assert_both_fail(Q_KEY), Some(CompletionStatus::FLUSHED));
+}
+
+#[test]
+fn a_receive_request_for_memory_that_is_not_registered_fails_on_both() {
+    let mut pair = Pair::new();
+    pair.assert_arrives();
+    let mut room = vec![0xee; 40 + 64];
+    let mut entry = ReceiveEntry { id: 3, segments: 1, ..ReceiveEntry::default() };
+    entry.segment[0] = Segment { l_key: 0x0001_0000, ..segment(&mut room) };
+    let [one, two] = [1, 2].map(|pieces| {
+        pair.to.pair.receive(&pair.to.lhca, &entry).unwrap();
+        let outcome = pair.send(&mut [1; 64], pieces, WorkFlags::empty(), Q_KEY);
+        pair.drain();
+        outcome.got.unwrap()
+    });
+    assert_eq!(one, two);
+    assert_eq!((one.id, one.status), (3, CompletionStatus::PROTECTION));
+    assert!(room.iter().all(|&byte| byte == 0xee));
+}
+
+/// A request for the queue pair of `to`.
+fn request(id: u64, to: (&End, Lid), payload: &mut [u8]) -> SendEntry {
+    let (q_key, remote_qp, segment) = (Q_KEY.into(), to.0.pair.number(), segment(payload));
+    SendEntry { id, segments: 1, dlid: to.1, q_key, remote_qp, segment, ..SendEntry::default() }
+}
+
+#[test]
+fn each_of_a_batch_goes_where_it_is_for() {
+    let (_, machines) = world(3, Policy::default());
+    let mut from = End::with_room(&machines[0], QueuePairKind::UD, 4, 6);
+    let mut to = [1, 2].map(|nth: usize| End::new(&machines[nth], QueuePairKind::UD));
+    let mut rooms = [[0; 48]; 6];
+    let order = [0, 0, 1, 0, 1, 1];
+    for (room, at) in rooms.iter_mut().zip(order) {
+        to[at].receive(0, room);
+    }
+    let mut payloads = [0, 1, 2, 3, 4, 5].map(|nth: u8| [nth; 8]);
+    for (nth, (payload, at)) in payloads.iter_mut().zip(order).enumerate() {
+        from.send(&request(nth as u64, (&to[at], lid(at as u16 + 1)), payload));
+    }
+    let mut from = from.ready(); // and with that all are served
+    assert_eq!([0, 1, 2, 3, 4, 5].map(|_| from.next().map(|sent| sent.id)), [0, 1, 2, 3, 4, 5].map(Some));
+    assert!(to.iter_mut().all(|end| (0..3).all(|_| end.next().is_some()) && end.next().is_none()));
+    assert_eq!(rooms.map(|room| room[40..].to_vec()), payloads);
+}
+
+#[test]
+fn a_long_queue_is_served_in_turns() {
+    let (world, machines) = world(2, Policy::default());
+    let mut from = End::with_room(&machines[0], QueuePairKind::UD, 7, 8);
+    let mut to = End::with_room(&machines[1], QueuePairKind::UD, 4, 8).ready();
+    let (mut payload, mut room) = ([1; 8], [0; 48]);
+    for id in 0..100 {
+        to.receive(id, &mut room);
+        from.send(&request(id, (&to, lid(1)), &mut payload));
+    }
+    let _from = from.ready();
+    let turns = [(); 3].map(|()| {
+        let count = std::iter::from_fn(|| to.completions.next(&to.lhca)).count();
+        world.serve();
+        count
+    });
+    assert_eq!(turns, [64, 36, 0]);
 }

@@ -368,7 +368,7 @@ impl End {
             kind,
             port: PORT,
             send: RingMemory::new(lines, log_sends),
-            receive: memory(4),
+            receive: memory(7),
             send_completions: &completions,
             receive_completions: &completions,
             vector: ROOM_VECTOR,
