@@ -309,7 +309,7 @@ fn short<G: Guest>(
     };
     let source = hsma.lhca(id)?;
     let slid = source.port_info(from.port())?.lid;
-    let p_key = key(source, from.port(), from.p_key_index).filter(|key| !key.is_invalid())?;
+    let p_key = key(source, from.port(), from.p_key_index)?;
     let path = hsma.path(id, from.port(), entry.dlid, entry.sl, p_key)?;
     let target = hsma.lhca(path.lhca)?;
     let receiver = lhcas.get(usize::from(path.lhca.0))?.as_ref()?;
