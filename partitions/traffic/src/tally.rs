@@ -39,6 +39,27 @@ impl Tally {
     }
 }
 
+/// Words of a subnet management packet: headers, 256 bytes and invariant CRC.
+const SMP: u64 = (8 + 12 + 8 + 256 + 4) / 4;
+
+impl Tally {
+    /// Whether that is what a port counts that `passed` this, and besides what a subnet manager asked it and was answered: of
+    /// that a consumer hears nothing.
+    #[must_use]
+    pub fn is_with_management(&self, passed: &Self) -> bool {
+        let more = |counted: u64, passed: u64| counted.checked_sub(passed);
+        let are_smps = |packets: Option<u64>, words: Option<u64>| packets.map(|packets| packets * SMP) == words;
+        let groups = |tally: &Self| (tally.multicast_xmit, tally.multicast_rcv);
+        let (sent, received) =
+            (more(self.unicast_xmit, passed.unicast_xmit), more(self.unicast_rcv, passed.unicast_rcv));
+        groups(self) == groups(passed)
+            && sent.is_some()
+            && sent == received
+            && are_smps(sent, more(self.xmit_data, passed.xmit_data))
+            && are_smps(received, more(self.rcv_data, passed.rcv_data))
+    }
+}
+
 impl From<&PortCountersExtended> for Tally {
     fn from(counters: &PortCountersExtended) -> Self {
         Self {
@@ -76,4 +97,26 @@ pub fn words(payload: usize, grh: bool) -> u64 {
     let headers = size_of::<Lrh>() + size_of::<Bth>() + size_of::<Deth>() + IMMEDIATE + ICRC;
     let grh = if grh { size_of::<Grh>() } else { 0 };
     ((headers + grh + payload.next_multiple_of(4)) / 4) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_manager_asks_is_counted_besides() {
+        let passed = Tally { xmit_data: 500, rcv_data: 700, unicast_xmit: 5, unicast_rcv: 7, ..Tally::default() };
+        let with = |packets: u64, words: u64| Tally {
+            xmit_data: passed.xmit_data + words,
+            rcv_data: passed.rcv_data + words,
+            unicast_xmit: passed.unicast_xmit + packets,
+            unicast_rcv: passed.unicast_rcv + packets,
+            ..passed
+        };
+        assert!(passed.is_with_management(&passed) && with(3, 216).is_with_management(&passed));
+        assert!(!with(3, 215).is_with_management(&passed) && !with(0, 72).is_with_management(&passed));
+        assert!(!passed.is_with_management(&with(1, 72)), "fewer");
+        assert!(!Tally { rcv_data: 772, unicast_rcv: 8, ..passed }.is_with_management(&passed), "and no answer");
+        assert!(!Tally { multicast_rcv: 1, ..with(1, 72) }.is_with_management(&passed));
+    }
 }
