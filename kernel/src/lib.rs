@@ -19,7 +19,6 @@ pub mod life;
 pub mod memory;
 pub mod partition;
 pub mod pci;
-pub mod rom;
 pub mod svm;
 
 #[cfg(target_os = "none")]

@@ -1,13 +1,7 @@
-//! The machine on the host: HCA model, carriers, cables, the external fabric, the umad server and the launcher.
+//! The emulated machine on the host: its configuration, the carriers of BAR2, the control line, and the launcher.
 
-pub mod cable;
-pub mod command;
-mod config;
-mod control;
-pub mod fabric;
-pub mod hca;
+pub mod config;
+pub mod control;
+pub mod hca_process;
 pub mod ivshmem;
-mod launch;
-mod show;
-pub mod topology;
-pub mod umad;
+pub mod launch;

@@ -48,7 +48,7 @@ pub fn portico() -> &'static Path {
 #[must_use]
 pub fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| build("portico-umad", "libportico_umad.so"))
+    LIBRARY.get_or_init(|| build("umad-shim", "libportico_umad.so"))
 }
 
 /// Builds `package` and says where its `file` is.

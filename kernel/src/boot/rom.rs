@@ -1,9 +1,9 @@
-//! The first instructions after power-on, where the kernel is a flash image: see [`crate::rom`].
+//! The first instructions after power-on, where the kernel is a flash image: see [`rom_image`].
 #![allow(unsafe_code)] // the machine is not yet one that Rust knows
 
 use core::arch::global_asm;
 
-use crate::rom::{ADDRESS, CODE, ENTRY, RESET_VECTOR, SEGMENT, SIZE};
+use rom_image::{ADDRESS, CODE, ENTRY, RESET_VECTOR, SEGMENT, SIZE};
 
 // 1. At the reset vector, in real mode with the code segment at the image's end: jump to the code.
 // 2. Load flat segments, turn on protected mode.

@@ -4,8 +4,8 @@ use bridge_image::{Home, MAX_PACKET, Outbound, packet};
 use hca_driver::{Doorbell, Hca, Port, Queue};
 use iba::mad::Mad;
 use iba::{Lid, PKey, PortNum, QKey};
-use lhca::{CallError, CompletionQueue};
 use lhca_contract::{QueuePairKind, SendEntry};
+use lhca_driver::{CallError, CompletionQueue};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup, VECTOR};
 use zerocopy::IntoBytes;
 

@@ -3,8 +3,8 @@
 use bridge_image::{outbound, own};
 use hca_driver::{Doorbell, Event, Hca, MAX_PACKET, Port};
 use iba::{Lid, PKey, PortNum, Qpn};
-use lhca::CallError;
 use lhca_contract::{QueuePairKind, SendEntry};
+use lhca_driver::CallError;
 use zerocopy::IntoBytes;
 
 use crate::line::Line;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use hca_driver::{CHECK_PERIOD, Event, Hca, MAX_PACKET, Port};
-use lhca::{CallError, EventQueue, Vmmcall};
+use lhca_driver::{CallError, EventQueue, Vmmcall};
 use platform::VECTOR;
 use thiserror::Error;
 

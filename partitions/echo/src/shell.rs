@@ -4,8 +4,8 @@
 use echo_image::{Identity, answer};
 use iba::mad::Mad;
 use iba::{Lid, PortNum, QKey, Qpn, TransactionId};
-use lhca::{CallError, CompletionQueue, Platform, Vmmcall};
 use lhca_contract::{Completion, MulticastGroup, QueuePairKind, SendEntry};
+use lhca_driver::{CallError, CompletionQueue, Platform, Vmmcall};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup, group};
 use zerocopy::{FromBytes, IntoBytes};
 

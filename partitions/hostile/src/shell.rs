@@ -12,8 +12,8 @@ mod race;
 mod raw;
 
 use hostile_image::Attempt;
-use lhca::{CallError, Vmmcall};
 use lhca_contract::{Call, Status};
+use lhca_driver::{CallError, Vmmcall};
 
 type Machine = platform::Machine<Vmmcall>;
 

@@ -1,8 +1,8 @@
 //! As many datagrams as go, from one partition to another, by polling alone.
 
 use iba::Lid;
-use lhca::CallError;
 use lhca_contract::Exits;
+use lhca_driver::CallError;
 
 use crate::shell::{End, HELLO, Machine};
 

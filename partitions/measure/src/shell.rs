@@ -1,8 +1,8 @@
 //! The two roles, and what is counted.
 
 use iba::{Lid, PortNum, QKey, Qpn};
-use lhca::{CallError, CompletionQueue, Platform, Vmmcall};
 use lhca_contract::{Call, CompletionStatus, QueuePairKind, SendEntry};
+use lhca_driver::{CallError, CompletionQueue, Platform, Vmmcall};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup};
 
 use crate::load;

@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use lhca::{Lhca, Vmmcall};
+use lhca_driver::{Lhca, Vmmcall};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// Text that one hypercall takes.

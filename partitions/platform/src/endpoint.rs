@@ -1,11 +1,11 @@
 //! A queue pair, and the buffers that are on their way with it.
 
 use iba::{PortNum, QKey, Qpn};
-use lhca::{CallError, CompletionQueue, Lhca, NewQueuePair, Platform, QueuePair};
 use lhca_contract::{
     Completion, CompletionKind, CompletionStatus, QueuePairChange, QueuePairFields, QueuePairKind, QueuePairState,
     ReceiveEntry, SendEntry,
 };
+use lhca_driver::{CallError, CompletionQueue, Lhca, NewQueuePair, Platform, QueuePair};
 
 use crate::{Buffer, GRH, Machine, reply};
 

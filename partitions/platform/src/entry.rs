@@ -6,8 +6,8 @@ use core::fmt::Display;
 use core::panic::PanicInfo;
 use core::ptr::with_exposed_provenance_mut;
 
-use lhca::{Lhca, Line, Vmmcall};
 use lhca_contract::InformationPage;
+use lhca_driver::{Lhca, Line, Vmmcall};
 
 use crate::{Information, Machine, Memory, console, exit, interrupts};
 

@@ -1,7 +1,7 @@
 //! A heap for images that use `alloc`.
 #![allow(unsafe_code)] // hands memory to the allocator
 
-use lhca::Line;
+use lhca_driver::Line;
 use talc::TalcLock;
 use talc::source::Manual;
 

@@ -7,7 +7,7 @@
 //!
 //! platform::image!(run);
 //!
-//! fn run(machine: &mut platform::Machine<lhca::Vmmcall>) -> Result<u64, lhca::CallError> {
+//! fn run(machine: &mut platform::Machine<lhca_driver::Vmmcall>) -> Result<u64, lhca_driver::CallError> {
 //!     log::info!("hello from {}", machine.information.name());
 //!     Ok(0)
 //! }
@@ -75,4 +75,4 @@ macro_rules! image {
 }
 
 #[cfg(target_os = "none")]
-pub use lhca::Vmmcall;
+pub use lhca_driver::Vmmcall;

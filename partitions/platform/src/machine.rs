@@ -1,6 +1,6 @@
 //! What an image is given.
 
-use lhca::{Lhca, Platform};
+use lhca_driver::{Lhca, Platform};
 
 use crate::{Information, Memory};
 
@@ -16,7 +16,7 @@ pub struct Machine<P> {
 }
 
 #[cfg(target_os = "none")]
-impl Machine<lhca::Vmmcall> {
+impl Machine<lhca_driver::Vmmcall> {
     /// Sleeps until there is an interrupt. One that came since the last time ends it at once.
     pub fn wait(&self) {
         crate::interrupts::wait();
@@ -26,7 +26,7 @@ impl Machine<lhca::Vmmcall> {
     ///
     /// # Errors
     /// The hypervisor refused the timer, and there was no sleep.
-    pub fn wait_until(&self, time: u64) -> Result<(), lhca::CallError> {
+    pub fn wait_until(&self, time: u64) -> Result<(), lhca_driver::CallError> {
         self.lhca.set_timer(time, crate::VECTOR)?;
         crate::interrupts::wait();
         Ok(())
@@ -43,7 +43,7 @@ impl Machine<lhca::Vmmcall> {
     /// If there is not so much memory: an error of the image's own.
     #[cfg(feature = "heap")]
     pub fn claim_heap(&mut self, bytes: usize) {
-        crate::heap::claim(self.memory.lines(bytes.div_ceil(size_of::<lhca::Line>())));
+        crate::heap::claim(self.memory.lines(bytes.div_ceil(size_of::<lhca_driver::Line>())));
     }
 }
 

@@ -4,8 +4,8 @@
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
-use lhca::{Line, Platform, RingMemory};
 use lhca_contract::Segment;
+use lhca_driver::{Line, Platform, RingMemory};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Free memory.

@@ -4,14 +4,14 @@ use core::time::Duration;
 
 use iba::mad::Mad;
 use iba::{PortNum, QKey, Qpn};
-use lhca::{CallError, CompletionQueue, EventQueue};
 use lhca_contract::{Completion, QueuePairKind, SendEntry};
+use lhca_driver::{CallError, CompletionQueue, EventQueue};
 use platform::{Buffer, Done, Endpoint, GRH, Setup, VECTOR};
 use subnet_manager::{Address, Config, Event, Manager, Outlet};
 use thiserror::Error;
 use zerocopy::FromBytes;
 
-type Machine = platform::Machine<lhca::Vmmcall>;
+type Machine = platform::Machine<lhca_driver::Vmmcall>;
 
 /// The LHCA's port that the manager is at.
 const PORT: PortNum = PortNum::new(1);

@@ -5,8 +5,8 @@ use core::fmt;
 
 use heapless::{Deque, Vec};
 use iba::{Gid, Lid, PortNum};
-use lhca::{CallError, CompletionQueue, Vmmcall};
 use lhca_contract::{Completion, CompletionFlags, CompletionStatus, QueuePairKind, SendEntry, WorkFlags};
+use lhca_driver::{CallError, CompletionQueue, Vmmcall};
 use platform::group::{GROUP, Q_KEY};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup};
 use traffic_image::{Course, Message, Plan, Step, Tag, Tally, To, words};

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// What is wrong with a configuration: its place, what stands there, and what may stand there.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{place}, `{seen}`: {what}")]
-pub(crate) struct Fault {
+pub struct Fault {
     place: String,
     seen: String,
     what: String,

@@ -32,20 +32,20 @@ use iba::Guid;
 use partition_table::{ImageName, ImageNameError, MAX_UPLINKS, Name, stable_guid};
 use serde::Deserialize;
 
-pub(crate) use self::fault::Fault;
+pub use self::fault::Fault;
 use self::fault::Source;
 use self::keys::{RawConfig, RawPartition};
-use crate::topology::{Kind, Topology};
+use fabric::topology::{Kind, Topology};
 
 /// Memory of a partition that asks for none, in MiB.
-pub(crate) const DEFAULT_MEMORY: u32 = 2;
+pub const DEFAULT_MEMORY: u32 = 2;
 
 /// The image, and so the partition, that manages the subnet, and the memory that it takes for the largest, in MiB.
-pub(crate) const SUBNET_MANAGER: &str = "sm";
+pub const SUBNET_MANAGER: &str = "sm";
 const SUBNET_MANAGER_MEMORY: u32 = 32;
 
 /// The image whose partitions lend their ports to programs on the host, and so to OpenSM.
-pub(crate) const BRIDGE: &str = "bridge";
+pub const BRIDGE: &str = "bridge";
 
 /// Traps and subnet management packets that a partition may send in a second if nothing else is said.
 const DEFAULT_TRAPS: u32 = 4;
@@ -55,40 +55,49 @@ const DEFAULT_MANAGER_SMPS: u32 = 1_000_000;
 
 /// The partitions of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Config {
+pub struct Config {
     /// Ports of each logical switch that are kept free for partitions added later.
-    pub(crate) spare_ports: u8,
-    pub(crate) partitions: Vec<Partition>,
+    pub spare_ports: u8,
+    /// The partitions, in the order of the file.
+    pub partitions: Vec<Partition>,
 }
 
 /// A partition and its LHCA.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Partition {
-    pub(crate) name: Name,
+pub struct Partition {
+    /// NodeDescription of the LHCA.
+    pub name: Name,
     /// The hypervisor that has it; the first if none is named.
-    pub(crate) hypervisor: Option<String>,
+    pub hypervisor: Option<String>,
     /// The LHCA's node GUID, if it is not to be made from the names.
-    pub(crate) guid: Option<Guid>,
+    pub guid: Option<Guid>,
     /// What runs in it; without one the hypervisor alone answers for the LHCA.
-    pub(crate) image: Option<Image>,
+    pub image: Option<Image>,
     /// In MiB.
-    pub(crate) memory: u32,
-    pub(crate) arguments: String,
+    pub memory: u32,
+    /// Text for the image, at most 256 bytes.
+    pub arguments: String,
     /// The LHCA's ports; as many as the HCA has if that is not said.
-    pub(crate) ports: Option<u8>,
-    pub(crate) autostart: bool,
-    pub(crate) qp0: Qp0,
-    pub(crate) smps_per_second: u32,
-    pub(crate) traps_per_second: u32,
-    pub(crate) refused: Refused,
+    pub ports: Option<u8>,
+    /// `true` if the partition starts at boot.
+    pub autostart: bool,
+    /// Packets that the aliased QP0 may send.
+    pub qp0: Qp0,
+    /// Limit of subnet management packets a second, traps not counted.
+    pub smps_per_second: u32,
+    /// Limit of traps a second.
+    pub traps_per_second: u32,
+    /// Reaction to a packet that the policy refuses.
+    pub refused: Refused,
 }
 
 /// What a partition runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Image {
-    pub(crate) name: ImageName,
+pub struct Image {
+    /// Name of the image in the hypervisor.
+    pub name: ImageName,
     /// Where it is; without one it is built from the sources.
-    pub(crate) file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 }
 
 impl Image {
@@ -96,7 +105,7 @@ impl Image {
     ///
     /// # Errors
     /// Neither has such a name.
-    pub(crate) fn named(text: &str) -> Result<Self, ImageNameError> {
+    pub fn named(text: &str) -> Result<Self, ImageNameError> {
         if !text.contains(['/', '.']) {
             return Ok(Self { name: ImageName::new(text)?, file: None });
         }
@@ -110,19 +119,24 @@ impl Image {
 /// What a partition's queue pair 0 may send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Qp0 {
+pub enum Qp0 {
     #[default]
+    /// No packet.
     None,
+    /// Get alone.
     Query,
+    /// Everything that a subnet manager sends.
     Manager,
 }
 
 /// What becomes of a packet that a partition may not send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Refused {
+pub enum Refused {
     #[default]
+    /// The packet is dropped.
     Drop,
+    /// The sender gets a response with an error status.
     Answer,
 }
 
@@ -131,7 +145,7 @@ impl Config {
     ///
     /// # Errors
     /// The file cannot be read, or [`Fault`] says what in it is wrong.
-    pub(crate) fn read(file: &Path) -> Result<Self> {
+    pub fn read(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         Ok(Self::parse(file, &text)?)
     }
@@ -140,7 +154,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Fault`] says what is wrong, and where.
-    pub(crate) fn parse(file: &Path, text: &str) -> Result<Self, Fault> {
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Fault> {
         let source = Source::File { file, text };
         let raw: RawConfig = source.deserialize()?;
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -157,7 +171,7 @@ impl Config {
     ///
     /// # Errors
     /// A hypervisor's name is too long for its LHCAs to be named after it.
-    pub(crate) fn uniform(topology: &Topology, lhcas: u8, image: Option<&Image>) -> Result<Self> {
+    pub fn uniform(topology: &Topology, lhcas: u8, image: Option<&Image>) -> Result<Self> {
         let mut config = Self::default();
         for node in topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor) {
             for number in 1..=u16::from(lhcas) {
@@ -178,7 +192,7 @@ impl Config {
     ///
     /// # Errors
     /// Another partition has its name.
-    pub(crate) fn add_manager(&mut self, image: &str) -> Result<()> {
+    pub fn add_manager(&mut self, image: &str) -> Result<()> {
         if self.partitions.iter().any(|partition| partition.runs(image)) {
             return Ok(());
         }
@@ -200,7 +214,7 @@ impl Config {
 
 impl Partition {
     /// A partition called `name` of which nothing else is said.
-    pub(crate) fn named(name: Name) -> Self {
+    pub fn named(name: Name) -> Self {
         Self {
             name,
             hypervisor: None,
@@ -218,7 +232,7 @@ impl Partition {
     }
 
     /// Whether it lends its ports to programs on the host, over an HCA of its own.
-    pub(crate) fn is_bridge(&self) -> bool {
+    pub fn is_bridge(&self) -> bool {
         self.runs(BRIDGE)
     }
 
@@ -231,7 +245,7 @@ impl Partition {
     ///
     /// # Errors
     /// [`Fault`] says which word is wrong.
-    pub(crate) fn of_words(words: &[String]) -> Result<Self, Fault> {
+    pub fn of_words(words: &[String]) -> Result<Self, Fault> {
         let text: Vec<_> = words.iter().map(|word| keys::as_toml(word)).collect();
         let source = Source::Words(&text.join("\n"));
         let raw: RawPartition = source.deserialize()?;

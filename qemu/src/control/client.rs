@@ -11,11 +11,11 @@ use super::{DONE, INFIX, PATIENCE, REFUSED};
 
 /// Where a control line is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub struct Place {
     /// The name of the run's socket: `--socket`, and `IBSIM_SOCKNAME`.
-    pub(crate) socket: String,
+    pub socket: String,
     /// The hypervisor's name in the topology.
-    pub(crate) hypervisor: String,
+    pub hypervisor: String,
 }
 
 impl Place {
@@ -27,7 +27,7 @@ impl Place {
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub(crate) enum AskError {
+pub enum AskError {
     /// The kernel refuses, and says why.
     #[error("{0}")]
     Refused(String),
@@ -40,7 +40,7 @@ pub(crate) enum AskError {
 ///
 /// # Errors
 /// [`AskError`] says why there is no answer.
-pub(crate) fn ask(place: &Place, what: &str) -> Result<Vec<String>, AskError> {
+pub fn ask(place: &Place, what: &str) -> Result<Vec<String>, AskError> {
     let failed = |error| AskError::Io { place: place.name(), error };
     let mut stream = connect(place).map_err(failed)?;
     writeln!(stream, "{what}").map_err(failed)?;
@@ -69,7 +69,7 @@ fn connect(place: &Place) -> io::Result<UnixStream> {
 ///
 /// # Errors
 /// The system does not list its sockets.
-pub(crate) fn running() -> io::Result<Vec<Place>> {
+pub fn running() -> io::Result<Vec<Place>> {
     Ok(listed(&fs::read_to_string("/proc/net/unix")?))
 }
 

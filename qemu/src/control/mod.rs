@@ -21,8 +21,8 @@ use std::time::Duration;
 
 #[cfg(test)]
 use self::client::AskError;
-pub(crate) use self::client::{Place, ask, running};
-pub(crate) use self::server::Server;
+pub use self::client::{Place, ask, running};
+pub use self::server::Server;
 
 /// How long the kernel may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);

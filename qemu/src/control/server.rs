@@ -16,7 +16,7 @@ use super::{PATIENCE, Place, REFUSED};
 
 /// A running server. Dropping it closes its sockets; clients that are connected are told that the kernel is gone.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     path: PathBuf,
     kernel: UnixListener,
     clients: UnixListener,
@@ -28,7 +28,7 @@ impl Server {
     ///
     /// # Errors
     /// A socket cannot be had.
-    pub(crate) fn start(path: PathBuf, place: &Place) -> Result<Self> {
+    pub fn start(path: PathBuf, place: &Place) -> Result<Self> {
         let kernel = UnixListener::bind(&path).with_context(|| format!("cannot make the socket {}", path.display()))?;
         let name = place.name();
         let clients = SocketAddr::from_abstract_name(&name).and_then(|address| UnixListener::bind_addr(&address));
@@ -44,7 +44,7 @@ impl Server {
     }
 
     /// Where the kernel's machine is to connect.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 /// A folder that lasts as long as this value, and longer only while a child of this process lives.
-pub(crate) struct Folder {
+pub struct Folder {
     path: PathBuf,
     janitor: Child,
     hold: Option<ChildStdin>,
@@ -25,7 +25,7 @@ impl Folder {
     ///
     /// # Errors
     /// The folder cannot be made, or its janitor not be started.
-    pub(crate) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let path = tempfile::Builder::new().prefix("portico-").tempdir().context("cannot make a folder for the run")?;
         let mut janitor = Command::new(env::current_exe()?)
             .arg("janitor")
@@ -42,7 +42,7 @@ impl Folder {
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -58,7 +58,7 @@ impl Drop for Folder {
 ///
 /// # Errors
 /// The folder cannot be removed.
-pub(crate) fn clean(dir: &Path) -> Result<()> {
+pub fn clean(dir: &Path) -> Result<()> {
     // Whatever comes is of no interest, and a pipe that fails has ended too.
     let _ = io::copy(&mut stdin().lock().take(u64::MAX), &mut io::sink());
     match fs::remove_dir_all(dir) {

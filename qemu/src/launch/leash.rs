@@ -21,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_s
 ///
 /// # Errors
 /// This program's own path cannot be told.
-pub(crate) fn command(program: impl AsRef<OsStr>) -> Result<Command> {
+pub fn command(program: impl AsRef<OsStr>) -> Result<Command> {
     let own = env::current_exe().context("cannot tell the path of this program")?;
     let mut command = Command::new(own);
     command.arg("leash").arg(std::process::id().to_string()).arg("--").arg(program).process_group(0);
@@ -29,7 +29,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Result<Command> {
 }
 
 /// Becomes `program`, to be killed when process `parent` ends. Returns only if that cannot be done.
-pub(crate) fn exec(parent: u32, program: &[OsString]) -> Error {
+pub fn exec(parent: u32, program: &[OsString]) -> Error {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         return anyhow!(error).context("cannot ask for a signal at the parent's death");
     }
@@ -45,7 +45,7 @@ pub(crate) fn exec(parent: u32, program: &[OsString]) -> Error {
 }
 
 /// A running child. Dropping it kills it and waits for its end.
-pub(crate) struct Child {
+pub struct Child {
     process: OwnedFd,
     reaper: Option<JoinHandle<()>>,
 }
@@ -57,7 +57,7 @@ impl Child {
     ///
     /// # Errors
     /// The child cannot be started.
-    pub(crate) fn spawn<E: Send + 'static>(
+    pub fn spawn<E: Send + 'static>(
         command: &mut Command,
         events: Sender<E>,
         event: impl FnOnce(ExitStatus) -> E + Send + 'static,
@@ -76,12 +76,12 @@ impl Child {
     }
 
     /// Sends `signal` to the child; one that has ended already is left in peace.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.process, signal);
     }
 
     /// Asks the child to end, and kills it if it has not after `patience`.
-    pub(crate) fn end(self, patience: Duration) {
+    pub fn end(self, patience: Duration) {
         self.signal(Signal::TERM);
         // The descriptor is readable once the process has ended; if waiting fails, the drop kills it.
         if let Ok(patience) = Timespec::try_from(patience) {
@@ -91,9 +91,11 @@ impl Child {
 }
 
 /// Our ends of what a command asked for as pipes.
-pub(crate) struct Pipes {
-    pub(crate) stdin: Option<ChildStdin>,
-    pub(crate) stdout: Option<ChildStdout>,
+pub struct Pipes {
+    /// Standard input, if it is a pipe.
+    pub stdin: Option<ChildStdin>,
+    /// Standard output, if it is a pipe.
+    pub stdout: Option<ChildStdout>,
 }
 
 impl Drop for Child {

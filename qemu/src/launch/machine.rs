@@ -18,36 +18,40 @@ use super::opensm::OpenSm;
 use super::qemu;
 use super::table;
 use crate::config::Config;
-use crate::fabric::{self, Fabric, LentHca};
-use crate::topology::{Kind, Node, Topology};
-use crate::umad::Endpoint;
-use crate::{cable, control};
+use crate::control;
+use fabric::topology::{Kind, Node, Topology};
+use fabric::{self, Fabric, LentHca};
+use umad_server::Endpoint;
 
 /// What a machine is made from.
-pub(crate) struct Plan {
+pub struct Plan {
     /// The physical fabric, its hypervisors marked.
-    pub(crate) topology: Topology,
+    pub topology: Topology,
     /// What the hypervisors lend.
-    pub(crate) config: Config,
-    pub(crate) cpus: u8,
+    pub config: Config,
+    /// Processors of each hypervisor.
+    pub cpus: u8,
     /// As QEMU takes it.
-    pub(crate) memory: String,
+    pub memory: String,
     /// IBSIM_SOCKNAME.
-    pub(crate) socket: String,
-    pub(crate) capture: Option<PathBuf>,
-    pub(crate) logs: PathBuf,
-    pub(crate) kernel: PathBuf,
+    pub socket: String,
+    /// File for the packets on the hypervisors' cables.
+    pub capture: Option<PathBuf>,
+    /// Folder of the log files.
+    pub logs: PathBuf,
+    /// The kernel: an ELF file or a flash image.
+    pub kernel: PathBuf,
     /// Whether the kernel is a flash image.
-    pub(crate) flash: bool,
+    pub flash: bool,
     /// Whether time is instructions: each takes a nanosecond, and the time-stamp counter counts them.
-    pub(crate) counts_instructions: bool,
+    pub counts_instructions: bool,
     /// The images that the hypervisors are given.
-    pub(crate) images: Vec<(ImageName, PathBuf)>,
+    pub images: Vec<(ImageName, PathBuf)>,
 }
 
 /// What happens to a machine.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub enum Event {
     /// The user wants it to end.
     Interrupted,
     /// A process of it ended.
@@ -58,14 +62,17 @@ pub(crate) enum Event {
 
 /// A process of a machine; a number is an index of its HCAs or hypervisors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Process {
+pub enum Process {
+    /// The model of an HCA.
     Model(usize),
+    /// QEMU with a hypervisor.
     Qemu(usize),
+    /// OpenSM.
     OpenSm,
 }
 
 /// A running machine. Dropped, it ends with all its processes and files but the logs.
-pub(crate) struct Machine {
+pub struct Machine {
     // Dropped from top to bottom: who uses something goes before it.
     opensm: Option<Child>,
     hypervisors: Vec<Hypervisor>,
@@ -94,7 +101,7 @@ impl Machine {
     ///
     /// # Errors
     /// A part cannot be started.
-    pub(crate) fn start(plan: Plan, events: Sender<Event>) -> Result<Self> {
+    pub fn start(plan: Plan, events: Sender<Event>) -> Result<Self> {
         fs::create_dir_all(&plan.logs).with_context(|| format!("cannot make the folder {}", plan.logs.display()))?;
         let tables = table::of_hypervisors(&plan.topology, &plan.config)?;
         let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
@@ -168,7 +175,7 @@ impl Machine {
     ///
     /// # Errors
     /// It cannot be started.
-    pub(crate) fn start_opensm(&mut self, host: &str, library: &Path) -> Result<()> {
+    pub fn start_opensm(&mut self, host: &str, library: &Path) -> Result<()> {
         let opensm = OpenSm {
             socket: &self.plan.socket,
             host,
@@ -187,7 +194,7 @@ impl Machine {
     ///
     /// # Errors
     /// The run cannot go on: what ended, how, and where to look.
-    pub(crate) fn ended(&mut self, process: Process, status: ExitStatus) -> Result<()> {
+    pub fn ended(&mut self, process: Process, status: ExitStatus) -> Result<()> {
         let logs = self.plan.logs.display();
         match process {
             Process::Model(index) => {
@@ -212,28 +219,28 @@ impl Machine {
     }
 
     /// The GUIDs of the logical nodes that a subnet manager is to find.
-    pub(crate) fn logical_guids(&self) -> impl Iterator<Item = Guid> {
+    pub fn logical_guids(&self) -> impl Iterator<Item = Guid> {
         self.hypervisors.iter().flat_map(|hypervisor| hypervisor.guids.iter().copied())
     }
 
     /// Where programs can attach inside the hypervisors: the partitions that lend their ports from the boot on.
-    pub(crate) fn lent_ports(&self) -> impl Iterator<Item = String> {
+    pub fn lent_ports(&self) -> impl Iterator<Item = String> {
         let partitions = self.plan.config.partitions.iter();
         partitions.filter(|partition| partition.autostart && partition.is_bridge()).map(|it| it.name.text().to_owned())
     }
 
     /// The fabric outside the hypervisors.
-    pub(crate) fn fabric(&self) -> &Fabric {
+    pub fn fabric(&self) -> &Fabric {
         &self.fabric
     }
 
     /// Where the logs are.
-    pub(crate) fn logs(&self) -> &Path {
+    pub fn logs(&self) -> &Path {
         &self.plan.logs
     }
 
     /// What the consoles of the hypervisors said at last, for a failure's report.
-    pub(crate) fn consoles(&self) -> String {
+    pub fn consoles(&self) -> String {
         let console = |(index, hypervisor): (usize, &Hypervisor)| {
             format!("the console of {} said at last:\n{}\n", hypervisor.node.id, tail(&self.console(index)))
         };

@@ -1,20 +1,18 @@
 //! Builds the kernel, and starts, supervises and ends the processes of a run.
 
 mod adapter;
-pub(crate) mod folder;
-pub(crate) mod images;
-pub(crate) mod leash;
-pub(crate) mod machine;
-pub(crate) mod opensm;
+pub mod folder;
+pub mod leash;
+pub mod machine;
+pub mod opensm;
 mod qemu;
-pub(crate) mod table;
-pub(crate) mod workspace;
+pub mod table;
 
 use std::env;
 use std::path::PathBuf;
 
 /// Where `name` is: on the search path, or where the administrator's programs are kept, in the `sbin` beside a `bin`.
-pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = |dir: &PathBuf| dir.ends_with("bin").then(|| dir.with_file_name("sbin"));
     env::split_paths(&path)

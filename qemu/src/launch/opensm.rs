@@ -13,18 +13,19 @@ use super::find_program;
 use super::leash::{self, Child};
 
 /// Where OpenSM attaches and keeps its files.
-pub(crate) struct OpenSm<'a> {
+pub struct OpenSm<'a> {
     /// IBSIM_SOCKNAME.
-    pub(crate) socket: &'a str,
+    pub socket: &'a str,
     /// SIM_HOST.
-    pub(crate) host: &'a str,
+    pub host: &'a str,
     /// LD_PRELOAD.
-    pub(crate) library: &'a Path,
+    pub library: &'a Path,
     /// The run's folder. OpenSM's caches are fresh in it: LIDs of another run are none of ours.
-    pub(crate) folder: &'a Path,
-    pub(crate) log: &'a Path,
+    pub folder: &'a Path,
+    /// OpenSM's log file.
+    pub log: &'a Path,
     /// Whether it takes commands on standard input, and answers them in its log.
-    pub(crate) console: bool,
+    pub console: bool,
 }
 
 impl OpenSm<'_> {
@@ -33,7 +34,7 @@ impl OpenSm<'_> {
     ///
     /// # Errors
     /// It cannot be started, or its log not be written.
-    pub(crate) fn start<E: Send + 'static>(
+    pub fn start<E: Send + 'static>(
         &self,
         events: &Sender<E>,
         line: impl Fn(&str) -> Option<E> + Send + 'static,

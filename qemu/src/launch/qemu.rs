@@ -9,30 +9,30 @@ use partition_table::ImageName;
 use super::leash;
 
 /// A hypervisor's machine.
-pub(crate) struct Machine<'a> {
+pub(super) struct Machine<'a> {
     /// The kernel: an ELF with a PVH entry, or a flash image.
-    pub(crate) kernel: &'a Path,
+    pub(super) kernel: &'a Path,
     /// Whether it is in flash, and there is no firmware.
-    pub(crate) flash: bool,
-    pub(crate) cpus: u8,
+    pub(super) flash: bool,
+    pub(super) cpus: u8,
     /// As QEMU takes it, such as `256M`.
-    pub(crate) memory: &'a str,
+    pub(super) memory: &'a str,
     /// The packed partition table, a file.
-    pub(crate) table: &'a Path,
+    pub(super) table: &'a Path,
     /// Whether time is instructions.
-    pub(crate) counts_instructions: bool,
+    pub(super) counts_instructions: bool,
     /// What partitions run, and the files.
-    pub(crate) images: &'a [(ImageName, PathBuf)],
+    pub(super) images: &'a [(ImageName, PathBuf)],
     /// Where the HCA's shared memory is served.
-    pub(crate) hca: &'a Path,
+    pub(super) hca: &'a Path,
     /// HCAs that partitions drive: PCI device number, and where the shared memory is served.
-    pub(crate) lent: &'a [(u8, &'a Path)],
+    pub(super) lent: &'a [(u8, &'a Path)],
     /// The socket to which the kernel's control line is to be connected.
-    pub(crate) control: &'a Path,
+    pub(super) control: &'a Path,
     /// What the kernel's console says, a file.
-    pub(crate) console: &'a Path,
+    pub(super) console: &'a Path,
     /// What QEMU itself says, a file.
-    pub(crate) log: &'a Path,
+    pub(super) log: &'a Path,
 }
 
 impl Machine<'_> {
@@ -40,7 +40,7 @@ impl Machine<'_> {
     ///
     /// # Errors
     /// The log cannot be written.
-    pub(crate) fn command(&self) -> Result<Command> {
+    pub(super) fn command(&self) -> Result<Command> {
         let log = std::fs::File::create(self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
         let mut command = leash::command("qemu-system-x86_64")?;
         command
@@ -79,7 +79,7 @@ impl Machine<'_> {
 }
 
 /// What the end of QEMU means: the kernel may have ended the machine, and said how.
-pub(crate) fn meaning(status: ExitStatus) -> String {
+pub(super) fn meaning(status: ExitStatus) -> String {
     match status.code().filter(|code| code & 1 == 1).map(|code| code >> 1) {
         Some(0x10) => "the kernel said that all is done".into(),
         Some(0x11) => "the kernel found a check that failed".into(),

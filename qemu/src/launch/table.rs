@@ -9,27 +9,27 @@ use partition_table::{
 };
 
 use crate::config::{self, Config, Partition};
-use crate::topology::{Kind, Node, Topology};
+use fabric::topology::{Kind, Node, Topology};
 
 /// HCAs that there are for bridges which are added later, if there are so many spare ports.
 const SPARE_HCAS: u8 = 2;
 
 /// What one hypervisor lends.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub struct Table {
     /// As the hypervisor reads it.
-    pub(crate) packed: Vec<u8>,
+    pub packed: Vec<u8>,
     /// The node GUIDs that a subnet manager is to find: logical switches, and LHCAs that are plugged in at boot.
-    pub(crate) guids: Vec<Guid>,
+    pub guids: Vec<Guid>,
     /// HCAs that it has for partitions to drive.
-    pub(crate) hcas: u8,
+    pub hcas: u8,
 }
 
 /// The table of each hypervisor of `topology`, in order, with the LHCAs that `config` gives each.
 ///
 /// # Errors
 /// What of the configuration cannot be had on this topology.
-pub(crate) fn of_hypervisors(topology: &Topology, config: &Config) -> Result<Vec<Table>> {
+pub fn of_hypervisors(topology: &Topology, config: &Config) -> Result<Vec<Table>> {
     let hypervisors: Vec<_> = topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor).collect();
     let first = hypervisors.first().context("no node of the topology is a hypervisor")?;
     let owner = |partition: &Partition| partition.hypervisor.as_ref().unwrap_or(&first.id).clone();
@@ -87,7 +87,7 @@ fn of<'a>(node: &Node, partitions: impl Iterator<Item = &'a Partition>, spare_po
 ///
 /// # Errors
 /// The partition asks for a port that the hypervisor has not.
-pub(crate) fn row(hypervisor: &str, uplinks: Uplinks, partition: &Partition) -> Result<Lhca> {
+pub fn row(hypervisor: &str, uplinks: Uplinks, partition: &Partition) -> Result<Lhca> {
     let name = partition.name;
     let uplinks = match partition.ports {
         None => uplinks,
@@ -125,7 +125,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR};
+    use fabric::topology::{DEFAULT, DEFAULT_HYPERVISOR};
 
     fn topology() -> Topology {
         let mut topology = Topology::parse(DEFAULT).unwrap();

@@ -121,7 +121,7 @@ fn flash_image(kernel: &Path) -> Result<PathBuf> {
     static PACKED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let pack = || -> Result<PathBuf> {
         let image = kernel.with_extension("rom");
-        std::fs::write(&image, portico_kernel::rom::pack(&std::fs::read(kernel)?)?)?;
+        std::fs::write(&image, rom_image::pack(&std::fs::read(kernel)?)?)?;
         Ok(image)
     };
     PACKED.get_or_init(|| pack().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)

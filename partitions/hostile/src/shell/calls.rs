@@ -1,7 +1,7 @@
 //! Hypercalls.
 
 use hostile_image::{Random, Summary, boundaries, every_call};
-use lhca::Platform;
+use lhca_driver::Platform;
 
 use super::raw::Scratch;
 use super::{Machine, count, seed};

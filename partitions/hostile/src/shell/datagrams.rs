@@ -6,8 +6,8 @@ use iba::mad::{Attribute, Class, MadHeader, Method};
 use iba::notice::{LinkStateChange, Notice, TrapNumber};
 use iba::smp::Smp;
 use iba::{Lid, PortNum, ProducerType, QKey, Qpn, Sl, TransactionId};
-use lhca::CompletionQueue;
 use lhca_contract::{CompletionStatus, QueuePairKind, SendEntry, WorkFlags};
+use lhca_driver::CompletionQueue;
 use platform::{Buffer, Done, Endpoint, GRH, Setup};
 use zerocopy::{FromZeros, IntoBytes};
 

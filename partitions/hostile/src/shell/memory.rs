@@ -2,8 +2,8 @@
 
 use hostile_image::{Random, strange_pages};
 use iba::QKey;
-use lhca::{CompletionQueue, Platform};
 use lhca_contract::{Call, QueuePairKind, Status};
+use lhca_driver::{CompletionQueue, Platform};
 use platform::{Endpoint, GRH, Setup};
 
 use super::datagrams::{LENGTH, LOG_BUFFERS, PORT};

@@ -2,12 +2,12 @@
 
 use hostile_image::{PAGE, foreign_places, large_pages};
 use iba::{Lid, QKey, Qpn};
-use lhca::{CompletionQueue, NewQueuePair, QueuePair};
 use lhca_contract::{
     Access, Call, Completion, CompletionKind, CompletionStatus, Event, HcaAttributes, MemoryRegion, MulticastGroup,
     PortAttributes, QueueConfig, QueuePairAttributes, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind,
     QueuePairState, ReceiveEntry, Segment, SendEntry, Status, WorkFlags, ring,
 };
+use lhca_driver::{CompletionQueue, NewQueuePair, QueuePair};
 use platform::{GRH, group};
 use zerocopy::IntoBytes;
 
@@ -143,7 +143,7 @@ impl<'a> Traffic<'a> {
             pair.modify(&machine.lhca, &QueuePairChange { fields, state, q_key, p_key_index: 0 })?;
         }
         wait_for_port(machine)?;
-        let own = Scratch::new(machine, LENGTH / size_of::<lhca::Line>());
+        let own = Scratch::new(machine, LENGTH / size_of::<lhca_driver::Line>());
         let dlid = Lid::new(machine.information.number("victim").unwrap_or(1) as u16);
         let address = SendEntry { dlid, remote_qp: ECHO, q_key: group::Q_KEY, ..SendEntry::default() };
         Ok(Self { machine, completions, pair, own, address })

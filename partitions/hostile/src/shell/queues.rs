@@ -3,11 +3,11 @@
 use core::mem::offset_of;
 
 use hostile_image::{Random, Summary};
-use lhca::Platform;
 use lhca_contract::{
     Call, Handle, QueueConfig, QueuePairAttributes, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind,
     QueuePairState, Status, ring,
 };
+use lhca_driver::Platform;
 use zerocopy::IntoBytes;
 
 use super::raw::Scratch;

@@ -2,11 +2,11 @@
 
 use hostile_image::Random;
 use iba::{Lid, QKey, Qpn};
-use lhca::CompletionQueue;
 use lhca_contract::{
     Call, Completion, Handle, QueueConfig, QueuePairChange, QueuePairConfig, QueuePairFields, QueuePairKind,
     QueuePairState, Segment, SendEntry, ring,
 };
+use lhca_driver::CompletionQueue;
 use platform::{Done, Endpoint, GRH, Setup};
 use zerocopy::IntoBytes;
 
@@ -52,7 +52,7 @@ pub(super) fn requests(machine: &mut Machine) -> Result<(), Error> {
     const LOG_MANY: u8 = 13;
     const SENDS: usize = ring::bytes(LOG_MANY, size_of::<SendEntry>());
     const COMPLETED: usize = ring::bytes(LOG_MANY, size_of::<Completion>());
-    let scratch = Scratch::new(machine, (SENDS + COMPLETED) / size_of::<lhca::Line>());
+    let scratch = Scratch::new(machine, (SENDS + COMPLETED) / size_of::<lhca_driver::Line>());
     let completions = SENDS as u64 / 8;
     let mut queues = Queues::open(machine)?;
     let config = QueueConfig { ring: scratch.address(completions), log_entries: LOG_MANY, ..QueueConfig::default() };

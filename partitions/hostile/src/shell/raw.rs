@@ -6,7 +6,7 @@ use core::ops::Range;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
 
 use hostile_image::{END, PAGE};
-use lhca::{Line, Platform};
+use lhca_driver::{Line, Platform};
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::sidt;
 use x86_64::structures::idt::{Entry, HandlerFunc};

@@ -3,8 +3,8 @@
 use iba::mad::{Attribute, Class, Mad, MadHeader, Method, Status};
 use iba::pma::{PerfMad, PortCountersExtended};
 use iba::{Lid, QKey, Qpn, TransactionId};
-use lhca::{CallError, CompletionQueue};
 use lhca_contract::{Completion, QueuePairKind, SendEntry};
+use lhca_driver::{CallError, CompletionQueue};
 use platform::{Buffer, Done, Endpoint, GRH, Setup, group};
 use traffic_image::Tally;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};

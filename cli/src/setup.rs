@@ -1,0 +1,186 @@
+//! What this machine lacks, and how it gets it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use portico_qemu::launch::find_program;
+
+use crate::show::progress::Step;
+use crate::workspace;
+
+/// Something that a command uses and that Debian packages.
+pub(super) struct Need {
+    package: &'static str,
+    why: &'static str,
+    sign: Sign,
+}
+
+/// What tells that a [`Need`] is met, whoever installed it.
+enum Sign {
+    Program(&'static str),
+    PerlModule(&'static str),
+}
+
+pub(super) const QEMU: Need = need("qemu-system-x86", "runs the machine", "qemu-system-x86_64");
+pub(super) const OPENSM: Need = need("opensm", "the subnet manager", "opensm");
+pub(super) const IBSIM: Need = need("ibsim-utils", "the simulator to compare with", "ibsim");
+pub(super) const DIAGS: Need = need("infiniband-diags", "the tools that look at the subnet", "ibnetdiscover");
+pub(super) const IBUTILS: Need = need("ibutils", "checks the routes that OpenSM chose", "ibdmchk");
+pub(super) const TSHARK: Need = need("tshark", "reads captures", "tshark");
+pub(super) const VALGRIND: Need = need("valgrind", "counts instructions", "valgrind");
+pub(super) const PERL_CRC: Need = Need {
+    package: "libdigest-crc-perl",
+    why: "checks the CRCs of captures independently",
+    sign: Sign::PerlModule("Digest::CRC"),
+};
+
+const fn need(package: &'static str, why: &'static str, program: &'static str) -> Need {
+    Need { package, why, sign: Sign::Program(program) }
+}
+
+impl Need {
+    /// Whether this machine has it.
+    pub(super) fn is_met(&self) -> bool {
+        match self.sign {
+            Sign::Program(name) => find_program(name).is_some(),
+            Sign::PerlModule(name) => succeeds(Command::new("perl").args([&format!("-M{name}"), "-e", "1"])),
+        }
+    }
+}
+
+/// Installs what is missing of `needs`, and of the compiler's own source, from which the kernel's `core` is built.
+///
+/// # Errors
+/// Something is missing and cannot be installed here: the message says what, and how to install it by hand.
+pub(super) fn ensure_present(needs: &[&Need]) -> Result<()> {
+    ensure_rust_src()?;
+    let missing: Vec<_> = needs.iter().filter(|need| !need.is_met()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("This machine lacks what Portico uses:");
+    for need in &missing {
+        eprintln!("  {:<20} {}", need.package, need.why);
+    }
+    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
+    if find_program("apt-get").is_none() {
+        bail!(
+            "there is no apt-get here: install these packages, or your system's like of them, by hand, and try again"
+        );
+    }
+    // OpenSM's package starts it as a service, and on a real fabric a second manager is no small thing.
+    if packages.contains(&OPENSM.package) && has_real_adapter() {
+        bail!(
+            "this machine has an InfiniBand adapter, and installing OpenSM starts it there: \
+             when you want that, `{by_hand}`, else use a machine without one"
+        );
+    }
+    let Some(root) = become_root() else {
+        bail!("no right to install them: do `sudo {by_hand}` and try again");
+    };
+    install(&root, &packages)?;
+    let still: Vec<_> = missing.iter().filter(|need| !need.is_met()).map(|need| need.package).collect();
+    ensure!(still.is_empty(), "installed, and yet not found here: {}", still.join(" "));
+    Ok(())
+}
+
+fn install(root: &[&str], packages: &[&str]) -> Result<()> {
+    let step = Step::begin(format!("install {} (apt-get)", packages.join(" ")));
+    let mut fresh = false;
+    if !has_package_lists() {
+        step.watch(apt(root, &["update"]))?;
+        fresh = true;
+    }
+    let arguments: Vec<_> = ["install", "-y", "--no-install-recommends"].iter().chain(packages).copied().collect();
+    let mut installed = step.watch(apt(root, &arguments));
+    if installed.is_err() && !fresh {
+        // Old lists name packages that the archive no longer has.
+        step.watch(apt(root, &["update"]))?;
+        installed = step.watch(apt(root, &arguments));
+    }
+    installed.context("cannot install what is missing")?;
+    step.done();
+    Ok(())
+}
+
+/// Another installation may be under way, such as an automatic upgrade: wait for it, in seconds.
+const WAIT: &str = "-oDPkg::Lock::Timeout=120";
+
+fn apt(root: &[&str], arguments: &[&str]) -> Command {
+    let words = [root, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", WAIT], arguments].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+/// What to put before a command so that it runs as root; nothing if there is no way without a password.
+fn become_root() -> Option<Vec<&'static str>> {
+    if rustix::process::geteuid().is_root() {
+        return Some(Vec::new());
+    }
+    succeeds(Command::new("sudo").args(["-n", "true"])).then(|| vec!["sudo", "-n"])
+}
+
+fn has_package_lists() -> bool {
+    let names = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains("_Packages");
+    fs::read_dir("/var/lib/apt/lists").is_ok_and(|dir| dir.flatten().any(names))
+}
+
+fn has_real_adapter() -> bool {
+    fs::read_dir("/sys/class/infiniband").is_ok_and(|mut dir| dir.next().is_some())
+}
+
+fn ensure_rust_src() -> Result<()> {
+    let source = |root: &Path| root.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file();
+    let sysroot = workspace::rustc_sysroot()?;
+    if source(&sysroot) {
+        return Ok(());
+    }
+    let toolchain = workspace::TOOLCHAIN;
+    let by_hand = format!("rustup component add rust-src --toolchain {toolchain}");
+    eprintln!("The kernel is built with its own `core`, whose source (4 MB) this toolchain lacks.");
+    let step = Step::begin(format!("install rust-src ({by_hand})"));
+    let mut command = Command::new("rustup");
+    command.args(["component", "add", "rust-src", "--toolchain", toolchain]);
+    step.watch(command).with_context(|| {
+        format!(
+            "cannot install the component rust-src: do `{by_hand}` by hand, or unpack Debian's package rust-src \
+             {toolchain} into {}, and try again",
+            sysroot.display()
+        )
+    })?;
+    ensure!(source(&sysroot), "rustup installed rust-src, and yet {} has none", sysroot.display());
+    step.done();
+    Ok(())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_where_it_is_and_nowhere_else() {
+        assert!(find_program("sh").is_some());
+        assert!(find_program("no-such-program-anywhere").is_none());
+        assert!(!need("nothing", "shows what is missing", "no-such-program-anywhere").is_met());
+    }
+
+    #[test]
+    fn apt_runs_as_root_without_questions() {
+        let command = apt(&["sudo", "-n"], &["install", "-y", "opensm"]);
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert_eq!(command.get_program(), "sudo");
+        assert_eq!(
+            words.join(" "),
+            "-n env DEBIAN_FRONTEND=noninteractive apt-get -q -oDPkg::Lock::Timeout=120 install -y opensm"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! The device: identity, life, and its ports.
+
+use std::os::fd::OwnedFd;
+
+use hca_contract::{MAGIC, PACKET_SLOT, STATUS_VECTOR, VERSION, device, driver};
+use iba::Guid;
+
+use super::bar::Bar;
+use super::port::Port;
+use cable::{BUFFER, Cable, MessageError};
+
+/// Vendor id of every device, 24 bits: locally administered, as its GUIDs are.
+const VENDOR_ID: u32 = 0x02_5054;
+const DEVICE_ID: u32 = 1;
+const REVISION: u32 = 1;
+
+/// Who a device is.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Its node GUID; port `p`'s GUID is this plus `p`.
+    pub node_guid: Guid,
+    /// Whom the driver rings; the carrier says what that means.
+    pub doorbell_target: u16,
+}
+
+/// A device that lives. All methods take `interrupt`, which interrupts the driver at a vector.
+#[derive(Debug)]
+pub struct Device {
+    bar: Bar,
+    identity: Identity,
+    ports: Vec<Port>,
+    generation: u32,
+    /// Whether the driver has taken this generation up.
+    attached: bool,
+    heartbeat: u32,
+    receive_buffer: [u8; BUFFER],
+    send_buffer: [u8; PACKET_SLOT],
+}
+
+impl Device {
+    /// Begins to live in `bar`, whatever a former device left there, with one port for each of one or two `cables`.
+    pub fn start(bar: Bar, identity: Identity, cables: Vec<Cable>, mut interrupt: impl FnMut(u16)) -> Self {
+        let ports = cables.into_iter().zip(0..hca_contract::MAX_PORTS).map(|(cable, number)| Port::new(number, cable));
+        let mut device = Self {
+            generation: bar.load(device::GENERATION),
+            heartbeat: bar.load(device::HEARTBEAT),
+            bar,
+            identity,
+            ports: ports.collect(),
+            attached: false,
+            receive_buffer: [0; BUFFER],
+            send_buffer: [0; PACKET_SLOT],
+        };
+        device.begin(&mut interrupt);
+        device
+    }
+
+    /// The cable of each port, to wait for.
+    pub fn cables(&self) -> impl Iterator<Item = &Cable> {
+        self.ports.iter().map(Port::cable)
+    }
+
+    /// Time has passed: to be called at least every [`device::HEARTBEAT_PERIOD_MS`].
+    pub fn beat(&mut self) {
+        self.heartbeat = self.heartbeat.wrapping_add(1);
+        self.bar.store(device::HEARTBEAT, self.heartbeat);
+    }
+
+    /// The cable of port `index` (from 0) has something to read or room to write. What there is may be too much for one
+    /// call. To be followed by [`Device::serve`].
+    ///
+    /// # Errors
+    /// The other end says what is no message. It is no end of a cable, and the cable is pulled.
+    pub fn receive(&mut self, index: usize, mut interrupt: impl FnMut(u16)) -> Result<(), MessageError> {
+        match self.ports.get_mut(index) {
+            Some(port) => port.receive(&self.bar, &mut self.receive_buffer, &mut interrupt),
+            None => Ok(()),
+        }
+    }
+
+    /// Plugs a connected socket into port `index` (from 0), whose cable was pulled.
+    pub fn plug(&mut self, index: usize, socket: OwnedFd, mut interrupt: impl FnMut(u16)) {
+        if let Some(port) = self.ports.get_mut(index) {
+            port.plug(&self.bar, socket, &mut interrupt);
+        }
+    }
+
+    /// Does what the driver wants: to be called when it rang, and after everything else. Returns whether there is more
+    /// to do at once, for which nobody will ring.
+    pub fn serve(&mut self, mut interrupt: impl FnMut(u16)) -> bool {
+        let taken_up = self.bar.load(driver::GENERATION) == self.generation;
+        if self.attached && !taken_up {
+            self.begin(&mut interrupt);
+        } else if taken_up && !self.attached {
+            self.attached = true;
+            log::info!("the driver took up generation {}", self.generation);
+            self.ports.iter_mut().for_each(|port| port.enable(&self.bar, &mut interrupt));
+        }
+        if !self.attached {
+            return false;
+        }
+        let mut more = false;
+        for port in &mut self.ports {
+            more |= port.serve(&self.bar, &mut self.send_buffer, &mut interrupt);
+        }
+        more
+    }
+
+    /// The driver's machine is gone: links down, and a new generation for whoever comes.
+    pub fn abandon(&mut self, mut interrupt: impl FnMut(u16)) {
+        self.begin(&mut interrupt);
+    }
+
+    /// Says that there is no device any more.
+    pub fn stop(self, mut interrupt: impl FnMut(u16)) {
+        self.bar.store(device::GENERATION, 0);
+        interrupt(STATUS_VECTOR);
+    }
+
+    /// Begins a new generation.
+    fn begin(&mut self, interrupt: &mut impl FnMut(u16)) {
+        let bar = &self.bar;
+        bar.store(device::GENERATION, 0);
+        bar.fence();
+        self.generation = next_generation(self.generation, bar.load(driver::GENERATION));
+        self.attached = false;
+        bar.store(device::MAGIC, MAGIC);
+        bar.store(device::VERSION, VERSION);
+        bar.store(device::PORTS, u32::try_from(self.ports.len()).unwrap_or(0));
+        bar.store(device::DOORBELL_TARGET, self.identity.doorbell_target.into());
+        bar.store64(device::NODE_GUID, self.identity.node_guid.get());
+        bar.store64(device::SYSTEM_IMAGE_GUID, self.identity.node_guid.get());
+        bar.store(device::VENDOR_ID, VENDOR_ID);
+        bar.store(device::DEVICE_ID, DEVICE_ID | REVISION << 16);
+        self.ports.iter_mut().for_each(|port| port.reset(bar));
+        bar.store(device::GENERATION, self.generation);
+        log::info!("generation {} begins", self.generation);
+        interrupt(STATUS_VECTOR);
+    }
+}
+
+/// The generation after `last`. Never 0, and never the one that the driver says it took up, so that a driver's old word
+/// is never taken for a new one. A device that ended in good order, or died as it began, left 0: then the driver's word
+/// is the last that is known.
+fn next_generation(last: u32, driver: u32) -> u32 {
+    let last = if last == 0 { driver } else { last };
+    let mut next = last.wrapping_add(1);
+    while next == 0 || next == driver {
+        next = next.wrapping_add(1);
+    }
+    next
+}
