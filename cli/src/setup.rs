@@ -11,11 +11,19 @@ use portico_qemu::launch::find_program;
 use crate::show::progress::Step;
 use crate::workspace;
 
-/// Something that a command uses and that Debian packages.
+/// A program or module that a command uses.
 pub(super) struct Need {
     package: &'static str,
+    source: Source,
     why: &'static str,
     sign: Sign,
+}
+
+/// The registry that has a package.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Debian,
+    CratesIo,
 }
 
 /// What tells that a [`Need`] is met, whoever installed it.
@@ -33,12 +41,17 @@ pub(super) const TSHARK: Need = need("tshark", "reads captures", "tshark");
 pub(super) const VALGRIND: Need = need("valgrind", "counts instructions", "valgrind");
 pub(super) const PERL_CRC: Need = Need {
     package: "libdigest-crc-perl",
+    source: Source::Debian,
     why: "checks the CRCs of captures independently",
     sign: Sign::PerlModule("Digest::CRC"),
 };
 
+pub(super) const CODESPELL: Need = need("codespell", "checks spelling", "codespell");
+pub(super) const CARGO_DENY: Need =
+    Need { source: Source::CratesIo, ..need("cargo-deny", "checks licences of dependencies", "cargo-deny") };
+
 const fn need(package: &'static str, why: &'static str, program: &'static str) -> Need {
-    Need { package, why, sign: Sign::Program(program) }
+    Need { package, source: Source::Debian, why, sign: Sign::Program(program) }
 }
 
 impl Need {
@@ -65,7 +78,20 @@ pub(super) fn ensure_present(needs: &[&Need]) -> Result<()> {
     for need in &missing {
         eprintln!("  {:<20} {}", need.package, need.why);
     }
-    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    let packages_of =
+        |source| -> Vec<_> { missing.iter().filter(|need| need.source == source).map(|need| need.package).collect() };
+    install_from_debian(&packages_of(Source::Debian))?;
+    install_from_crates_io(&packages_of(Source::CratesIo))?;
+    let still: Vec<_> = missing.iter().filter(|need| !need.is_met()).map(|need| need.package).collect();
+    ensure!(still.is_empty(), "cannot find {} after the installation: check the PATH", still.join(" "));
+    Ok(())
+}
+
+/// Installs `packages` from Debian's archive, as root.
+fn install_from_debian(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
     let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
     if find_program("apt-get").is_none() {
         bail!(
@@ -82,9 +108,20 @@ pub(super) fn ensure_present(needs: &[&Need]) -> Result<()> {
     let Some(root) = become_root() else {
         bail!("no right to install them: do `sudo {by_hand}` and try again");
     };
-    install(&root, &packages)?;
-    let still: Vec<_> = missing.iter().filter(|need| !need.is_met()).map(|need| need.package).collect();
-    ensure!(still.is_empty(), "installed, and yet not found here: {}", still.join(" "));
+    install(&root, packages)
+}
+
+/// Installs the programs of `packages` from crates.io into cargo's folder of programs.
+fn install_from_crates_io(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("cargo install --locked {}", packages.join(" "));
+    let step = Step::begin(format!("install {} ({by_hand}); this takes minutes", packages.join(" ")));
+    let mut command = workspace::cargo("install")?;
+    command.arg("--locked").args(packages).env_remove("CARGO_TARGET_DIR");
+    step.watch(command).with_context(|| format!("cannot install {}: do `{by_hand}`", packages.join(" ")))?;
+    step.done();
     Ok(())
 }
 

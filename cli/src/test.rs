@@ -1,7 +1,9 @@
 //! `cargo portico test`: every check and every test, and one line that sums them up.
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -26,6 +28,10 @@ pub(super) struct Options {
 enum Stage {
     /// Source is formatted
     Format,
+    /// Words are spelled as codespell knows them
+    Spell,
+    /// Licences and sources of dependencies are allowed, and no advisory is open
+    Dependencies,
     /// Clippy has nothing to say, on the host's code and on the kernel's
     Lint,
     /// The documentation builds without a warning
@@ -45,17 +51,23 @@ struct Tally {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
+    use setup::{CARGO_DENY, CODESPELL, DIAGS, IBSIM, IBUTILS, OPENSM, PERL_CRC, QEMU, TSHARK, VALGRIND};
     let wanted = |stage| match &options.stages[..] {
         [] => options.filter.is_none() || matches!(stage, Stage::Host | Stage::System),
         stages => stages.contains(&stage),
     };
     let stages: Vec<_> = Stage::value_variants().iter().copied().filter(|&stage| wanted(stage)).collect();
+    let mut needs = Vec::new();
     if stages.contains(&Stage::System) {
-        use setup::{DIAGS, IBSIM, IBUTILS, OPENSM, PERL_CRC, QEMU, TSHARK, VALGRIND};
-        setup::ensure_present(&[&QEMU, &OPENSM, &IBSIM, &DIAGS, &IBUTILS, &TSHARK, &PERL_CRC, &VALGRIND])?;
-    } else {
-        setup::ensure_present(&[])?;
+        needs.extend([&QEMU, &OPENSM, &IBSIM, &DIAGS, &IBUTILS, &TSHARK, &PERL_CRC, &VALGRIND]);
     }
+    if stages.contains(&Stage::Spell) {
+        needs.push(&CODESPELL);
+    }
+    if stages.contains(&Stage::Dependencies) {
+        needs.push(&CARGO_DENY);
+    }
+    setup::ensure_present(&needs)?;
     let start = Instant::now();
     let mut total = Tally::default();
     for stage in stages {
@@ -71,6 +83,12 @@ impl Stage {
         let mut tally = Tally::default();
         match self {
             Self::Format => tally += check("formatting", cargo("fmt")?, &["--all", "--check"])?,
+            Self::Spell => tally += check("spelling", Command::new("codespell"), &[])?,
+            Self::Dependencies => {
+                let rules = ["check", "licenses", "bans", "sources"];
+                tally += check("licences and sources of dependencies", cargo("deny")?, &rules)?;
+                tally += check_advisories()?;
+            }
             Self::Lint => {
                 let host = ["--workspace", "--all-targets", "--", "-D", "warnings"];
                 tally += check("lints of what builds for the host", cargo("clippy")?, &host)?;
@@ -112,6 +130,27 @@ fn check(name: &str, mut command: Command, arguments: &[&str]) -> Result<Tally> 
     let passed = status.success();
     println!("{name}: {}", if passed { "ok" } else { "FAILED" });
     Ok(Tally { passed: passed.into(), failed: (!passed).into(), skipped: 0 })
+}
+
+/// Checks dependencies against the advisory database as it is today, or else against this machine's last copy of it.
+fn check_advisories() -> Result<Tally> {
+    let name = "advisories on dependencies";
+    let mut fetch = cargo("deny")?;
+    fetch.args(["fetch", "db"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if fetch.status().context("cannot run cargo")?.success() || has_advisories() {
+        return check(name, cargo("deny")?, &["--offline", "check", "advisories"]);
+    }
+    announce(name);
+    println!("{name}: skipped: cannot fetch the advisory database, and this machine has no copy of it");
+    Ok(Tally { skipped: 1, ..Tally::default() })
+}
+
+/// Returns `true` if cargo-deny has fetched an advisory database on this machine before.
+fn has_advisories() -> bool {
+    let cargo =
+        env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let databases = cargo.and_then(|cargo| cargo.join("advisory-dbs").read_dir().ok());
+    databases.is_some_and(|databases| databases.flatten().any(|entry| entry.path().is_dir()))
 }
 
 /// Test programs, each of which says at its end how many of its tests passed.
