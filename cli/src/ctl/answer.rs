@@ -21,6 +21,23 @@ pub(super) struct Uplink {
     /// Of the logical switch.
     pub(super) guid: String,
     pub(super) lid: u16,
+    /// Traffic of the physical port's queue pair 0.
+    pub(super) qp0: Option<Qp0>,
+}
+
+/// Number of subnet management packets at the queue pair 0 of a physical port, by their way, since start.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Qp0 {
+    /// Received from the cable.
+    pub(super) received: u64,
+    /// From aliased queue pairs 0 for a logical port or the logical switch.
+    pub(super) looped_back: u64,
+    /// From aliased queue pairs 0 for external ports.
+    pub(super) routed_out: u64,
+    /// Responses of the hypervisor's agent.
+    pub(super) answered: u64,
+    /// Handed to aliased queue pairs 0.
+    pub(super) delivered: u64,
 }
 
 /// A logical HCA, and the partition that has it.
@@ -64,7 +81,12 @@ impl State {
     /// The state that `list` and `status` tell of `hypervisor`.
     pub(super) fn read(hypervisor: &str, list: &[String], status: &[String]) -> Result<Self> {
         let uplinks = status.iter().filter(|line| line.starts_with("uplink ")).map(|line| Uplink::read(line));
-        let uplinks = uplinks.collect::<Result<Vec<_>>>()?;
+        let mut uplinks = uplinks.collect::<Result<Vec<_>>>()?;
+        for line in status.iter().filter(|line| line.starts_with("qp0 ")) {
+            let number: u8 = Words(line).number("uplink")?;
+            let uplink = uplinks.iter_mut().find(|uplink| uplink.number == number);
+            uplink.with_context(|| format!("no such uplink: {line:?}"))?.qp0 = Some(Qp0::read(line)?);
+        }
         let mut lhcas: Vec<Lhca> = Vec::new();
         for line in list {
             let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -98,6 +120,20 @@ impl Uplink {
             state: state.to_owned(),
             guid: words.after("switch")?.to_owned(),
             lid: words.number("lid")?,
+            qp0: None,
+        })
+    }
+}
+
+impl Qp0 {
+    fn read(line: &str) -> Result<Self> {
+        let words = Words(line);
+        Ok(Self {
+            received: words.number("received")?,
+            looped_back: words.number("looped-back")?,
+            routed_out: words.number("routed-out")?,
+            answered: words.number("answered")?,
+            delivered: words.number("delivered")?,
         })
     }
 }
@@ -184,6 +220,7 @@ mod tests {
 
     const STATUS: &str = "hca generation 1 ports 1
         uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 3
+        qp0 uplink 1 received 9 looped-back 1 routed-out 2 answered 8 delivered 3
         drops slots 0 undelivered 0 unsent 0";
 
     fn ports(list: &str, status: &str) -> Vec<Port> {
@@ -199,6 +236,8 @@ mod tests {
         let state = State::read("portico-0", &lines(list), &lines(STATUS)).unwrap();
         assert_eq!((state.hypervisor.as_str(), state.uplinks.len()), ("portico-0", 1));
         assert!(state.uplinks[0].is_up && state.uplinks[0].state == "Active" && state.uplinks[0].lid == 3);
+        let qp0 = Qp0 { received: 9, looped_back: 1, routed_out: 2, answered: 8, delivered: 3 };
+        assert_eq!(state.uplinks[0].qp0, Some(qp0));
         let [web, adapter] = &state.lhcas[..] else { panic!("two") };
         assert_eq!((web.name.as_str(), web.partition.as_str()), ("web server", "running"));
         let program = Program { image: "echo".into(), memory: 2, qp0: "none".into(), starts: 3 };

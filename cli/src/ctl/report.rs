@@ -1,6 +1,6 @@
 //! What the user sees.
 
-use super::answer::{Lhca, Port, State};
+use super::answer::{Lhca, Port, Qp0, State, Uplink};
 use crate::show::table::draw;
 
 /// The partitions, one a line.
@@ -39,11 +39,24 @@ pub(super) fn status(state: &State) -> String {
     };
     let ports = state.lhcas.iter().flat_map(|lhca| lhca.ports.iter().map(move |port| (lhca, port)));
     let rows: Vec<_> = ports.map(row).collect();
-    format!("{}\n{}", heading(state), draw(header, header.len(), &rows))
+    format!("{}\n{}{}", heading(state), qp0(state), draw(header, header.len(), &rows))
+}
+
+/// Describes the traffic of the queue pair 0 of each physical port, one a line.
+fn qp0(state: &State) -> String {
+    let line = |uplink: &Uplink| {
+        let Qp0 { received, looped_back, routed_out, answered, delivered } = uplink.qp0.as_ref()?;
+        Some(format!(
+            "QP0 of uplink {}: {received} SMPs received, {looped_back} looped back, {routed_out} routed out, \
+             {answered} answered, {delivered} delivered\n",
+            uplink.number
+        ))
+    };
+    state.uplinks.iter().filter_map(line).collect()
 }
 
 fn heading(state: &State) -> String {
-    let uplink = |uplink: &super::answer::Uplink| {
+    let uplink = |uplink: &Uplink| {
         let link = if uplink.is_up { uplink.state.as_str() } else { "without a link" };
         format!("uplink {} {link}, logical switch {} LID {}", uplink.number, uplink.guid, uplink.lid)
     };
@@ -65,7 +78,10 @@ mod tests {
             "partition none name adapter",
             "port 1 at 1/4 guid 0x0200000000001001 lid 17 state Active cable in",
         ];
-        let status = ["uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 3"];
+        let status = [
+            "uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 3",
+            "qp0 uplink 1 received 120 looped-back 4 routed-out 3 answered 99 delivered 7",
+        ];
         State::read("portico-0", &list.map(str::to_owned), &status.map(str::to_owned)).unwrap()
     }
 
@@ -84,6 +100,7 @@ adapter  none       -        -      -       -       1 of 1";
     fn ports_are_listed_with_what_they_lack() {
         let expected = "\
 portico-0: uplink 1 Active, logical switch 0x026fb8f2d5ffff00 LID 3
+QP0 of uplink 1: 120 SMPs received, 4 looped back, 3 routed out, 99 answered, 7 delivered
 PORT  NAME     GUID                LID  STATE   PARTITION  WHY NOT ACTIVE
 1/2   web      0x026fb8f2d5000101  4    Active  running
 1/3   probe    0x026fb8f2d5000201  0    Down    ended      its partition crashed: triple fault: ctl restart probe

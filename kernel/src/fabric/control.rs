@@ -8,7 +8,7 @@ use hca_driver::{Doorbell, LinkRequest, Port, Queue};
 use iba::PortNum;
 use iba::attr::{PortInfo, PortPhysicalState, PortState};
 use lhca_engine::{Counts, Guest, Held};
-use subnet::{LhcaId, LogicalPort, Time, UPLINK};
+use subnet::{LhcaId, LogicalPort, Qp0Counters, Time, UPLINK};
 
 use super::physical::Physical;
 use super::{Fabric, uplink_id};
@@ -86,10 +86,26 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
                 switch.node_info().node_guid
             )?;
         }
+        self.show_qp0(answer)?;
         let drops = self.drops();
         writeln!(answer, "drops slots {} undelivered {} unsent {}", drops.slots, drops.undelivered, drops.unsent)?;
         self.show_credits(answer)?;
         self.show_held(None, answer)
+    }
+
+    /// Writes the traffic of the queue pair 0 of each physical port.
+    fn show_qp0(&self, answer: &mut impl Write) -> fmt::Result {
+        for index in 0..self.uplinks.len() {
+            let Some(qp0) = self.logical.hsma().qp0_counters(uplink_id(index)) else { continue };
+            let Qp0Counters { received, looped_back, routed_out, answered, delivered } = qp0;
+            writeln!(
+                answer,
+                "qp0 uplink {} received {received} looped-back {looped_back} routed-out {routed_out} answered {answered} \
+                 delivered {delivered}",
+                index + 1
+            )?;
+        }
+        Ok(())
     }
 
     /// The free slots of each uplink's rings, if there is an HCA.

@@ -9,9 +9,11 @@
 
 mod member;
 mod path;
+mod qp0;
 mod tally;
 mod walk;
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use iba::{Guid, PortNum};
@@ -19,6 +21,8 @@ use iba::{Guid, PortNum};
 use self::member::{At, Member, Wire};
 use self::path::may_change_paths;
 pub use self::path::{Layout, Path};
+pub use self::qp0::Qp0Counters;
+use self::qp0::{Origin, is_request};
 use self::tally::Tallies;
 pub use self::tally::TallyId;
 use self::walk::Due;
@@ -102,6 +106,8 @@ pub struct Hsma {
     /// The logical switches, and then the LHCAs.
     members: Vec<Option<Member>>,
     switches: usize,
+    /// Traffic of the queue pair 0 of each physical port.
+    qp0: Vec<Qp0Counters>,
     /// Members that have something to do now.
     due: Due,
     /// No other member has anything to do before this.
@@ -131,6 +137,7 @@ impl Hsma {
         Ok(Self {
             members,
             switches: switches.len(),
+            qp0: vec![Qp0Counters::default(); switches.len()],
             due: Due::default(),
             deadline: Time::NEVER,
             layout: 0,
@@ -217,8 +224,13 @@ impl Hsma {
     pub fn receive(&mut self, now: Time, uplink: UplinkId, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         if usize::from(uplink.0) < self.switches {
             self.tally();
-            self.layout += u64::from(may_change_paths(packet));
-            self.walk(now, At { member: uplink.0.into(), port: UPLINK }, packet, out);
+            let is_smp = may_change_paths(packet);
+            self.layout += u64::from(is_smp);
+            let was_request = is_smp && is_request(packet);
+            let exit = self.walk(now, At { member: uplink.0.into(), port: UPLINK }, packet, out);
+            if let (true, Some(qp0)) = (is_smp, self.qp0.get_mut(usize::from(uplink.0))) {
+                qp0.count(Origin::Cable, exit, was_request, packet);
+            }
             self.poll(now, out);
         }
     }
@@ -229,8 +241,16 @@ impl Hsma {
     pub fn send(&mut self, now: Time, lhca: LhcaId, port: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Some(member) = self.number(lhca) else { return };
         self.tally();
-        self.layout += u64::from(may_change_paths(packet));
-        self.walk_from(now, At { member, port }, |body, packet| body.send(now, port, packet), packet, out);
+        let is_smp = may_change_paths(packet);
+        self.layout += u64::from(is_smp);
+        let was_request = is_smp && is_request(packet);
+        let from = At { member, port };
+        let exit = self.walk_from(now, from, |body, packet| body.send(now, port, packet), packet, out);
+        if let (true, Wire::To(switch)) = (is_smp, self.wired(from))
+            && let Some(qp0) = self.qp0.get_mut(usize::from(switch.member))
+        {
+            qp0.count(Origin::AliasedQp0, exit, was_request, packet);
+        }
         self.poll(now, out);
     }
 
@@ -316,6 +336,12 @@ impl Hsma {
             Node::Switch(switch) => Some(switch),
             Node::ChannelAdapter(_) => None,
         }
+    }
+
+    /// Returns the traffic of the queue pair 0 of the physical port `uplink`, if the HSMA has that port.
+    #[must_use]
+    pub fn qp0_counters(&self, uplink: UplinkId) -> Option<Qp0Counters> {
+        self.qp0.get(usize::from(uplink.0)).copied()
     }
 
     /// An LHCA, to look at.

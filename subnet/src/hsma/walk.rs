@@ -7,6 +7,7 @@ use iba::packet::SmpPacket;
 use zerocopy::FromBytes;
 
 use super::member::{At, Member, Wire};
+use super::qp0::Exit;
 use super::{Hsma, HsmaOutlet, LhcaId};
 use crate::body::{Body, Chore, Verdict};
 use crate::node::Node;
@@ -143,8 +144,8 @@ impl Hsma {
     /// Lets a packet that came to a port walk from member to member.
     ///
     /// A member hands a packet on or answers it, and none answers an answer, so that the walk ends.
-    pub(super) fn walk(&mut self, now: Time, at: At, packet: &mut [u8], out: &mut impl HsmaOutlet) {
-        self.walk_from(now, at, |body, packet| body.receive(now, at.port, packet), packet, out);
+    pub(super) fn walk(&mut self, now: Time, at: At, packet: &mut [u8], out: &mut impl HsmaOutlet) -> Exit {
+        self.walk_from(now, at, |body, packet| body.receive(now, at.port, packet), packet, out)
     }
 
     /// Lets a packet that a member has dealt with walk on.
@@ -168,11 +169,11 @@ impl Hsma {
         first: impl FnOnce(&mut Body, &mut [u8]) -> Verdict,
         packet: &mut [u8],
         out: &mut impl HsmaOutlet,
-    ) {
-        let Some(member) = self.member_mut(at.member) else { return };
+    ) -> Exit {
+        let Some(member) = self.member_mut(at.member) else { return Exit::Inside };
         let mut verdict = first(member.node.body_mut(), packet);
         loop {
-            let Some(member) = self.member_mut(at.member) else { return };
+            let Some(member) = self.member_mut(at.member) else { return Exit::Inside };
             let deadline = member.node.body().deadline;
             let wire = if let Verdict::Transmit(port) = verdict { member.wired(port) } else { Wire::Nowhere };
             if deadline < self.deadline {
@@ -180,12 +181,21 @@ impl Hsma {
             }
             match (verdict, wire) {
                 (_, Wire::To(next)) => at = next,
-                (_, Wire::Uplink(uplink)) => return out.transmit(uplink, packet),
-                (Verdict::Deliver(port), _) => return self.deliver(now, At { port, ..at }, packet, out),
-                (Verdict::Multicast, _) => return self.replicate(now, at, packet, out),
-                (Verdict::Done | Verdict::Transmit(_), Wire::Nowhere) => return,
+                (_, Wire::Uplink(uplink)) => {
+                    out.transmit(uplink, packet);
+                    return Exit::Uplink(uplink);
+                }
+                (Verdict::Deliver(port), _) => {
+                    self.deliver(now, At { port, ..at }, packet, out);
+                    return Exit::Consumer;
+                }
+                (Verdict::Multicast, _) => {
+                    self.replicate(now, at, packet, out);
+                    return Exit::Inside;
+                }
+                (Verdict::Done | Verdict::Transmit(_), Wire::Nowhere) => return Exit::Inside,
             }
-            let Some(member) = self.member_mut(at.member) else { return };
+            let Some(member) = self.member_mut(at.member) else { return Exit::Inside };
             verdict = member.node.body_mut().receive(now, at.port, packet);
         }
     }
@@ -213,7 +223,9 @@ impl Hsma {
             match self.wired(At { port, ..at }) {
                 Wire::Nowhere => {}
                 Wire::Uplink(uplink) => out.transmit(uplink, packet),
-                Wire::To(next) => self.walk(now, next, packet, out),
+                Wire::To(next) => {
+                    self.walk(now, next, packet, out);
+                }
             }
         }
     }
