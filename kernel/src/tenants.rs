@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use lhca_contract::{Call, Exits, Status};
 use lhca_engine::BadAddress;
-use partition_table::{FIRST_HCA, ImageName, Lhca, MAX_HCAS, OwnHca};
+use partition_table::{AssignedHca, FIRST_HCA, ImageName, Lhca, MAX_HCAS};
 use spin::{Mutex, Once};
 use subnet::{LhcaId, Time};
 
@@ -104,7 +104,7 @@ impl Runner for Tenants {
     fn prepare(&mut self, row: &Lhca) -> Result<Blank, String> {
         let program = row.partition().ok_or("it has no image")?;
         Image::elf(self.images.get(program.image)?, program.bytes()).map_err(|error| error.to_string())?;
-        let hca = (row.hca == OwnHca::ONE).then(|| self.free_hca()).transpose()?;
+        let hca = (row.hca() == AssignedHca::Present).then(|| self.free_hca()).transpose()?;
         let bytes = program.bytes();
         let own = Own::new(bytes);
         let own = own.ok_or_else(|| {
@@ -128,7 +128,7 @@ impl Runner for Tenants {
         let (fabric, over) = (self.fabric.clone(), self.over.clone());
         let lease = Arc::new(Lease { fabric, id, end: Once::new(), is_over: AtomicBool::new(false), over });
         let config =
-            Config { name: row.name.text(), arguments: program.arguments, starts, lhca: Some(lease.clone()), hca };
+            Config { name: row.name().text(), arguments: program.arguments, starts, lhca: Some(lease.clone()), hca };
         let partition = Partition::new(config, own, &image).map_err(|error| error.to_string())?;
         Ok((Shared(partition.clone()), Scheduled { partition: Arc::downgrade(&partition), lease }))
     }

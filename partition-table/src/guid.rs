@@ -1,12 +1,12 @@
-//! GUIDs that stay the same from boot to boot.
+//! GUIDs that are the same at every boot.
 
 use iba::Guid;
 
-/// Node GUID number `node` of the hypervisor called `name`: a locally administered EUI-64 (it begins with 02), then 32
-/// bits that come from the name, then `node`, then a byte for the ports, 0 in a node GUID.
+/// Returns node GUID number `node` of the hypervisor `name`: a locally administered EUI-64, so the first byte is 02; then
+/// 32 bits of a hash of the name, `node`, and a byte for the port, 0 in a node GUID.
 #[must_use]
 pub fn stable_guid(name: &str, node: u16) -> Guid {
-    // FNV-1a, folded: it has to be the same for ever, and to tell a few names apart.
+    // FNV-1a, folded: subnet managers keep GUIDs over restarts, so this must never change.
     let hash = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));

@@ -5,34 +5,37 @@ use core::fmt;
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The name of an image that a partition runs: up to 32 lower-case letters, digits and dashes, zeros behind. It is part of
-/// the name of the fw_cfg file that holds the image.
+/// Name of an image: 1 to 32 lower-case letters, digits and dashes, zeros behind. The name of the fw_cfg file that
+/// holds the image ends with it.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]
-pub struct ImageName(pub(crate) [u8; ImageName::BYTES]);
+pub struct ImageName([u8; ImageName::BYTES]);
 
-/// Something is no image's name.
+/// Error for text that cannot name an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("an image's name is up to 32 lower-case letters, digits and dashes")]
+#[error("an image's name has 1 to 32 lower-case letters, digits and dashes")]
 pub struct ImageNameError;
 
 impl ImageName {
-    pub(crate) const BYTES: usize = 32;
+    const BYTES: usize = 32;
 
-    /// Where the hypervisor finds images: this, and the name.
+    /// Row entry of an LHCA without a partition; not a valid name.
+    pub(crate) const ABSENT: Self = Self([0; Self::BYTES]);
+
+    /// Folder of the fw_cfg files that hold images; the name follows.
     pub const FW_CFG_FOLDER: &str = "opt/org.portico/image/";
 
-    /// The name `text`.
+    /// Creates the name `text`.
     ///
     /// # Errors
-    /// It cannot be one.
+    /// `text` cannot name an image.
     pub fn new(text: &str) -> Result<Self, ImageNameError> {
         let mut bytes = [0; Self::BYTES];
         bytes.get_mut(..text.len()).ok_or(ImageNameError)?.copy_from_slice(text.as_bytes());
         Self(bytes).check().map(|()| Self(bytes))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn text(&self) -> &str {
         let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(Self::BYTES);

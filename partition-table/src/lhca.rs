@@ -1,4 +1,4 @@
-//! One row of the table: an LHCA, and the partition that has it.
+//! A row of the table: an LHCA, and its partition.
 
 use core::fmt;
 
@@ -6,135 +6,47 @@ use iba::Guid;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::error::TableError;
 use crate::image::ImageName;
 use crate::name::Name;
-use crate::{MAX_UPLINKS, TableError};
+use crate::policy::{AssignedHca, Policy, Qp0Policy, RefusalPolicy, Start};
+use crate::uplinks::Uplinks;
+use crate::{MAX_ARGUMENTS, MIN_MEMORY_MIB};
 
-/// On which physical ports an LHCA has a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(transparent)]
-pub struct Uplinks(u8);
-
-impl Uplinks {
-    /// On physical port 1 only.
-    pub const FIRST: Self = Self(1);
-    /// On physical port 2 only.
-    pub const SECOND: Self = Self(2);
-    /// One port on each.
-    pub const BOTH: Self = Self(3);
-
-    /// Whether there is a port on `uplink` (0-based).
-    #[must_use]
-    pub const fn has(self, uplink: usize) -> bool {
-        uplink < MAX_UPLINKS && self.0 & 1 << uplink != 0
-    }
-
-    /// The uplinks (0-based), in the order of the LHCA's ports 1, 2.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MAX_UPLINKS).filter(move |&uplink| self.has(uplink))
-    }
-}
-
-/// Defines a choice between named values that a byte holds.
-macro_rules! choices {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $number:literal,)* })*) => { $(
-        $(#[$doc])*
-        #[derive(
-            Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-        )]
-        #[repr(transparent)]
-        pub struct $name(u8);
-
-        impl $name {
-            $($(#[$value_doc])* pub const $value: Self = Self($number);)*
-            const ALL: &[u8] = &[$($number),*];
-        }
-    )* };
-}
-
-choices! {
-    /// What an LHCA's queue pair 0 may send: subnet management packets.
-    Qp0 {
-        /// Nothing.
-        NONE = 0,
-        /// Questions.
-        QUERY = 1,
-        /// Whatever a subnet manager sends.
-        MANAGER = 2,
-    }
-
-    /// What becomes of a subnet management packet that an LHCA may not send.
-    Refused {
-        /// It is dropped.
-        DROP = 0,
-        /// It is dropped, and a request is answered with a status that says so.
-        ANSWER = 1,
-    }
-
-    /// When a partition begins.
-    Start {
-        /// At boot.
-        AT_BOOT = 0,
-        /// When somebody asks for it.
-        ON_DEMAND = 1,
-    }
-
-    /// Whether a partition drives an HCA of its own, beside its LHCA.
-    OwnHca {
-        /// It does not.
-        NONE = 0,
-        /// While it runs it has one of those that the machine has for this ([`FIRST_HCA`](crate::FIRST_HCA)).
-        ONE = 1,
-    }
-}
-
-/// A partition has at least this memory, in bytes: its image begins at 1 MiB.
-pub const MIN_MEMORY: u64 = 2 << 20;
-
-/// Bytes of a partition's arguments, at most.
-pub const MAX_ARGUMENTS: usize = 256;
-
-/// One logical HCA, and its partition if it has one.
+/// One logical HCA, and its partition if it has one. The layout is the packed form.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Lhca {
-    /// What a subnet manager reads as its NodeDescription, and people know it by; no two are the same.
-    pub name: Name,
-    /// Its node GUID; port `p` (1-based) has this plus `p`.
-    pub node_guid: Guid,
-    /// Where its ports are.
-    pub uplinks: Uplinks,
-    /// What its queue pair 0 may send.
-    pub qp0: Qp0,
-    /// What becomes of what that may not send.
-    pub refused: Refused,
-    /// When its partition begins.
-    pub start: Start,
-    memory: U32,
-    /// Subnet management packets that it may send in a second, traps apart.
-    pub smps_per_second: U32,
-    /// Traps that it may send in a second.
-    pub traps_per_second: U32,
+    name: Name,
+    node_guid: Guid,
+    uplinks: Uplinks,
+    qp0: u8,
+    refused: u8,
+    start: u8,
+    memory_mib: U32,
+    smps_per_second: U32,
+    traps_per_second: U32,
     image: ImageName,
     arguments: [u8; MAX_ARGUMENTS],
-    /// Whether its partition drives an HCA of its own.
-    pub hca: OwnHca,
+    hca: u8,
     reserved: [u8; 7],
 }
 
-/// What a partition runs, and what it has.
+const _: () = assert!(size_of::<Lhca>() == 384);
+
+/// Image of a partition, with its memory and arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program<'a> {
-    /// The image.
+    /// Name of the image.
     pub image: &'a ImageName,
     /// Memory in MiB.
     pub memory: u32,
-    /// What the image may read: at most [`MAX_ARGUMENTS`] bytes, none of them 0.
+    /// Text for the image: at most [`MAX_ARGUMENTS`] bytes, none of them 0.
     pub arguments: &'a str,
 }
 
 impl Program<'_> {
-    /// Memory in bytes.
+    /// Returns the memory in bytes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         (self.memory as u64) << 20
@@ -142,49 +54,117 @@ impl Program<'_> {
 }
 
 impl Lhca {
-    /// An LHCA that has no partition, and may send 2000 management packets and 4 traps a second if anything at all.
+    /// Creates an LHCA without a partition, with the default [`Policy`].
     #[must_use]
-    pub const fn new(name: Name, node_guid: Guid, uplinks: Uplinks) -> Self {
-        Self {
+    pub fn new(name: Name, node_guid: Guid, uplinks: Uplinks) -> Self {
+        let row = Self {
             name,
             node_guid,
             uplinks,
-            qp0: Qp0::NONE,
-            refused: Refused::DROP,
-            start: Start::AT_BOOT,
-            memory: U32::ZERO,
-            smps_per_second: U32::new(2_000),
-            traps_per_second: U32::new(4),
-            image: ImageName([0; ImageName::BYTES]),
+            qp0: 0,
+            refused: 0,
+            start: Start::default() as u8,
+            memory_mib: U32::ZERO,
+            smps_per_second: U32::ZERO,
+            traps_per_second: U32::ZERO,
+            image: ImageName::ABSENT,
             arguments: [0; MAX_ARGUMENTS],
-            hca: OwnHca::NONE,
+            hca: AssignedHca::default() as u8,
             reserved: [0; 7],
-        }
+        };
+        row.with_policy(Policy::default())
     }
 
-    /// The LHCA of a partition that runs `program`; arguments are cut where they are too long.
+    /// Gives the LHCA a partition that runs `program`; arguments beyond [`MAX_ARGUMENTS`] bytes are cut.
     #[must_use]
     pub fn with_partition(self, program: &Program<'_>) -> Self {
         let mut arguments = [0; MAX_ARGUMENTS];
         let text = &program.arguments[..program.arguments.floor_char_boundary(MAX_ARGUMENTS)];
         arguments[..text.len()].copy_from_slice(text.as_bytes());
-        Self { image: *program.image, memory: U32::new(program.memory), arguments, ..self }
+        Self { image: *program.image, memory_mib: U32::new(program.memory), arguments, ..self }
     }
 
-    /// What its partition runs; nothing if there is no partition, and the hypervisor alone answers for it.
+    /// Sets the policy.
     #[must_use]
-    pub fn partition(&self) -> Option<Program<'_>> {
-        let program = Program { image: &self.image, memory: self.memory.get(), arguments: self.arguments() };
-        (self.image.0 != [0; ImageName::BYTES]).then_some(program)
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self {
+            qp0: policy.qp0 as u8,
+            refused: policy.refused as u8,
+            smps_per_second: policy.smps_per_second.into(),
+            traps_per_second: policy.traps_per_second.into(),
+            ..self
+        }
     }
 
-    /// Reads a packed row.
+    /// Sets the start of the partition.
+    #[must_use]
+    pub fn with_start(self, start: Start) -> Self {
+        Self { start: start as u8, ..self }
+    }
+
+    /// Sets the HCA that the partition drives.
+    #[must_use]
+    pub fn with_hca(self, hca: AssignedHca) -> Self {
+        Self { hca: hca as u8, ..self }
+    }
+
+    /// Reads a packed row and checks it, as far as a row alone can be checked.
     ///
     /// # Errors
-    /// [`TableError`] says what is wrong with it.
+    /// [`TableError`] is the first rule that the row breaks.
     pub fn parse(bytes: &[u8]) -> Result<Self, TableError> {
         let row = Self::read_from_bytes(bytes).map_err(|_| TableError::Length { bytes: bytes.len() })?;
         row.check().map(|()| row)
+    }
+
+    /// Returns the name: the LHCA's NodeDescription, unique in the table.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Returns the node GUID; port `p` (1-based) has this plus `p`.
+    #[must_use]
+    pub fn node_guid(&self) -> Guid {
+        self.node_guid
+    }
+
+    /// Returns the uplinks at which the LHCA has a port.
+    #[must_use]
+    pub fn uplinks(&self) -> Uplinks {
+        self.uplinks
+    }
+
+    /// Returns the policy.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        // The defaults stand for bytes that `check` refuses.
+        Policy {
+            qp0: Qp0Policy::from_byte(self.qp0).unwrap_or_default(),
+            refused: RefusalPolicy::from_byte(self.refused).unwrap_or_default(),
+            smps_per_second: self.smps_per_second.get(),
+            traps_per_second: self.traps_per_second.get(),
+        }
+    }
+
+    /// Returns the start of the partition.
+    #[must_use]
+    pub fn start(&self) -> Start {
+        Start::from_byte(self.start).unwrap_or_default()
+    }
+
+    /// Returns the HCA that the partition drives.
+    #[must_use]
+    pub fn hca(&self) -> AssignedHca {
+        AssignedHca::from_byte(self.hca).unwrap_or_default()
+    }
+
+    /// Returns the program of the partition; `None` if there is no partition and the hypervisor alone answers for the
+    /// LHCA.
+    #[must_use]
+    pub fn partition(&self) -> Option<Program<'_>> {
+        let program = Program { image: &self.image, memory: self.memory_mib.get(), arguments: self.arguments() };
+        (self.image != ImageName::ABSENT).then_some(program)
     }
 
     fn arguments(&self) -> &str {
@@ -192,39 +172,44 @@ impl Lhca {
         core::str::from_utf8(&self.arguments[..end]).unwrap_or_default()
     }
 
-    /// What can be told of a row alone.
+    /// Checks what a row alone shows.
     pub(crate) fn check(&self) -> Result<(), TableError> {
         let name = self.name;
         name.check()?;
         if let Some(program) = self.partition() {
             program.image.check()?;
-            if program.bytes() < MIN_MEMORY {
+            if program.memory < MIN_MEMORY_MIB {
                 return Err(TableError::Memory(name));
             }
         }
         if self.reserved != [0; 7] {
             return Err(TableError::Reserved);
         }
-        if self.hca != OwnHca::NONE && self.partition().is_none() {
+        self.check_choices()?;
+        if self.hca() != AssignedHca::Absent && self.partition().is_none() {
             return Err(TableError::Hca(name));
         }
         let end = self.arguments().len();
         if self.arguments[end..].iter().any(|&byte| byte != 0) {
             return Err(TableError::Arguments(name));
         }
-        let choices = [
-            ("the policy of queue pair 0", self.qp0.0, Qp0::ALL),
-            ("what becomes of refused packets", self.refused.0, Refused::ALL),
-            ("when the partition begins", self.start.0, Start::ALL),
-            ("the choice of an HCA of its own", self.hca.0, OwnHca::ALL),
-        ];
-        if let Some((what, value, _)) = choices.into_iter().find(|(_, value, all)| !all.contains(value)) {
-            return Err(TableError::Choice { name, what, value });
-        }
-        if self.uplinks.iter().count() == 0 || self.uplinks.0 > Uplinks::BOTH.0 {
-            return Err(TableError::Uplinks(name, self.uplinks.0));
+        if !self.uplinks.is_valid() {
+            return Err(TableError::Uplinks(name, self.uplinks.byte()));
         }
         Ok(())
+    }
+
+    fn check_choices(&self) -> Result<(), TableError> {
+        let choices = [
+            ("the policy of queue pair 0", self.qp0, Qp0Policy::from_byte(self.qp0).is_some()),
+            ("the reaction to refused packets", self.refused, RefusalPolicy::from_byte(self.refused).is_some()),
+            ("the start of the partition", self.start, Start::from_byte(self.start).is_some()),
+            ("the assigned HCA", self.hca, AssignedHca::from_byte(self.hca).is_some()),
+        ];
+        match choices.into_iter().find(|(_, _, is_known)| !is_known) {
+            Some((choice, value, _)) => Err(TableError::Choice { name: self.name, choice, value }),
+            None => Ok(()),
+        }
     }
 }
 

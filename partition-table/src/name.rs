@@ -5,31 +5,31 @@ use core::fmt;
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// A name as a NodeDescription holds it (IBA vol. 1, 14.2.5.2): up to 64 bytes of UTF-8, zeros behind. Neither empty nor
-/// with control characters, so that it can be shown anywhere.
+/// Name in the form of a NodeDescription (IBA vol. 1, 14.2.5.2): 1 to 64 bytes of UTF-8 without control characters, zeros
+/// behind. Safe to print on a terminal.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]
 pub struct Name([u8; 64]);
 
-/// Why something is no name.
+/// Reason why text cannot be a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
-    /// Nothing in it.
-    #[error("a name is empty")]
+    /// The text is empty.
+    #[error("a name is empty; give 1 to 64 bytes")]
     Empty,
-    /// More than a NodeDescription holds.
-    #[error("a name has {0} bytes, and a NodeDescription takes 64")]
+    /// The text exceeds a NodeDescription.
+    #[error("a name has {0} bytes; a NodeDescription takes 64")]
     TooLong(usize),
-    /// Not UTF-8, or with control characters, or with something behind its end.
-    #[error("a name is not plain UTF-8 text with zeros behind")]
+    /// The text is not UTF-8, has control characters, or has bytes other than 0 behind its end.
+    #[error("a name is not plain UTF-8 text; remove control characters")]
     NotText,
 }
 
 impl Name {
-    /// The name `text`.
+    /// Creates the name `text`.
     ///
     /// # Errors
-    /// [`NameError`] says why `text` cannot be one.
+    /// [`NameError`] is the rule that `text` breaks.
     pub fn new(text: &str) -> Result<Self, NameError> {
         let mut bytes = [0; 64];
         bytes.get_mut(..text.len()).ok_or(NameError::TooLong(text.len()))?.copy_from_slice(text.as_bytes());
@@ -38,13 +38,13 @@ impl Name {
         Ok(name)
     }
 
-    /// The name as a NodeDescription's bytes.
+    /// Returns the bytes of the NodeDescription.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 64] {
         &self.0
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn text(&self) -> &str {
         core::str::from_utf8(self.trimmed()).unwrap_or("?")

@@ -1,9 +1,9 @@
-//! Tables that are packed and read again, and tables that are refused.
+//! Round trips of partition tables, and refusals.
 
 use iba::Guid;
 use partition_table::{
-    ImageName, ImageNameError, Lhca, MAX_ARGUMENTS, MAX_LHCAS, Name, NameError, OwnHca, Program, Qp0, Refused, Start,
-    Table, TableError, Uplinks, encode, stable_guid,
+    AssignedHca, ImageName, ImageNameError, Lhca, MAX_ARGUMENTS, MAX_LHCAS, Name, NameError, Policy, Program,
+    Qp0Policy, RefusalPolicy, Start, Table, TableError, Uplinks, encode, stable_guid,
 };
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn switches() -> [Guid; 2] {
 }
 
 #[test]
-fn what_was_packed_is_read() {
+fn table_after_encode_parses_to_the_same_rows() {
     for count in [0, 1, 4, 253] {
         let lhcas = lhcas(count, Uplinks::FIRST);
         let bytes = encode(name("portico-0"), [switches()[0], Guid::default()], 0, &lhcas).unwrap();
@@ -39,11 +39,12 @@ fn what_was_packed_is_read() {
 }
 
 #[test]
-fn the_packed_form_is_what_its_table_says() {
+fn packed_form_has_the_documented_offsets() {
     let lhca = Lhca::new(name("l"), Guid::new(0x0200_0000_0000_0300), Uplinks::BOTH);
     let program = Program { image: &ImageName::new("echo").unwrap(), memory: 0x0102, arguments: "a=1" };
-    let mut lhca = lhca.with_partition(&program);
-    (lhca.qp0, lhca.refused, lhca.start, lhca.hca) = (Qp0::QUERY, Refused::ANSWER, Start::ON_DEMAND, OwnHca::ONE);
+    let policy = Policy { refused: RefusalPolicy::Answer, ..Policy::new(Qp0Policy::Query) };
+    let lhca = lhca.with_partition(&program).with_policy(policy);
+    let lhca = lhca.with_start(Start::OnDemand).with_hca(AssignedHca::Present);
     let switches = [Guid::new(0x0200_0000_0000_0100), Guid::new(0x0200_0000_0000_0200)];
     let bytes = encode(name("h"), switches, 3, &[lhca]).unwrap();
     let mut expected = b"Portico\0\x05\0\x01\0\x03\0\0\0h".to_vec();
@@ -60,7 +61,7 @@ fn the_packed_form_is_what_its_table_says() {
     assert_eq!(bytes, expected);
     let table = Table::parse(&bytes).unwrap();
     assert_eq!(table.spare_ports(), 3);
-    assert_eq!(table.lhcas()[0].uplinks.iter().collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(table.lhcas()[0].uplinks().iter().collect::<Vec<_>>(), [0, 1]);
     assert_eq!(table.lhcas()[0].partition(), Some(program));
     assert_eq!(program.bytes(), 0x102 << 20);
     assert_eq!(Lhca::parse(&bytes[HEADER..]), Ok(lhca), "a row alone");
@@ -68,11 +69,11 @@ fn the_packed_form_is_what_its_table_says() {
 }
 
 #[test]
-fn a_table_that_was_damaged_is_refused_by_name() {
+fn table_with_a_damaged_byte_is_refused() {
     let good = encode(name("h"), switches(), 0, &lhcas(2, Uplinks::FIRST)).unwrap();
     let length = |bytes| TableError::Length { bytes };
-    let choice = |what, value| TableError::Choice { name: name("lhca-0"), what, value };
-    let table: [(usize, u8, TableError); 17] = [
+    let choice = |choice, value| TableError::Choice { name: name("lhca-0"), choice, value };
+    let table: [(usize, u8, TableError); 18] = [
         (0, b'p', TableError::Magic),
         (8, 1, TableError::Version(1)),
         (10, 3, length(HEADER + 2 * RECORD)),
@@ -82,13 +83,14 @@ fn a_table_that_was_damaged_is_refused_by_name() {
         (HEADER + 1, 0xff, TableError::Name(NameError::NotText)),
         (HEADER + 72, 4, TableError::Uplinks(name("lhca-0"), 4)),
         (HEADER + 73, 3, choice("the policy of queue pair 0", 3)),
-        (HEADER + 74, 2, choice("what becomes of refused packets", 2)),
-        (HEADER + 75, 9, choice("when the partition begins", 9)),
+        (HEADER + 74, 2, choice("the reaction to refused packets", 2)),
+        (HEADER + 75, 9, choice("the start of the partition", 9)),
         (HEADER + 88, b'a', TableError::Memory(name("lhca-0"))),
         (HEADER + 119, b'a', TableError::Image(ImageNameError)),
         (HEADER + 120, 0xff, TableError::Arguments(name("lhca-0"))),
         (HEADER + 375, b'a', TableError::Arguments(name("lhca-0"))),
         (HEADER + 376, 1, TableError::Hca(name("lhca-0"))),
+        (HEADER + 376, 2, choice("the assigned HCA", 2)),
         (HEADER + RECORD - 1, 1, TableError::Reserved),
     ];
     for (offset, value, error) in table {
@@ -102,34 +104,34 @@ fn a_table_that_was_damaged_is_refused_by_name() {
 }
 
 #[test]
-fn a_table_that_makes_no_sense_is_not_packed() {
+fn table_with_conflicting_rows_is_not_packed() {
     let refused = |switches, lhcas: &[Lhca]| encode(name("h"), switches, 0, lhcas).unwrap_err();
     let [first, second] = switches();
     let pair = lhcas(2, Uplinks::BOTH);
-    let near = Guid::new(pair[0].node_guid.get() + 2);
-    assert_eq!(refused(switches(), &[pair[0], pair[0]]), TableError::SameName(pair[0].name));
+    let near = Guid::new(pair[0].node_guid().get() + 2);
+    assert_eq!(refused(switches(), &[pair[0], pair[0]]), TableError::SameName(*pair[0].name()));
     let twin = Lhca::new(name("twin"), near, Uplinks::FIRST);
-    assert_eq!(refused(switches(), &[pair[0], twin]), TableError::SameGuid(pair[0].node_guid, near));
+    assert_eq!(refused(switches(), &[pair[0], twin]), TableError::SameGuid(pair[0].node_guid(), near));
     let switch = Lhca::new(name("switch"), second, Uplinks::FIRST);
     assert_eq!(refused(switches(), &[switch]), TableError::SameGuid(second, second));
     assert_eq!(refused([first, Guid::default()], &pair), TableError::NoSwitch { uplink: 1 });
-    let nobody = Lhca::new(name("nobody"), Guid::default(), Uplinks::FIRST);
-    assert_eq!(refused(switches(), &[nobody]), TableError::Guid(Guid::default()));
+    let without_guid = Lhca::new(name("a"), Guid::default(), Uplinks::FIRST);
+    assert_eq!(refused(switches(), &[without_guid]), TableError::Guid(Guid::default()));
     let crowd = lhcas(254, Uplinks::SECOND);
-    assert_eq!(refused(switches(), &crowd), TableError::TooMany { uplink: 1, ports: MAX_LHCAS + 1 });
-    // One switch full, the other too, is no crowd.
+    assert_eq!(refused(switches(), &crowd), TableError::TooMany { uplink: 1, ports: usize::from(MAX_LHCAS) + 1 });
+    // Each switch may be full.
     let mut both = lhcas(253, Uplinks::FIRST);
     both.extend((0..253).map(|i| Lhca::new(name(&format!("b{i}")), stable_guid("a", 1000 + i), Uplinks::SECOND)));
     assert!(encode(name("h"), switches(), 0, &both).is_ok());
     assert_eq!(
         encode(name("h"), switches(), 1, &both),
-        Err(TableError::TooMany { uplink: 0, ports: MAX_LHCAS + 1 }),
-        "no port is left to spare"
+        Err(TableError::TooMany { uplink: 0, ports: usize::from(MAX_LHCAS) + 1 }),
+        "253 LHCAs leave no spare port"
     );
 }
 
 #[test]
-fn names_are_text_that_can_be_shown() {
+fn name_with_control_characters_is_refused() {
     assert_eq!(Name::new(""), Err(NameError::Empty));
     assert_eq!(Name::new(&"x".repeat(65)), Err(NameError::TooLong(65)));
     assert_eq!(Name::new(&"x".repeat(64)).unwrap().text().len(), 64);
@@ -140,7 +142,7 @@ fn names_are_text_that_can_be_shown() {
 }
 
 #[test]
-fn arguments_are_cut_to_what_there_is_room_for() {
+fn arguments_beyond_the_limit_are_cut_at_a_character() {
     let image = ImageName::new("echo").unwrap();
     let long = "\u{e4}".repeat(MAX_ARGUMENTS);
     let program = Program { image: &image, memory: 2, arguments: &long };
@@ -149,7 +151,7 @@ fn arguments_are_cut_to_what_there_is_room_for() {
 }
 
 #[test]
-fn an_images_name_is_part_of_a_files_name() {
+fn image_name_with_other_characters_is_refused() {
     for good in ["echo", "a", "x-1", &"z".repeat(32)] {
         assert_eq!(ImageName::new(good).unwrap().to_string(), good);
     }
@@ -159,8 +161,8 @@ fn an_images_name_is_part_of_a_files_name() {
 }
 
 #[test]
-fn guids_are_stable_local_and_apart() {
-    // These are in people's fabrics: they must never change.
+fn stable_guid_is_constant_and_locally_administered() {
+    // Subnet managers keep GUIDs over restarts: these must never change.
     assert_eq!(stable_guid("portico-0", 0), Guid::new(0x026f_b8f2_d500_0000));
     assert_ne!(stable_guid("portico-0", 1), stable_guid("portico-1", 1));
     for node in [0, 1, 2, 255, 256, u16::MAX] {
@@ -170,9 +172,28 @@ fn guids_are_stable_local_and_apart() {
     }
 }
 
+#[test]
+fn word_of_each_choice_parses_back() {
+    for &qp0 in Qp0Policy::VALUES {
+        assert_eq!(qp0.to_string().parse(), Ok(qp0));
+    }
+    for &refused in RefusalPolicy::VALUES {
+        assert_eq!(refused.to_string().parse(), Ok(refused));
+    }
+    let error = "all".parse::<Qp0Policy>().unwrap_err().to_string();
+    assert_eq!(error, r#"unknown word; use one of ["none", "query", "manager"]"#);
+}
+
+#[test]
+fn policy_of_a_manager_has_a_higher_default_rate() {
+    let rates = Qp0Policy::VALUES.iter().map(|&qp0| Policy::new(qp0).smps_per_second);
+    assert_eq!(rates.collect::<Vec<_>>(), [2_000, 2_000, 1_000_000]);
+    assert_eq!(Policy::default(), Policy::new(Qp0Policy::Closed));
+}
+
 proptest! {
     #[test]
-    fn no_bytes_make_the_reader_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), count in 0..4_u8) {
+    fn parser_of_any_bytes_does_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), count in 0..4_u8) {
         let _ = Table::parse(&bytes);
         let good = encode(name("h"), switches(), 0, &lhcas(3, Uplinks::FIRST)).unwrap();
         let head = bytes.len().min(12);

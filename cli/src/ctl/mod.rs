@@ -164,7 +164,7 @@ impl Options {
     }
 
     fn add(&self, words: &[String]) -> Result<()> {
-        let partition = Partition::of_words(words)?;
+        let partition = Partition::from_words(words)?;
         if let Some(Image { name, file: None }) = &partition.image {
             let names = IMAGES.join(", ");
             ensure!(

@@ -227,7 +227,7 @@ impl Options {
         if let Some(file) = &self.config {
             return Config::read(file);
         }
-        let image = self.image.as_deref().map(Image::named).transpose()?;
+        let image = self.image.as_deref().map(Image::new).transpose()?;
         let config = Config::uniform(topology, self.lhcas, image.as_ref())?;
         Ok(Config { spare_ports: self.spare_ports.unwrap_or(0), ..config })
     }

@@ -43,7 +43,7 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         let mut uplinks = Vec::new();
         for (physical, port) in (0..MAX_UPLINKS).zip(Port::ALL) {
             if let Some(guid) = table.switch_guid(physical) {
-                let lhcas = table.lhcas().iter().filter(|lhca| lhca.uplinks.has(physical)).count();
+                let lhcas = table.lhcas().iter().filter(|lhca| lhca.uplinks().has(physical)).count();
                 let ports = usize::from(UPLINK.get()) + lhcas + usize::from(table.spare_ports());
                 switches.push(SwitchConfig {
                     node: NodeConfig::new(guid, table.name().text()),
@@ -76,14 +76,14 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
     /// [`SetupError`] says why there cannot be one.
     pub fn add(&mut self, row: &Lhca) -> Result<LhcaId, SetupError> {
         let hsma = self.logical.hsma();
-        let places = row.uplinks.iter().map(|physical| {
+        let places = row.uplinks().iter().map(|physical| {
             let behind = |uplink: &Uplink| Port::ALL.get(physical) == Some(&uplink.port);
             let index = self.uplinks.iter().position(behind).ok_or(SetupError::NoSwitch(physical + 1))?;
             hsma.free_port(uplink_id(index)).ok_or(SetupError::NoPort(physical + 1))
         });
         let places = places.collect::<Result<Vec<_>, _>>()?;
-        let port_guids = (1..).map(|port| Guid::new(row.node_guid.get() + port)).take(places.len()).collect();
-        let node = NodeConfig::new(row.node_guid, row.name.text());
+        let port_guids = (1..).map(|port| Guid::new(row.node_guid().get() + port)).take(places.len()).collect();
+        let node = NodeConfig::new(row.node_guid(), row.name().text());
         Ok(self.logical.add(&AdapterConfig { node, port_guids }, &places)?)
     }
 }

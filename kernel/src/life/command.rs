@@ -6,7 +6,7 @@ use core::fmt::{self, Write};
 
 use hca_driver::Doorbell;
 use lhca_contract::Exits;
-use partition_table::{Lhca, Qp0};
+use partition_table::Lhca;
 use spin::Mutex;
 use subnet::Time;
 
@@ -108,7 +108,7 @@ impl<R: Runner> Life<R> {
             AtPort::Lhca(id) => {
                 let stopped = self.tenants.iter().find(|tenant| tenant.id == id && !tenant.may_be_plugged());
                 if let Some(tenant) = stopped.filter(|_| up) {
-                    return Err(format!("{0} does not run: `start {0}` plugs it in", tenant.row.name));
+                    return Err(format!("{0} does not run: `start {0}` plugs it in", tenant.row.name()));
                 }
                 fabric.set_plugged(now, id, up);
             }
@@ -151,12 +151,7 @@ impl<P> Tenant<P> {
         if let Some(program) = row.partition() {
             write!(answer, " starts {starts} memory {} image {}", program.memory, program.image)?;
         }
-        let qp0 = match row.qp0 {
-            Qp0::QUERY => "query",
-            Qp0::MANAGER => "manager",
-            _ => "none",
-        };
-        writeln!(answer, " qp0 {qp0} name {}", row.name)?;
+        writeln!(answer, " qp0 {} name {}", row.policy().qp0, row.name())?;
         because.map_or(Ok(()), |because| writeln!(answer, "because {because}"))
     }
 }

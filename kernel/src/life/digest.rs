@@ -57,8 +57,8 @@ impl<R: Runner> Life<R> {
                 self.digest = Some(Digest { of: *id, at: 0, size: program.bytes(), sum: CRC.digest() });
                 Ok(Done::Later)
             }
-            (_, None) => Err(format!("{} has no partition, and so no memory", row.name)),
-            _ => Err(format!("{0} does not run, and so has no memory: `start {0}` begins it", row.name)),
+            (_, None) => Err(format!("{} has no partition, and so no memory", row.name())),
+            _ => Err(format!("{0} does not run, and so has no memory: `start {0}` begins it", row.name())),
         }
     }
 
@@ -76,7 +76,7 @@ impl<R: Runner> Life<R> {
                 None
             }
             Ok(true) => Some(Ok(format!("digest {:#018x} bytes {}\n", digest.sum.finalize(), digest.size))),
-            Err(BadAddress) => Some(Err(format!("{} ended meanwhile", tenant.row.name))),
+            Err(BadAddress) => Some(Err(format!("{} ended meanwhile", tenant.row.name()))),
         }
     }
 }

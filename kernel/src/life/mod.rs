@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 
 use hca_driver::Doorbell;
 use lhca_contract::Exits;
-use lhca_engine::{BadAddress, Guest, Policy, Qp0, Refused};
+use lhca_engine::{BadAddress, Guest};
 use partition_table::{Lhca, Start, Table};
 use spin::Mutex;
 use subnet::{LhcaId, Time};
@@ -160,7 +160,7 @@ impl<R: Runner> Life<R> {
         let (untidy, beginning, asked, digest) = (false, VecDeque::new(), None, None);
         let mut life = Self { over: runner.over(), runner, tenants, untidy, beginning, asked, digest };
         for nth in 0..life.tenants.len() {
-            if life.tenants[nth].row.start == Start::AT_BOOT
+            if life.tenants[nth].row.start() == Start::AtBoot
                 && let Err(why) = life.begin(now, nth, fabric)
             {
                 life.tenants[nth].cannot_begin(why);
@@ -314,7 +314,7 @@ impl<R: Runner> Life<R> {
                 fabric.lock().set_plugged(now, *id, true);
                 Ok(Done::Now)
             }
-            State::Running(_) => Err(format!("{} runs already", row.name)),
+            State::Running(_) => Err(format!("{} runs already", row.name())),
             State::Stopped(_) | State::Ended(_) => {
                 self.beginning.push_back((*id, self.runner.prepare(row)?));
                 Ok(Done::Later)
@@ -324,12 +324,12 @@ impl<R: Runner> Life<R> {
 
     /// Adds an LHCA, and lets its partition begin if it is to begin at boot.
     fn add<D: Doorbell>(&mut self, now: Time, row: Lhca, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<Done, String> {
-        if self.find(row.name.text()).is_some() {
-            return Err(format!("the name {0} is taken: choose another, or remove {0} first", row.name));
+        if self.find(row.name().text()).is_some() {
+            return Err(format!("the name {0} is taken: choose another, or remove {0} first", row.name()));
         }
         let id = fabric.lock().add(&row).map_err(|error| error.to_string())?;
         self.tenants.push(Tenant::new(row, id));
-        if row.start != Start::AT_BOOT {
+        if row.start() != Start::AtBoot {
             return Ok(Done::Now);
         }
         let begun = self.begin_one(now, self.tenants.len() - 1, fabric);
@@ -345,7 +345,7 @@ impl<R: Runner> Life<R> {
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.tenants.iter().position(|tenant| tenant.row.name.text() == name)
+        self.tenants.iter().position(|tenant| tenant.row.name().text() == name)
     }
 }
 
@@ -368,7 +368,7 @@ impl<P: Run> Tenant<P> {
         // That is too little to be worth turns of its own.
         let (guest, run) = runner.make(blank, &self.row, self.id, starts)?;
         self.starts = starts;
-        fabric.lock().attach(now, self.id, guest, policy(&self.row));
+        fabric.lock().attach(now, self.id, guest, self.row.policy());
         run.begin();
         self.state = State::Running(run);
         Ok(())
@@ -376,20 +376,7 @@ impl<P: Run> Tenant<P> {
 
     /// Tells why the partition cannot begin, and keeps it in mind.
     fn cannot_begin(&mut self, why: String) {
-        log::error!("partition {} cannot begin: {why}", self.row.name);
+        log::error!("partition {} cannot begin: {why}", self.row.name());
         self.state = State::Stopped(Some(why));
-    }
-}
-
-fn policy(row: &Lhca) -> Policy {
-    Policy {
-        qp0: match row.qp0 {
-            partition_table::Qp0::QUERY => Qp0::Query,
-            partition_table::Qp0::MANAGER => Qp0::Manager,
-            _ => Qp0::None,
-        },
-        refused: if row.refused == partition_table::Refused::ANSWER { Refused::Answer } else { Refused::Drop },
-        smps_per_second: row.smps_per_second.get(),
-        traps_per_second: row.traps_per_second.get(),
     }
 }

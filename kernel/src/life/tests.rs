@@ -214,8 +214,7 @@ fn state<D: hca_driver::Doorbell>(rig: &mut Rig<D>, port: u32) -> PortState {
 #[test]
 fn a_partition_begins_at_boot_or_when_asked() {
     let stage = Stage::default();
-    let mut later = partition(2, "echo");
-    later.start = Start::ON_DEMAND;
+    let later = partition(2, "echo").with_start(Start::OnDemand);
     let mut rig = rig_of(&[partition(1, "echo"), later, row(3)], 0, stage.clone());
     assert_eq!([2, 3, 4].map(|port| state(&mut rig, port)), [PortState::INIT, PortState::DOWN, PortState::INIT]);
     let list = rig.say("list");
@@ -290,7 +289,7 @@ fn an_answer_waits_until_the_partition_is_over() {
     assert_eq!(stage.end_last(&mut rig, "was stopped"), "ok\n");
     assert_eq!(stage.last().0.starts, 3);
     assert_eq!(state(&mut rig, 2), PortState::INIT);
-    let guid = row(1).node_guid.get() + 1;
+    let guid = row(1).node_guid().get() + 1;
     assert!(
         rig.say("list")
             .contains(&format!("starts 3 memory 2 image echo qp0 none name lhca-1\nport 1 at 1/2 guid {guid:#018x}"))
@@ -402,7 +401,7 @@ fn what_is_no_row_is_not_added() {
     let good = digits(&row(1));
     let long = format!("{good}00");
     let sign = format!("+{}", &good[1..]);
-    let no_guid = good.replace(&format!("{:016x}", row(1).node_guid.get()), &"0".repeat(16));
+    let no_guid = good.replace(&format!("{:016x}", row(1).node_guid().get()), &"0".repeat(16));
     for bad in ["", "00", &long, &sign, &"00".repeat(good.len() / 2), &no_guid] {
         assert!(rig.say(&format!("add {bad}")).starts_with("error: "), "{bad}");
     }

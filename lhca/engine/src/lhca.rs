@@ -8,9 +8,10 @@ use lhca_contract::{Completion, Handle, QueuePairKind};
 use crate::guest::Guest;
 use crate::objects::{CompletionQueue, EventQueue, QueuePair};
 use crate::pace::Pace;
-use crate::policy::{Gate, Policy};
+use crate::policy::Gate;
 use crate::segments::Regions;
 use crate::slots::{Generation, Slots};
+use partition_table::Policy;
 
 /// Ports at most.
 pub(crate) const PORTS: usize = 2;

@@ -32,5 +32,5 @@ pub use guest::{BadAddress, Guest, Ring};
 pub use lhca::{Counts, Held};
 pub use logical::Logical;
 pub use outlet::{Joined, Wire};
-pub use policy::{Policy, Qp0, Refused};
+pub use partition_table::{Policy, Qp0Policy, RefusalPolicy};
 pub use send::Refusal;

@@ -14,10 +14,10 @@ use crate::direct::Passed;
 use crate::guest::Guest;
 use crate::lhca::{Counts, Held, Lhca};
 use crate::outlet::{Joined, Wire};
-use crate::policy::{Policy, Qp0};
 use crate::send::{MAX_PACKET, Refusal, Taken};
 use crate::slots::Generation;
 use crate::{calls, direct};
+use partition_table::{Policy, Qp0Policy};
 
 /// Send requests that one queue pair may have served at once: whoever posts many must not keep the others waiting.
 const BATCH: u32 = 64;
@@ -302,7 +302,7 @@ impl<G: Guest> Logical<G> {
     ) -> Result<u64, Status> {
         let adapter = self.hsma.lhca(id).ok_or(Status::BAD_PORT)?;
         let port = calls::number(adapter, port)?;
-        let may_manage = self.lhca_mut(id).is_some_and(|lhca| lhca.gate.policy.qp0 == Qp0::Manager);
+        let may_manage = self.lhca_mut(id).is_some_and(|lhca| lhca.gate.policy.qp0 == Qp0Policy::Manager);
         let (hsma, mut out) = self.split(now, wire);
         match (PortChange(change), value) {
             (PortChange::IS_SM, _) if !may_manage => return Err(Status::NOT_PERMITTED),

@@ -1,63 +1,11 @@
-//! What a partition may do to the subnet's management.
+//! Enforces the policy of an aliased queue pair 0.
 
 use iba::PortNum;
 use iba::mad::Method;
+use partition_table::{Policy, Qp0Policy};
 use subnet::Time;
 
 use crate::lhca::PORTS;
-
-/// What a partition may do to the subnet's management.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// What its queue pair 0 may send.
-    pub qp0: Qp0,
-    /// What becomes of what that may not send.
-    pub refused: Refused,
-    /// Subnet management packets that it may send in a second, traps apart.
-    pub smps_per_second: u32,
-    /// Traps that it may send in a second from each port: who sends the same trap too often has its port disabled by the
-    /// subnet manager.
-    pub traps_per_second: u32,
-}
-
-/// What becomes of a subnet management packet that a partition may not send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Refused {
-    /// It is dropped, and its work request completes as refused.
-    #[default]
-    Drop,
-    /// If it is a request, it is answered as if whoever it is for did not know its method or attribute, so that nobody
-    /// waits in vain. Else it is dropped.
-    Answer,
-}
-
-/// What an aliased queue pair 0 may send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Qp0 {
-    /// Nothing.
-    #[default]
-    None,
-    /// Questions: Get.
-    Query,
-    /// Whatever a subnet manager sends.
-    Manager,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { qp0: Qp0::None, refused: Refused::Drop, smps_per_second: 2_000, traps_per_second: 4 }
-    }
-}
-
-impl Qp0 {
-    fn allows(self, method: Method) -> bool {
-        match self {
-            Self::None => false,
-            Self::Query => method == Method::GET,
-            Self::Manager => true,
-        }
-    }
-}
 
 /// Judges what goes out of one aliased queue pair 0.
 #[derive(Debug)]
@@ -77,11 +25,20 @@ impl Gate {
     pub(crate) fn admits(&mut self, now: Time, port: PortNum, method: Method) -> bool {
         let Policy { qp0, smps_per_second, traps_per_second, .. } = self.policy;
         let Some(traps) = self.traps.get_mut(usize::from(port.get()).wrapping_sub(1)) else { return false };
-        qp0.allows(method)
+        allows(qp0, method)
             && match method {
                 Method::TRAP => traps.take(now, traps_per_second),
                 _ => self.smps.take(now, smps_per_second),
             }
+    }
+}
+
+/// Returns `true` if a queue pair 0 with this policy may send an SMP with `method`.
+fn allows(qp0: Qp0Policy, method: Method) -> bool {
+    match qp0 {
+        Qp0Policy::Closed => false,
+        Qp0Policy::Query => method == Method::GET,
+        Qp0Policy::Manager => true,
     }
 }
 
@@ -110,7 +67,7 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    fn gate(qp0: Qp0) -> Gate {
+    fn gate(qp0: Qp0Policy) -> Gate {
         Gate::new(Policy { qp0, smps_per_second: 10, traps_per_second: 2, ..Policy::default() })
     }
 
@@ -119,16 +76,16 @@ mod tests {
     #[test]
     fn each_policy_lets_through_what_it_says() {
         let methods = [Method::GET, Method::SET, Method::GET_RESP, Method::TRAP, Method::REPORT];
-        for (qp0, expected) in [(Qp0::None, [false; 5]), (Qp0::Manager, [true; 5])] {
+        for (qp0, expected) in [(Qp0Policy::Closed, [false; 5]), (Qp0Policy::Manager, [true; 5])] {
             assert_eq!(methods.map(|method| gate(qp0).admits(Time(0), PORT, method)), expected);
         }
-        let query = methods.map(|method| gate(Qp0::Query).admits(Time(0), PORT, method));
+        let query = methods.map(|method| gate(Qp0Policy::Query).admits(Time(0), PORT, method));
         assert_eq!(query, [true, false, false, false, false]);
     }
 
     #[test]
     fn a_flood_is_held_to_its_rate() {
-        let mut gate = gate(Qp0::Manager);
+        let mut gate = gate(Qp0Policy::Manager);
         let mut admitted = [0, 0];
         for millisecond in 0..10_000 {
             for (count, method) in admitted.iter_mut().zip([Method::GET, Method::TRAP]) {

@@ -17,8 +17,8 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::guest::Guest;
 use crate::lhca::{Lhca, count};
 use crate::objects::QueuePair;
-use crate::policy::Refused;
 use crate::segments::{Pieces, Regions};
+use partition_table::RefusalPolicy;
 
 /// Bytes of immediate data, which follow the headers.
 pub(crate) const IMMEDIATE: usize = 4;
@@ -86,7 +86,7 @@ impl<G: Guest> Lhca<G> {
         let made =
             Request { guest: &self.guest, regions: &self.regions, pair, name, adapter, entry: &entry }.make(buffer);
         let refusal = made.ok().and_then(|length| self.refuse(now, name, buffer.get(..length)?));
-        let is_answered = refusal.is_some_and(Refusal::is_request) && self.gate.policy.refused == Refused::Answer;
+        let is_answered = refusal.is_some_and(Refusal::is_request) && self.gate.policy.refused == RefusalPolicy::Answer;
         let Some(pair) = self.pairs.get_mut(name) else { return Taken::Nothing };
         pair.send.consume();
         pair.publish_sends();

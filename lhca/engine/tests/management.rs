@@ -11,11 +11,11 @@ use iba::smp::Smp;
 use iba::{Lid, PortNum, Qpn};
 use lhca_contract::{CompletionStatus, EventKind, QueuePairKind, SendEntry, Status};
 use lhca_driver::EventQueue;
-use lhca_engine::{Policy, Qp0, Refused};
+use lhca_engine::{Policy, Qp0Policy, RefusalPolicy};
 use support::{End, PORT, SM, lid, memory, segment, world};
 use zerocopy::{FromBytes, IntoBytes};
 
-fn policy(qp0: Qp0) -> Policy {
+fn policy(qp0: Qp0Policy) -> Policy {
     Policy { qp0, ..Policy::default() }
 }
 
@@ -46,7 +46,7 @@ fn send(end: &mut End, dlid: Lid, smp: &mut Smp) -> CompletionStatus {
 
 #[test]
 fn a_partition_discovers_the_subnet_through_its_queue_pair_0() {
-    let (world, machines) = world(2, policy(Qp0::Query));
+    let (world, machines) = world(2, policy(Qp0Policy::Query));
     let mut end = End::new(&machines[0], QueuePairKind::SMI);
     for (route, ports) in [(&[][..], 1), (&[1], 3), (&[1, 3], 1)] {
         let mut room = vec![0; 40 + 256];
@@ -66,7 +66,9 @@ fn a_partition_discovers_the_subnet_through_its_queue_pair_0() {
 
 #[test]
 fn what_the_policy_forbids_goes_nowhere_and_is_counted() {
-    for (qp0, methods) in [(Qp0::None, &[Method::GET, Method::SET][..]), (Qp0::Query, &[Method::SET, Method::TRAP])] {
+    for (qp0, methods) in
+        [(Qp0Policy::Closed, &[Method::GET, Method::SET][..]), (Qp0Policy::Query, &[Method::SET, Method::TRAP])]
+    {
         let (world, machines) = world(2, policy(qp0));
         let mut end = End::new(&machines[0], QueuePairKind::SMI);
         for &method in methods {
@@ -82,7 +84,7 @@ fn what_the_policy_forbids_goes_nowhere_and_is_counted() {
 
 #[test]
 fn a_refused_request_is_answered_where_the_policy_says_so() {
-    let (world, machines) = world(2, Policy { refused: Refused::Answer, ..policy(Qp0::None) });
+    let (world, machines) = world(2, Policy { refused: RefusalPolicy::Answer, ..policy(Qp0Policy::Closed) });
     let mut end = End::new(&machines[0], QueuePairKind::SMI);
     let questions = [
         (directed(Method::GET, AttributeId::NODE_INFO, &[1, 3]), Lid::PERMISSIVE),
@@ -115,7 +117,7 @@ fn a_refused_request_is_answered_where_the_policy_says_so() {
 
 #[test]
 fn a_flood_of_management_packets_is_held_to_its_rate() {
-    let (world, machines) = world(1, Policy { smps_per_second: 10, traps_per_second: 2, ..policy(Qp0::Manager) });
+    let (world, machines) = world(1, Policy { smps_per_second: 10, traps_per_second: 2, ..policy(Qp0Policy::Manager) });
     let mut end = End::new(&machines[0], QueuePairKind::SMI);
     for (method, allowed) in [(Method::GET, 10), (Method::TRAP, 2)] {
         let mut smp = smp(Class::SUBN_LID_ROUTED, method, AttributeId::NODE_INFO);
@@ -127,7 +129,7 @@ fn a_flood_of_management_packets_is_held_to_its_rate() {
 
 #[test]
 fn a_subnet_manager_in_a_partition_is_seen_and_asked() {
-    let (world, machines) = world(1, policy(Qp0::Manager));
+    let (world, machines) = world(1, policy(Qp0Policy::Manager));
     let mut end = End::new(&machines[0], QueuePairKind::SMI);
     let mut room = vec![0; 40 + 256];
     end.receive(1, &mut room);
@@ -247,7 +249,7 @@ fn wrong_keys_make_few_traps() {
 
 #[test]
 fn a_partition_that_ends_leaves_its_port_down_and_no_manager() {
-    let (world, machines) = world(2, policy(Qp0::Manager));
+    let (world, machines) = world(2, policy(Qp0Policy::Manager));
     let end = End::new(&machines[0], QueuePairKind::SMI);
     end.lhca.set_is_sm(PORT, true).unwrap();
     let mut cable = support::Cable::default();

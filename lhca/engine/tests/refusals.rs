@@ -12,7 +12,7 @@ use lhca_contract::{
     WorkFlags,
 };
 use lhca_driver::Platform;
-use lhca_engine::{Policy, Qp0};
+use lhca_engine::{Policy, Qp0Policy};
 use subnet::{AdapterConfig, Hsma, HsmaOutlet, LhcaId, LogicalPort, NodeConfig, SwitchConfig, Time, UplinkId};
 use support::{End, Machine, Q_KEY, SM, lid, segment, world};
 use zerocopy::{Immutable, IntoBytes};
@@ -163,7 +163,7 @@ fn memory_that_is_not_there_is_not_registered() {
 
 /// A sender and a receiver.
 fn two() -> (&'static support::World, End, End) {
-    let (world, machines) = world(2, Policy { qp0: Qp0::Manager, ..Policy::default() });
+    let (world, machines) = world(2, Policy { qp0: Qp0Policy::Manager, ..Policy::default() });
     let [from, to] = [0, 1].map(|nth: usize| End::new(&machines[nth], QueuePairKind::UD));
     (world, from, to)
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where.
+//! Mistakes in a configuration, and their places.
 
 use std::ops::Range;
 use std::path::Path;
@@ -6,23 +6,23 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// What is wrong with a configuration: its place, what stands there, and what may stand there.
+/// A mistake in a configuration: its place, the text there, and the text that is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{place}, `{seen}`: {what}")]
+#[error("{place}, `{seen}`: {reason}")]
 pub struct Fault {
     place: String,
     seen: String,
-    what: String,
+    reason: String,
 }
 
-/// What is wrong with the bytes `at` of a configuration.
+/// A mistake in the bytes `at` of a configuration.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct Mistake {
     pub(super) at: Range<usize>,
-    pub(super) what: String,
+    pub(super) reason: String,
 }
 
-/// Where a configuration stands.
+/// Text of a configuration, and where it comes from.
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     File {
@@ -34,14 +34,15 @@ pub(super) enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// The configuration as a value, its keys and the kinds of their values checked.
+    /// Reads the configuration; checks its keys and the types of their values.
     pub(super) fn deserialize<T: DeserializeOwned>(self) -> Result<T, Fault> {
-        toml::from_str(self.text())
-            .map_err(|error| self.fault(Wrong { at: error.span().unwrap_or(0..0), what: error.message().to_owned() }))
+        toml::from_str(self.text()).map_err(|error| {
+            self.fault(Mistake { at: error.span().unwrap_or(0..0), reason: error.message().to_owned() })
+        })
     }
 
-    /// A fault, for people to read.
-    pub(super) fn fault(self, Wrong { at, what }: Wrong) -> Fault {
+    /// Adds place and text to a mistake.
+    pub(super) fn fault(self, Mistake { at, reason }: Mistake) -> Fault {
         let text = self.text();
         let before = text.get(..at.start).unwrap_or(text);
         let line = before.matches('\n').count();
@@ -50,7 +51,7 @@ impl Source<'_> {
             Self::File { file, .. } => format!("{}, line {}", file.display(), line + 1),
             Self::Words(_) => format!("word {}", line + 1),
         };
-        Fault { place, seen, what }
+        Fault { place, seen, reason }
     }
 
     fn text(&self) -> &str {

@@ -1,31 +1,29 @@
-//! The keys, and what their values may be.
+//! The keys of a configuration, and the checks of their values.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use iba::Guid;
-use partition_table::{MAX_ARGUMENTS, MAX_LHCAS, MIN_MEMORY, Name};
+use partition_table::{MAX_ARGUMENTS, MAX_LHCAS, MAX_UPLINKS, MIN_MEMORY_MIB, Name, Policy, Qp0Policy};
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
-use super::fault::Wrong;
-use super::{DEFAULT_MANAGER_SMPS, Image, Partition, Qp0, Refused, share};
+use super::fault::{Fault, Mistake, Source};
+use super::partition::{Image, Partition};
 
-/// Keys of a partition whose values are no text.
-const NO_TEXT: [&str; 4] = ["ports", "autostart", "smps-per-second", "traps-per-second"];
-
-/// A configuration as it is written, its values not checked yet.
+/// A configuration as written; its values are unchecked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawConfig {
     spare_ports: Option<Spanned<i64>>,
     #[serde(default, rename = "partition")]
-    pub(super) partitions: Vec<RawPartition>,
+    partitions: Vec<RawPartition>,
 }
 
-/// A partition as it is written.
+/// A partition as written; its values are unchecked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawPartition {
+struct RawPartition {
     name: Spanned<String>,
     hypervisor: Option<String>,
     guid: Option<Spanned<String>>,
@@ -34,35 +32,45 @@ pub(super) struct RawPartition {
     arguments: Option<Spanned<String>>,
     ports: Option<Spanned<i64>>,
     autostart: Option<bool>,
-    #[serde(default)]
-    qp0: Qp0,
+    qp0: Option<Spanned<String>>,
     smps_per_second: Option<Spanned<i64>>,
     traps_per_second: Option<Spanned<i64>>,
-    #[serde(default)]
-    refused: Refused,
+    refused: Option<Spanned<String>>,
 }
 
+/// Keys of a partition whose values are not text.
+const KEYS_WITHOUT_TEXT: [&str; 4] = ["ports", "autostart", "smps-per-second", "traps-per-second"];
+
 impl RawConfig {
-    pub(super) fn spare_ports(&self) -> Result<u8, Wrong> {
-        let within = |value| u8::try_from(value).ok().filter(|&ports| usize::from(ports) <= MAX_LHCAS);
-        let allowed = format!("there are 0 to {MAX_LHCAS} spare ports");
-        self.spare_ports.as_ref().map_or(Ok(0), |value| number(value, within, &allowed))
+    /// Checks all values; returns the spare ports and the partitions. Relative paths of images start at `folder`.
+    pub(super) fn check(self, folder: &Path) -> Result<(u8, Vec<Partition>), Mistake> {
+        let spare_ports = self.spare_ports()?;
+        self.refuse_duplicates()?;
+        let partitions = self.partitions.into_iter().map(|raw| raw.check(folder));
+        Ok((spare_ports, partitions.collect::<Result<_, _>>()?))
+    }
+
+    fn spare_ports(&self) -> Result<u8, Mistake> {
+        let in_range = |value| u8::try_from(value).ok().filter(|&ports| ports <= MAX_LHCAS);
+        let allowed = format!("use 0 to {MAX_LHCAS} spare ports");
+        self.spare_ports.as_ref().map_or(Ok(0), |value| number(value, in_range, &allowed))
     }
 
     /// Refuses two partitions of one name, and two LHCAs that would share a GUID.
-    pub(super) fn refuse_duplicates(&self) -> Result<(), Wrong> {
+    fn refuse_duplicates(&self) -> Result<(), Mistake> {
         for (index, partition) in self.partitions.iter().enumerate() {
             let before = &self.partitions[..index];
             let name = &partition.name;
             if before.iter().any(|other| other.name.get_ref() == name.get_ref()) {
-                return Err(wrong(name, "another partition has this name: give each a name of its own"));
+                return Err(mistake(name, "another partition has this name; give each a name of its own"));
             }
             let Some(written) = &partition.guid else { continue };
             let this = guid(written)?;
             for other in before.iter().filter_map(|other| other.guid.as_ref()) {
-                if share(guid(other)?, this) {
-                    let what = format!("its ports would share GUIDs with {}: keep node GUIDs 3 apart", other.get_ref());
-                    return Err(wrong(written, what));
+                if shares_guids(guid(other)?, this) {
+                    let reason =
+                        format!("its ports would share GUIDs with {}; keep node GUIDs 3 apart", other.get_ref());
+                    return Err(mistake(written, reason));
                 }
             }
         }
@@ -70,83 +78,117 @@ impl RawConfig {
     }
 }
 
-impl Partition {
-    /// What is written, if it can be; paths are taken from `folder` on.
-    pub(super) fn check(raw: RawPartition, folder: &Path) -> Result<Self, Wrong> {
-        let name = Name::new(raw.name.get_ref()).map_err(|error| wrong(&raw.name, error.to_string()))?;
-        let mut partition =
-            Self { hypervisor: raw.hypervisor, qp0: raw.qp0, refused: raw.refused, ..Self::named(name) };
-        if partition.qp0 == Qp0::Manager {
-            partition.smps_per_second = DEFAULT_MANAGER_SMPS;
+impl RawPartition {
+    /// Checks all values. Relative paths of images start at `folder`.
+    fn check(self, folder: &Path) -> Result<Partition, Mistake> {
+        let name = Name::new(self.name.get_ref()).map_err(|error| mistake(&self.name, error.to_string()))?;
+        let partition = Partition {
+            policy: self.policy()?,
+            guid: self.guid.as_ref().map(guid).transpose()?,
+            image: self.image.as_ref().map(|written| image(written, folder)).transpose()?,
+            ports: self.ports()?,
+            autostart: self.autostart.unwrap_or(true),
+            ..Partition::new(name)
+        };
+        if let (Some(image), true, Qp0Policy::Closed) = (&self.image, partition.is_bridge(), partition.policy.qp0) {
+            return Err(mistake(image, "a bridge sends at queue pair 0; set qp0 = \"query\" or \"manager\""));
         }
-        partition.guid = raw.guid.as_ref().map(guid).transpose()?;
-        partition.image = raw.image.as_ref().map(|written| image(written, folder)).transpose()?;
-        if partition.is_bridge()
-            && partition.qp0 == Qp0::None
-            && let Some(image) = &raw.image
-        {
-            return Err(wrong(image, "a bridge sends at queue pair 0: give it qp0 = \"query\" or \"manager\""));
-        }
-        partition.autostart = raw.autostart.unwrap_or(true);
-        if let Some(written) = &raw.memory {
-            partition.memory = memory(written)?;
-        }
-        if let Some(written) = raw.arguments {
-            if written.get_ref().len() > MAX_ARGUMENTS || written.get_ref().contains('\0') {
-                return Err(wrong(&written, format!("arguments are up to {MAX_ARGUMENTS} bytes of text")));
-            }
-            partition.arguments = written.into_inner();
-        }
-        let ports = |value| u8::try_from(value).ok().filter(|ports| matches!(ports, 1 | 2));
-        partition.ports =
-            raw.ports.as_ref().map(|written| number(written, ports, "an LHCA has 1 or 2 ports")).transpose()?;
-        let rates = [
-            (&raw.smps_per_second, &mut partition.smps_per_second),
-            (&raw.traps_per_second, &mut partition.traps_per_second),
-        ];
-        for (written, rate) in rates {
-            if let Some(written) = written {
-                *rate = number(written, |value| u32::try_from(value).ok(), "a rate is 0 to 4294967295")?;
-            }
-        }
-        Ok(partition)
+        Ok(Partition {
+            memory: self.memory.as_ref().map_or(Ok(partition.memory), memory)?,
+            arguments: self.arguments.map_or(Ok(String::new()), arguments)?,
+            hypervisor: self.hypervisor,
+            ..partition
+        })
+    }
+
+    fn policy(&self) -> Result<Policy, Mistake> {
+        let mut policy = Policy::new(word(self.qp0.as_ref())?.unwrap_or_default());
+        policy.refused = word(self.refused.as_ref())?.unwrap_or(policy.refused);
+        let rate = |written: &Option<Spanned<i64>>, default| match written {
+            Some(written) => number(written, |value| u32::try_from(value).ok(), "use a rate of 0 to 4294967295"),
+            None => Ok(default),
+        };
+        policy.smps_per_second = rate(&self.smps_per_second, policy.smps_per_second)?;
+        policy.traps_per_second = rate(&self.traps_per_second, policy.traps_per_second)?;
+        Ok(policy)
+    }
+
+    fn ports(&self) -> Result<Option<u8>, Mistake> {
+        let in_range = |value| u8::try_from(value).ok().filter(|&ports| (1..=MAX_UPLINKS).contains(&ports.into()));
+        let allowed = format!("use 1 to {MAX_UPLINKS} ports");
+        self.ports.as_ref().map(|written| number(written, in_range, &allowed)).transpose()
     }
 }
 
-/// The line of TOML that the word `KEY=VALUE` stands for.
-pub(super) fn as_toml(word: &str) -> String {
+impl Partition {
+    /// Parses the words of a command line, each `KEY=VALUE`: the keys of a `[[partition]]`, their values without
+    /// quotation marks.
+    ///
+    /// # Errors
+    /// [`Fault`] is the first mistake, with the number of its word.
+    pub fn from_words(words: &[String]) -> Result<Self, Fault> {
+        let text: Vec<_> = words.iter().map(|word| as_toml(word)).collect();
+        let source = Source::Words(&text.join("\n"));
+        let raw: RawPartition = source.deserialize()?;
+        raw.check(Path::new("")).map_err(|mistake| source.fault(mistake))
+    }
+}
+
+/// Returns the line of TOML that the word `KEY=VALUE` stands for.
+fn as_toml(word: &str) -> String {
     match word.split_once('=') {
-        Some((key, value)) if NO_TEXT.contains(&key) => format!("{key} = {value}"),
+        Some((key, value)) if KEYS_WITHOUT_TEXT.contains(&key) => format!("{key} = {value}"),
         Some((key, value)) => format!("{key} = {}", Value::from(value)),
         None => word.to_owned(),
     }
 }
 
-fn wrong<T>(written: &Spanned<T>, what: impl Into<String>) -> Wrong {
-    Wrong { at: written.span(), what: what.into() }
+fn mistake<T>(written: &Spanned<T>, reason: impl Into<String>) -> Mistake {
+    Mistake { at: written.span(), reason: reason.into() }
 }
 
-fn number<T>(written: &Spanned<i64>, within: impl Fn(i64) -> Option<T>, allowed: &str) -> Result<T, Wrong> {
-    within(*written.get_ref()).ok_or_else(|| wrong(written, allowed))
+fn number<T>(written: &Spanned<i64>, in_range: impl Fn(i64) -> Option<T>, allowed: &str) -> Result<T, Mistake> {
+    in_range(*written.get_ref()).ok_or_else(|| mistake(written, allowed))
 }
 
-fn guid(written: &Spanned<String>) -> Result<Guid, Wrong> {
+fn word<T: FromStr<Err: ToString>>(written: Option<&Spanned<String>>) -> Result<Option<T>, Mistake> {
+    let parse = |written: &Spanned<String>| {
+        written.get_ref().parse().map_err(|error: T::Err| mistake(written, error.to_string()))
+    };
+    written.map(parse).transpose()
+}
+
+fn guid(written: &Spanned<String>) -> Result<Guid, Mistake> {
     let digits = written.get_ref().strip_prefix("0x");
     let value = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).filter(|&value| value != 0);
-    value.map(Guid::new).ok_or_else(|| wrong(written, "a GUID is \"0x\" and up to 16 hexadecimal digits, not all 0"))
+    value
+        .map(Guid::new)
+        .ok_or_else(|| mistake(written, "write a GUID as \"0x\" and 1 to 16 hexadecimal digits, not all 0"))
 }
 
-/// In MiB.
-fn memory(written: &Spanned<String>) -> Result<u32, Wrong> {
+/// Reads a size of memory, in MiB.
+fn memory(written: &Spanned<String>) -> Result<u32, Mistake> {
     let text = written.get_ref();
     let amount = |unit, factor: u32| text.strip_suffix(unit)?.parse::<u32>().ok()?.checked_mul(factor);
     let amount = amount('M', 1).or_else(|| amount('G', 1 << 10));
     amount
-        .filter(|&amount| u64::from(amount) << 20 >= MIN_MEMORY)
-        .ok_or_else(|| wrong(written, format!("memory is a number and M or G, \"{}M\" or more", MIN_MEMORY >> 20)))
+        .filter(|&amount| amount >= MIN_MEMORY_MIB)
+        .ok_or_else(|| mistake(written, format!("write memory as a number and M or G, \"{MIN_MEMORY_MIB}M\" or more")))
 }
 
-fn image(written: &Spanned<String>, folder: &Path) -> Result<Image, Wrong> {
-    let image = Image::named(written.get_ref()).map_err(|error| wrong(written, error.to_string()))?;
+fn arguments(written: Spanned<String>) -> Result<String, Mistake> {
+    if written.get_ref().len() > MAX_ARGUMENTS || written.get_ref().contains('\0') {
+        return Err(mistake(&written, format!("use at most {MAX_ARGUMENTS} bytes of text, without NUL")));
+    }
+    Ok(written.into_inner())
+}
+
+fn image(written: &Spanned<String>, folder: &Path) -> Result<Image, Mistake> {
+    let image = Image::new(written.get_ref()).map_err(|error| mistake(written, error.to_string()))?;
     Ok(Image { file: image.file.map(|file| folder.join(file)), ..image })
+}
+
+/// Returns `true` if two nodes with these GUIDs would share one: the node's own, or a port's.
+fn shares_guids(a: Guid, b: Guid) -> bool {
+    a.get().abs_diff(b.get()) <= MAX_UPLINKS as u64
 }

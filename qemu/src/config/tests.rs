@@ -1,3 +1,10 @@
+//! Configurations that are read, and configurations that are refused.
+
+use std::path::Path;
+
+use iba::Guid;
+use partition_table::{DEFAULT_MEMORY_MIB, ImageName, MAX_ARGUMENTS, Policy, Qp0Policy, RefusalPolicy};
+
 use super::*;
 
 fn parse(text: &str) -> Result<Config, Fault> {
@@ -9,7 +16,7 @@ fn fault(text: &str) -> String {
 }
 
 #[test]
-fn the_example_says_what_the_documentation_says_of_it() {
+fn example_file_has_the_documented_values() {
     let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/portico.toml"));
     let config = Config::read(file).unwrap();
     assert_eq!(config.spare_ports, 2);
@@ -17,20 +24,21 @@ fn the_example_says_what_the_documentation_says_of_it() {
     assert_eq!(names, ["echo-1", "echo-2", "watcher", "adapter"]);
     let [first, second, watcher, adapter] = &config.partitions[..] else { panic!("four partitions") };
     assert_eq!(first.image, Some(Image { name: ImageName::new("echo").unwrap(), file: None }));
-    assert_eq!((first.memory, first.qp0, first.autostart), (DEFAULT_MEMORY, Qp0::None, true));
+    assert_eq!((first.memory, first.policy, first.autostart), (DEFAULT_MEMORY_MIB, Policy::default(), true));
     assert!(!second.autostart);
-    assert_eq!((watcher.memory, watcher.qp0, watcher.refused), (4, Qp0::Query, Refused::Answer));
-    assert_eq!((watcher.smps_per_second, watcher.traps_per_second), (100, 1));
+    let policy =
+        Policy { qp0: Qp0Policy::Query, refused: RefusalPolicy::Answer, smps_per_second: 100, traps_per_second: 1 };
+    assert_eq!((watcher.memory, watcher.policy), (4, policy));
     assert_eq!(adapter.image, None);
     assert_eq!(adapter.guid, Some(Guid::new(0x0200_0000_0000_1000)));
 }
 
 #[test]
-fn a_manager_is_added_once() {
+fn manager_that_exists_is_not_added_again() {
     let mut config = parse("[[partition]]\nname = 'a'").unwrap();
     config.add_manager("bridge").unwrap();
     let bridge = config.partitions[1].clone();
-    assert_eq!((bridge.name.text(), bridge.qp0), ("bridge", Qp0::Manager));
+    assert_eq!((bridge.name.text(), bridge.policy), ("bridge", Policy::new(Qp0Policy::Manager)));
     assert_eq!(bridge.image.unwrap().name.text(), "bridge");
     let once = config.clone();
     config.add_manager("bridge").unwrap();
@@ -40,7 +48,7 @@ fn a_manager_is_added_once() {
 }
 
 #[test]
-fn an_image_may_be_a_file_beside_the_configuration() {
+fn image_path_is_relative_to_the_configuration() {
     let config = parse("[[partition]]\nname = 'a'\nimage = './My_Image.elf'").unwrap();
     let image = config.partitions[0].image.as_ref().unwrap();
     assert_eq!(image.name.text(), "file-my-image");
@@ -48,45 +56,41 @@ fn an_image_may_be_a_file_beside_the_configuration() {
 }
 
 #[test]
-fn a_manager_may_sweep_as_fast_as_it_likes() {
+fn manager_without_a_rate_gets_the_managers_default() {
     let config = parse("[[partition]]\nname = 'sm'\nqp0 = 'manager'").unwrap();
-    assert_eq!(config.partitions[0].smps_per_second, DEFAULT_MANAGER_SMPS);
+    assert_eq!(config.partitions[0].policy, Policy::new(Qp0Policy::Manager));
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_line_and_what_is_allowed() {
+fn fault_has_line_text_and_allowed_values() {
     let cases = [
-        ("spare-ports = 300", 1, "`spare-ports = 300`: there are 0 to 253 spare ports"),
+        ("spare-ports = 300", 1, "`spare-ports = 300`: use 0 to 253 spare ports"),
         ("spare-ports = 'x'", 1, "expected i64"),
         ("spareports = 1", 1, "unknown field `spareports`, expected `spare-ports` or `partition`"),
         ("\n[[partition]]\nimage = 'echo'", 2, "missing field `name`"),
-        ("[[partition]]\nname = ''", 2, "`name = ''`: a name is empty"),
+        ("[[partition]]\nname = ''", 2, "`name = ''`: a name is empty; give"),
         ("[[partition]]\nname = 'a'\nmemroy = '2M'", 3, "unknown field `memroy`, expected one of `name`"),
         (
             "[[partition]]\nname = 'a'\nmemory = '1M'",
             3,
-            "`memory = '1M'`: memory is a number and M or G, \"2M\" or more",
+            "`memory = '1M'`: write memory as a number and M or G, \"2M\" or more",
         ),
         ("[[partition]]\nname = 'a'\nmemory = '2T'", 3, "\"2M\" or more"),
         ("[[partition]]\nname = 'a'\nmemory = '99999999G'", 3, "\"2M\" or more"),
         ("[[partition]]\nname = 'a'\nmemory = 2", 3, "invalid type: integer `2`, expected a string"),
-        (
-            "[[partition]]\nname = 'a'\nqp0 = 'all'",
-            3,
-            "unknown variant `all`, expected one of `none`, `query`, `manager`",
-        ),
-        ("[[partition]]\nname = 'a'\nrefused = 'no'", 3, "expected `drop` or `answer`"),
+        ("[[partition]]\nname = 'a'\nqp0 = 'all'", 3, "unknown word; use one of [\"none\", \"query\", \"manager\"]"),
+        ("[[partition]]\nname = 'a'\nrefused = 'no'", 3, "use one of [\"drop\", \"answer\"]"),
         ("[[partition]]\nname = 'a'\nautostart = 1", 3, "expected a boolean"),
-        ("[[partition]]\nname = 'a'\nports = 3", 3, "`ports = 3`: an LHCA has 1 or 2 ports"),
-        ("[[partition]]\nname = 'a'\ntraps-per-second = -1", 3, "a rate is 0 to 4294967295"),
+        ("[[partition]]\nname = 'a'\nports = 3", 3, "`ports = 3`: use 1 to 2 ports"),
+        ("[[partition]]\nname = 'a'\ntraps-per-second = -1", 3, "use a rate of 0 to 4294967295"),
         ("[[partition]]\nname = 'a'\nimage = 'Echo'", 3, "lower-case letters, digits and dashes"),
-        ("[[partition]]\nname = 'a'\nguid = '12'", 3, "a GUID is \"0x\" and up to 16 hexadecimal digits"),
+        ("[[partition]]\nname = 'a'\nguid = '12'", 3, "write a GUID as \"0x\" and 1 to 16 hexadecimal digits"),
         ("[[partition]]\nname = 'a'\nguid = '0x0'", 3, "not all 0"),
         ("[[partition]]\nname = 'a'\n\n[[partition]]\nname = 'a'", 5, "`name = 'a'`: another partition has this name"),
         (
             "[[partition]]\nname = 'a'\nguid = '0x10'\n[[partition]]\nname = 'b'\nguid = '0x12'",
             6,
-            "its ports would share GUIDs with 0x10: keep node GUIDs 3 apart",
+            "its ports would share GUIDs with 0x10; keep node GUIDs 3 apart",
         ),
         ("spare-ports = 1\n[[partition]", 2, "`[[partition]`: "),
     ];
@@ -95,23 +99,23 @@ fn what_is_wrong_is_told_with_its_line_and_what_is_allowed() {
         assert!(fault.starts_with(&format!("folder/portico.toml, line {line}, ")), "{text}\n{fault}");
         assert!(fault.contains(words), "{text}\n{fault}");
     }
-    let long = format!("[[partition]]\nname = 'a'\narguments = '{}'", "x".repeat(257));
-    assert!(fault(&long).contains("arguments are up to 256 bytes of text"));
+    let long = format!("[[partition]]\nname = 'a'\narguments = '{}'", "x".repeat(MAX_ARGUMENTS + 1));
+    assert!(fault(&long).contains("use at most 256 bytes of text"));
 }
 
 #[test]
-fn words_say_the_same_as_a_file() {
+fn partition_from_words_equals_partition_from_file() {
     let words = ["name=web 1", "image=echo", "memory=4M", "qp0=query", "ports=1", "autostart=false", "guid=0x1000"];
-    let told = Partition::of_words(&words.map(str::to_owned)).unwrap();
+    let from_words = Partition::from_words(&words.map(str::to_owned)).unwrap();
     let text = "[[partition]]\nname = 'web 1'\nimage = 'echo'\nmemory = '4M'\nqp0 = 'query'\nports = 1\n\
         autostart = false\nguid = '0x1000'";
-    assert_eq!([told], parse(text).unwrap().partitions[..]);
+    assert_eq!([from_words], parse(text).unwrap().partitions[..]);
     let fault = |words: &[&str]| {
         let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-        Partition::of_words(&words).unwrap_err().to_string()
+        Partition::from_words(&words).unwrap_err().to_string()
     };
     assert!(fault(&["image=echo"]).contains("missing field `name`"));
-    assert!(fault(&["name=a", "memory=1M"]).starts_with("word 2, `memory = \"1M\"`: memory is"), "by its place");
+    assert!(fault(&["name=a", "memory=1M"]).starts_with("word 2, `memory = \"1M\"`: write memory"), "by its place");
     assert!(fault(&["name=a", "autostart=yes"]).starts_with("word 2, `autostart = yes`: "));
     assert!(fault(&["name=a", "echo"]).starts_with("word 2, `echo`: "));
 }

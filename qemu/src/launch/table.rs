@@ -4,11 +4,9 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use iba::Guid;
-use partition_table::{
-    Lhca, MAX_HCAS, MAX_UPLINKS, Name, OwnHca, Program, Qp0, Refused, Start, Uplinks, encode, stable_guid,
-};
+use partition_table::{AssignedHca, Lhca, MAX_HCAS, MAX_UPLINKS, Name, Program, Start, Uplinks, encode, stable_guid};
 
-use crate::config::{self, Config, Partition};
+use crate::config::{Config, Partition};
 use fabric::topology::{Kind, Node, Topology};
 
 /// HCAs that there are for bridges which are added later, if there are so many spare ports.
@@ -72,13 +70,13 @@ fn of<'a>(node: &Node, partitions: impl Iterator<Item = &'a Partition>, spare_po
         switches[uplink] = stable_guid(id, u16::MAX - u16::from(uplink == 1));
     }
     let rows = partitions.map(|partition| row(id, uplinks, partition)).collect::<Result<Vec<_>>>()?;
-    let bridges = rows.iter().filter(|row| row.hca == OwnHca::ONE).count();
+    let bridges = rows.iter().filter(|row| row.hca() == AssignedHca::Present).count();
     ensure!(bridges <= usize::from(MAX_HCAS), "{id} is to have {bridges} bridges, and {MAX_HCAS} are possible");
     let hcas = (bridges + usize::from(spare_ports.min(SPARE_HCAS))).min(MAX_HCAS.into());
     let name = Name::new(&node.description).with_context(|| format!("cannot name the logical switch of {id}"))?;
     let packed = encode(name, switches, spare_ports, &rows)
         .with_context(|| format!("cannot make the partition table of {id}"))?;
-    let plugged = rows.iter().filter(|row| row.start == Start::AT_BOOT).map(|row| row.node_guid);
+    let plugged = rows.iter().filter(|row| row.start() == Start::AtBoot).map(Lhca::node_guid);
     let guids = uplinks.iter().map(|uplink| switches[uplink]).chain(plugged).collect();
     Ok(Table { packed, guids, hcas: u8::try_from(hcas)? })
 }
@@ -99,30 +97,21 @@ pub fn row(hypervisor: &str, uplinks: Uplinks, partition: &Partition) -> Result<
     };
     // By names, so that it is the same wherever the partition stands in the configuration, and whenever it is added.
     let guid = partition.guid.unwrap_or_else(|| stable_guid(&format!("{hypervisor}/{name}"), 1));
-    let mut row = Lhca::new(name, guid, uplinks);
+    let mut row = Lhca::new(name, guid, uplinks).with_policy(partition.policy);
     if let Some(image) = &partition.image {
         let (memory, arguments) = (partition.memory, partition.arguments.as_str());
         row = row.with_partition(&Program { image: &image.name, memory, arguments });
     }
-    row.smps_per_second = partition.smps_per_second.into();
-    row.traps_per_second = partition.traps_per_second.into();
-    row.qp0 = match partition.qp0 {
-        config::Qp0::None => Qp0::NONE,
-        config::Qp0::Query => Qp0::QUERY,
-        config::Qp0::Manager => Qp0::MANAGER,
-    };
-    row.refused = match partition.refused {
-        config::Refused::Drop => Refused::DROP,
-        config::Refused::Answer => Refused::ANSWER,
-    };
-    row.hca = if partition.is_bridge() { OwnHca::ONE } else { OwnHca::NONE };
-    row.start = if partition.autostart { Start::AT_BOOT } else { Start::ON_DEMAND };
-    Ok(row)
+    let hca = if partition.is_bridge() { AssignedHca::Present } else { AssignedHca::Absent };
+    let start = if partition.autostart { Start::AtBoot } else { Start::OnDemand };
+    Ok(row.with_hca(hca).with_start(start))
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use partition_table::{Policy, Qp0Policy, RefusalPolicy};
 
     use super::*;
     use fabric::topology::{DEFAULT, DEFAULT_HYPERVISOR};
@@ -156,15 +145,16 @@ mod tests {
         let table = partition_table::Table::parse(&tables[0].packed).unwrap();
         let [a, b] = table.lhcas() else { panic!("two rows") };
         assert_eq!(table.spare_ports(), 3);
-        assert_eq!((a.partition(), a.start), (None, Start::AT_BOOT));
+        assert_eq!((a.partition(), a.start()), (None, Start::AtBoot));
         let program = b.partition().unwrap();
         assert_eq!((program.image.text(), program.memory, program.arguments), ("echo", 4, "x"));
-        assert_eq!((b.qp0, b.refused, b.start), (Qp0::QUERY, Refused::ANSWER, Start::ON_DEMAND));
-        assert_eq!((b.smps_per_second.get(), b.traps_per_second.get()), (7, 8));
+        let (qp0, refused) = (Qp0Policy::Query, RefusalPolicy::Answer);
+        assert_eq!(b.policy(), Policy { qp0, refused, smps_per_second: 7, traps_per_second: 8 });
+        assert_eq!(b.start(), Start::OnDemand);
         // People's fabrics have these GUIDs: they must not change, and `b`, not plugged in yet, is not to be found.
         let logical_switch = table.switch_guid(0).unwrap();
-        assert_eq!(tables[0].guids, [logical_switch, a.node_guid]);
-        assert_eq!(b.node_guid, stable_guid("portico-0/b", 1));
+        assert_eq!(tables[0].guids, [logical_switch, a.node_guid()]);
+        assert_eq!(b.node_guid(), stable_guid("portico-0/b", 1));
     }
 
     #[test]
@@ -172,12 +162,12 @@ mod tests {
         let mut config = Config::parse(Path::new("f"), "[[partition]]\nname = 'a'").unwrap();
         for name in ["b", "c"] {
             let words = [format!("name={name}"), "image=bridge".into(), "qp0=query".into()];
-            config.partitions.push(Partition::of_words(&words).unwrap());
+            config.partitions.push(Partition::from_words(&words).unwrap());
         }
         let tables = of_hypervisors(&topology(), &config).unwrap();
         let table = partition_table::Table::parse(&tables[0].packed).unwrap();
-        let own = table.lhcas().iter().map(|row| row.hca);
-        assert_eq!(own.collect::<Vec<_>>(), [OwnHca::NONE, OwnHca::ONE, OwnHca::ONE]);
+        let own = table.lhcas().iter().map(|row| row.hca());
+        assert_eq!(own.collect::<Vec<_>>(), [AssignedHca::Absent, AssignedHca::Present, AssignedHca::Present]);
         let hcas = |config: &Config| of_hypervisors(&topology(), config).unwrap()[0].hcas;
         assert_eq!(hcas(&config), 2);
         config.spare_ports = 1;
@@ -186,7 +176,7 @@ mod tests {
         assert_eq!(hcas(&config), 2 + SPARE_HCAS);
         config.partitions.extend((0..20).map(|nth| {
             let words = [format!("name=more-{nth}"), "image=bridge".into(), "qp0=query".into()];
-            Partition::of_words(&words).unwrap()
+            Partition::from_words(&words).unwrap()
         }));
         let many = of_hypervisors(&topology(), &config).unwrap_err().to_string();
         assert_eq!(many, "portico-0 is to have 22 bridges, and 15 are possible");
