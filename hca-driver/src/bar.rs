@@ -11,7 +11,7 @@ use hca_contract::{BAR2_SIZE, MAX_PORTS, Ring, driver, port, port_offset, ring_c
 use volatile::VolatilePtr;
 use volatile::access::ReadOnly;
 
-use crate::hca::Port;
+use crate::port::Port;
 use crate::registers::{DevicePage, DriverPage, PortPage, ReceiveControl, RequestPage, SendControl};
 
 #[cfg(not(target_endian = "little"))]

@@ -5,7 +5,7 @@ use core::time::Duration;
 use hca_contract::{MAGIC, VERSION};
 use thiserror::Error;
 
-use crate::hca::{Port, Queue};
+use crate::port::{Port, Queue};
 
 /// Why a device was given up, or not taken up. The driver waits for its next generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -30,7 +30,7 @@ pub enum Fault {
     Gone,
     /// Another life of the device began.
     #[error("the HCA started again: generation {from} became {to}")]
-    Reborn {
+    Restarted {
         /// Generation that the driver had taken up.
         from: u32,
         /// Generation seen.
@@ -60,12 +60,12 @@ pub enum Fault {
         speed_ext: u8,
     },
     /// The device claims to have acted on a link request that was never made.
-    #[error("port {port} claims to have done link request {done}, and the last made was {asked}")]
+    #[error("port {port} claims to have done link request {done}, and the last made was {made}")]
     BadLinkRequestDone {
         /// The port.
         port: Port,
         /// Sequence number of the last request.
-        asked: u32,
+        made: u32,
         /// What the device wrote.
         done: u32,
     },

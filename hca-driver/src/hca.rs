@@ -1,326 +1,171 @@
-//! The HCA as its user sees it: ports, queues, packets, requests.
+//! The HCA as its user sees it: packets, link requests, counters and events.
 
-use core::fmt;
+use core::time::Duration;
 
-use hca_contract::{LinkRequest, Ring, STATUS_VECTOR};
+use hca_contract::LinkRequest;
 
 use crate::bar::Bar2;
-use crate::fault::{SendError, SlotFault};
-use crate::life::Life;
-use crate::link::Link;
+use crate::counters::Counters;
+use crate::doorbell::Doorbell;
+use crate::fault::{Fault, SendError, SlotFault};
+use crate::identity::Identity;
 use crate::lrh;
-use crate::registers::{
-    DevicePageVolatileFieldAccess as _, DriverPageVolatileFieldAccess as _, PortPageVolatileFieldAccess as _,
-    RequestPageVolatileFieldAccess as _,
-};
-use crate::ring::{Push, ReceiveRing, SendRing};
+use crate::port::{MAX_PACKET, Port, Queue};
+use crate::port_state::PortState;
+use crate::recovery::{Attachment, Event};
+use crate::ring::Push;
 
-/// The longest packet that a queue takes or gives, in bytes, CRCs not counted.
-pub const MAX_PACKET: usize = Ring::PacketReceive.max_packet();
-
-/// A physical port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
-    /// Port 1.
-    One = 0,
-    /// Port 2; not every HCA has it.
-    Two = 1,
-}
-
-impl Port {
-    /// All that an HCA may have.
-    pub const ALL: [Self; 2] = [Self::One, Self::Two];
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", *self as u8 + 1)
-    }
-}
-
-/// A port's two pairs of rings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queue {
-    /// Queue pair 0: VL15, subnet management. Nothing holds the sender back: what finds no room is dropped and counted.
-    Qp0 = 0,
-    /// Everything else, which is never dropped for lack of room.
-    Packet = 1,
-}
-
-impl Queue {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Qp0, Self::Packet];
-
-    pub(crate) fn send_ring(self) -> Ring {
-        match self {
-            Self::Qp0 => Ring::Qp0Send,
-            Self::Packet => Ring::PacketSend,
-        }
-    }
-
-    pub(crate) fn receive_ring(self) -> Ring {
-        match self {
-            Self::Qp0 => Ring::Qp0Receive,
-            Self::Packet => Ring::PacketReceive,
-        }
-    }
-}
-
-impl fmt::Display for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Qp0 => "QP0",
-            Self::Packet => "packet",
-        })
-    }
-}
-
-/// How the driver rings the device; the carrier's. With ivshmem: `target << 16 | vector` stored at offset 12 of BAR0.
-pub trait Doorbell {
-    /// Rings `vector` at `target`. Must not be reordered before earlier stores to BAR2.
-    fn ring(&mut self, target: u16, vector: u16);
-}
-
-impl<F: FnMut(u16, u16)> Doorbell for F {
-    fn ring(&mut self, target: u16, vector: u16) {
-        self(target, vector);
-    }
-}
-
-/// Who a device is. Checked: see [`crate::Fault`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Which life of the device this is; never 0.
-    pub generation: u32,
-    /// Number of ports, 1 or 2.
-    pub ports: u16,
-    /// Whom to ring.
-    pub doorbell_target: u16,
-    /// Node GUID, never 0; port `p`'s GUID (1-based) is this plus `p`.
-    pub node_guid: u64,
-    /// System image GUID.
-    pub system_image_guid: u64,
-    /// Vendor id, 24 bits.
-    pub vendor_id: u32,
-    /// Device id.
-    pub device_id: u16,
-    /// Revision.
-    pub revision: u16,
-}
-
-impl Identity {
-    /// The ports that there are.
-    pub fn ports(&self) -> impl Iterator<Item = Port> + use<> {
-        Port::ALL.into_iter().take(usize::from(self.ports))
-    }
-}
-
-/// What the device counts for a port; all saturate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Packets sent on the cable.
-    pub xmit_packets: u64,
-    /// Bytes sent, CRCs included.
-    pub xmit_bytes: u64,
-    /// Packets received in good order.
-    pub rcv_packets: u64,
-    /// Bytes received, CRCs included.
-    pub rcv_bytes: u64,
-    /// Packets received with a wrong CRC or a malformed header.
-    pub rcv_errors: u64,
-    /// Packets dropped because the VL15 receive ring was full.
-    pub vl15_dropped: u64,
-    /// Packets that the device did not send: malformed, or no link.
-    pub xmit_discards: u64,
-    /// Times the link went down.
-    pub link_downed: u64,
-    /// Packets that the driver dropped because the VL15 send ring was full; not the device's.
-    pub vl15_send_dropped: u64,
-}
-
-/// Slots of a queue's rings that are free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Free {
-    /// For packets to send. Fewer than there are means that some wait, on a data lane for the credit of the cable's other
-    /// end.
-    pub send: u32,
-    /// For packets that come. The device gives the cable's other end credit for these.
-    pub receive: u32,
-}
-
-/// The driver of one HCA.
+/// Driver of one HCA.
 #[derive(Debug)]
 pub struct Hca<D> {
-    pub(crate) bar: Bar2,
-    pub(crate) doorbell: D,
-    pub(crate) life: Life,
-    pub(crate) ports: [PortState; 2],
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct PortState {
-    pub(crate) link: Link,
-    send: [SendRing; 2],
-    receive: [ReceiveRing; 2],
-    vl15_send_dropped: u64,
+    attachment: Attachment<D>,
+    /// By [`Port`].
+    ports: [PortState; 2],
 }
 
 impl<D: Doorbell> Hca<D> {
-    /// A driver for the device, present or to come, behind `bar`. [`Hca::check`] takes it up.
-    pub fn new(bar: Bar2, mut doorbell: D) -> Self {
-        // The only word of its own that the driver ever reads: what an earlier driver took up, if there was one, is in
-        // the middle of its life. The device begins a new one when it sees the 0.
-        let past = bar.driver().generation().read();
-        if past != 0 {
-            bar.driver().generation().write(0);
-            if let Ok(target) = u16::try_from(bar.device().doorbell_target().read()) {
-                doorbell.ring(target, STATUS_VECTOR);
-            }
-        }
-        Self { bar, doorbell, life: Life::Waiting { past }, ports: Default::default() }
+    /// Creates a driver for the device behind `bar`, whether present or to come. [`Hca::check`] takes it up.
+    ///
+    /// The device leaves a generation that an earlier driver of this BAR2 held.
+    pub fn new(bar: Bar2, doorbell: D) -> Self {
+        Self { attachment: Attachment::new(bar, doorbell), ports: Port::ALL.map(PortState::new) }
     }
 
-    /// Who the device is, while one is taken up.
+    /// Watches the device, and returns the next event; `None` once there is none. `now` is a monotonic time of the
+    /// caller's. Call it until it returns `None`: on each interrupt of the status vector, and at least every
+    /// [`CHECK_PERIOD`](crate::CHECK_PERIOD).
+    pub fn check(&mut self, now: Duration) -> Option<Event> {
+        self.attachment.check(now, &mut self.ports)
+    }
+
+    /// Returns the identity of the device while attached.
     pub fn identity(&self) -> Option<Identity> {
-        match self.life {
-            Life::Attached { identity, .. } => Some(identity),
-            Life::Waiting { .. } | Life::Lost { .. } => None,
-        }
+        self.attachment.identity()
     }
 
-    /// Sends `packet`, from its LRH through its payload, with one copy into the ring. A packet for VL15 that finds no room
-    /// is dropped and counted in [`Counters::vl15_send_dropped`].
+    /// Sends `packet`, from its LRH through its payload, with one copy into the ring. Drops a packet for VL15 that finds
+    /// the ring full, and counts it in [`Counters::vl15_send_dropped`].
     ///
     /// # Errors
-    /// [`SendError`] says why the packet was not sent.
+    /// [`SendError`] gives the reason why the packet was not sent.
     pub fn send(&mut self, port: Port, queue: Queue, packet: &[u8]) -> Result<(), SendError> {
-        let Some(target) = self.bell_of(port) else { return Err(SendError::Absent) };
+        if !self.attachment.has(port) {
+            return Err(SendError::Absent);
+        }
         let lrh = lrh::packet_bytes(packet);
         if packet.len() < lrh::BYTES || packet.len() > queue.send_ring().max_packet() || packet.len() != lrh as usize {
             return Err(SendError::Malformed { length: packet.len(), lrh });
         }
         let state = &mut self.ports[port as usize];
-        match state.send[queue as usize].push(&self.bar, port, queue, packet) {
+        match state.send(queue).push(self.attachment.bar(), packet) {
             Ok(Push::Quiet) => {}
-            Ok(Push::Ring) => self.doorbell.ring(target, queue.send_ring().vector(port as u16)),
+            Ok(Push::Notify) => self.attachment.notify(queue.send_ring().vector(port as u16)),
             Ok(Push::Full) => match queue {
-                Queue::Qp0 => state.vl15_send_dropped = state.vl15_send_dropped.saturating_add(1),
+                Queue::Qp0 => state.count_vl15_send_drop(),
                 Queue::Packet => return Err(SendError::NoRoom),
             },
             Err(fault) => {
-                self.lose(fault);
+                self.attachment.lose(fault);
                 return Err(SendError::Absent);
             }
         }
         Ok(())
     }
 
-    /// Whether a packet for `queue` would find room now. If not, the interrupt of the queue's vector will tell of room. Who
-    /// forwards asks this before receiving, and so hands a full ring's pressure on to the sender instead of dropping.
+    /// Returns `true` if the send ring of `queue` has a free slot. If not, the interrupt of the queue's vector follows
+    /// once it has one. A forwarder checks this before it receives: so a full ring holds the sender back, and no packet
+    /// is dropped.
     pub fn has_room(&mut self, port: Port, queue: Queue) -> bool {
-        if self.bell_of(port).is_none() {
+        if !self.attachment.has(port) {
             return false;
         }
-        self.ports[port as usize].send[queue as usize].room(&self.bar, port, queue).unwrap_or_else(|fault| {
-            self.lose(fault);
-            false
-        })
+        let room = self.ports[port as usize].send(queue).has_room(self.attachment.bar());
+        self.or_lose(room).unwrap_or(false)
     }
 
-    /// The free slots of a queue's rings; `None` while there is no device with this port.
+    /// Returns the free slots of a queue's rings; `None` unless attached to a device with this port.
     pub fn free(&mut self, port: Port, queue: Queue) -> Option<Free> {
-        self.bell_of(port)?;
-        let PortState { send, receive, .. } = &mut self.ports[port as usize];
-        let free = send[queue as usize].free(&self.bar, port, queue).and_then(|send| {
-            let receive = receive[queue as usize].free(&self.bar, port, queue)?;
+        if !self.attachment.has(port) {
+            return None;
+        }
+        let (state, bar) = (&mut self.ports[port as usize], self.attachment.bar());
+        let free = state.send(queue).free(bar).and_then(|send| {
+            let receive = state.receive(queue).free(bar)?;
             Ok(Free { send, receive })
         });
-        free.map_err(|fault| self.lose(fault)).ok()
+        self.or_lose(free)
     }
 
-    /// Receives the next packet, from its LRH through its payload, with one copy into `buffer`. `None`: there is none.
+    /// Receives the next packet, from its LRH through its payload, with one copy into `buffer`; `None` if the ring is
+    /// empty.
     ///
     /// # Errors
-    /// [`SlotFault`] says what was wrong with what the device gave; it was passed over, and the next packet may follow.
+    /// [`SlotFault`] describes a slot that the device filled wrongly. The slot is skipped; the next may hold a packet.
     pub fn receive<'b>(
         &mut self,
         port: Port,
         queue: Queue,
         buffer: &'b mut [u8; MAX_PACKET],
     ) -> Result<Option<&'b mut [u8]>, SlotFault> {
-        let Some(target) = self.bell_of(port) else { return Ok(None) };
-        let ring = &mut self.ports[port as usize].receive[queue as usize];
-        match ring.waiting(&self.bar, port, queue) {
+        if !self.attachment.has(port) {
+            return Ok(None);
+        }
+        let (ring, bar) = (self.ports[port as usize].receive(queue), self.attachment.bar());
+        match ring.has_packet(bar) {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(fault) => {
-                self.lose(fault);
+                self.attachment.lose(fault);
                 return Ok(None);
             }
         }
-        let length = ring.read(&self.bar, port, queue, buffer);
-        if ring.pop(&self.bar, port, queue) {
-            self.doorbell.ring(target, queue.receive_ring().vector(port as u16));
+        let length = ring.read(bar, buffer);
+        if ring.pop(bar) {
+            self.attachment.notify(queue.receive_ring().vector(port as u16));
         }
         Ok(Some(&mut buffer[..length?]))
     }
 
-    /// Asks for an interrupt when the next packet comes to a queue; to be called before sleeping. Says whether one is
-    /// waiting already, or [`Hca::check`] has something to tell, so that there is no time to sleep.
+    /// Requests an interrupt for the next packet of a queue; call it before sleeping. Returns `true` if there is work
+    /// already: a packet is in the ring, or [`Hca::check`] has an event.
     pub fn arm(&mut self, port: Port, queue: Queue) -> bool {
-        if self.bell_of(port).is_none() {
-            return matches!(self.life, Life::Lost { .. });
+        if !self.attachment.has(port) {
+            return self.attachment.is_lost();
         }
-        let ring = &mut self.ports[port as usize].receive[queue as usize];
-        ring.arm(&self.bar, port, queue);
-        ring.waiting(&self.bar, port, queue).unwrap_or_else(|fault| {
-            self.lose(fault);
-            true
-        })
+        let (ring, bar) = (self.ports[port as usize].receive(queue), self.attachment.bar());
+        ring.arm(bar);
+        let has_packet = ring.has_packet(bar);
+        self.or_lose(has_packet).unwrap_or(true)
     }
 
-    /// Asks the device to change a port's link. Requests are made one after the other, by [`Hca::check`]; of those that wait
-    /// the last counts. A link that is disabled stays so over lives of the device.
+    /// Requests a change of a port's link. [`Hca::check`] makes the requests one after the other; of those that wait, the
+    /// last replaces the others. [`LinkRequest::Disable`] holds for later generations of the device too.
     pub fn request_link(&mut self, port: Port, request: LinkRequest) {
-        self.ports[port as usize].link.want(request);
+        self.ports[port as usize].link().request(request);
     }
 
-    /// A port's counters; the device's are all 0 while there is no device.
+    /// Returns a port's counters; those of the device are 0 unless attached to a device with this port.
     pub fn counters(&self, port: Port) -> Counters {
-        let vl15_send_dropped = self.ports[port as usize].vl15_send_dropped;
-        if self.bell_of(port).is_none() {
-            return Counters { vl15_send_dropped, ..Counters::default() };
-        }
-        let registers = self.bar.port(port);
-        Counters {
-            xmit_packets: registers.xmit_packets().read(),
-            xmit_bytes: registers.xmit_bytes().read(),
-            rcv_packets: registers.rcv_packets().read(),
-            rcv_bytes: registers.rcv_bytes().read(),
-            rcv_errors: registers.rcv_errors().read(),
-            vl15_dropped: registers.vl15_dropped().read(),
-            xmit_discards: registers.xmit_discards().read(),
-            link_downed: registers.link_downed().read(),
-            vl15_send_dropped,
+        let vl15_send_dropped = self.ports[port as usize].vl15_send_dropped();
+        if self.attachment.has(port) {
+            Counters::read(self.attachment.bar(), port, vl15_send_dropped)
+        } else {
+            Counters { vl15_send_dropped, ..Counters::default() }
         }
     }
 
-    /// Begins `port` anew, for a new life of the device.
-    pub(crate) fn begin(&mut self, port: Port) {
-        let state = &mut self.ports[port as usize];
-        state.link.begin();
-        self.bar.request(port).link_request().write(0);
-        for queue in Queue::ALL {
-            state.send[queue as usize].begin(&self.bar, port, queue);
-            state.receive[queue as usize].begin(&self.bar, port, queue);
-        }
+    /// Returns the value of `result`, or releases the device because of its fault.
+    fn or_lose<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.attachment.lose(fault)).ok()
     }
+}
 
-    /// Whom to ring, while a device is taken up that has `port`.
-    fn bell_of(&self, port: Port) -> Option<u16> {
-        match &self.life {
-            Life::Attached { identity, .. } if (port as u16) < identity.ports => Some(identity.doorbell_target),
-            _ => None,
-        }
-    }
+/// Free slots of a queue's rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// Slots for packets to send. Used slots hold packets that the device has not sent yet; on a data VL they wait for
+    /// credit of the cable's other end.
+    pub send: u32,
+    /// Slots for packets to receive. The device gives the cable's other end credit for these.
+    pub receive: u32,
 }

@@ -36,17 +36,26 @@
 #![no_std]
 
 mod bar;
+mod counters;
+mod doorbell;
 mod fault;
 mod hca;
-mod life;
+mod identity;
 mod link;
 mod lrh;
+mod port;
+mod port_state;
+mod recovery;
 mod registers;
 mod ring;
 
 pub use bar::Bar2;
+pub use counters::Counters;
+pub use doorbell::Doorbell;
 pub use fault::{Fault, SendError, SlotFault};
-pub use hca::{Counters, Doorbell, Free, Hca, Identity, MAX_PACKET, Port, Queue};
+pub use hca::{Free, Hca};
 pub use hca_contract::LinkRequest;
-pub use life::{CHECK_PERIOD, Event};
+pub use identity::Identity;
 pub use link::Rate;
+pub use port::{MAX_PACKET, Port, Queue};
+pub use recovery::{CHECK_PERIOD, Event};

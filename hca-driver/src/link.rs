@@ -1,9 +1,9 @@
-//! A port's link, as the driver follows it: states that the device shows, requests that the driver makes.
+//! A port's link as the driver follows it: states that the device shows, requests that the driver makes.
 
 use hca_contract::{LinkRequest, LinkState, port};
 
 use crate::fault::Fault;
-use crate::hca::Port;
+use crate::port::Port;
 
 /// Width and speed of a link that is up, as PortInfo gives them (IBA vol. 1, 14.2.5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,77 +16,80 @@ pub struct Rate {
     pub speed_ext: u8,
 }
 
-/// A change of a link.
+/// Change of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum LinkChange {
     Up(Rate),
     Down,
 }
 
-/// What was told of a port's link, and asked of it, in this life of the device.
+/// Reported state of a port's link, and its requests, in this generation of the device.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
-    /// The epoch of the link that was told to be up.
+    /// Epoch of the link that was reported to be up.
     up: Option<u32>,
-    /// The last request's sequence number.
-    asked: u32,
-    /// A request that waits until the device has done the one before, so that none is lost.
+    /// Sequence number of the last request that was made.
+    sequence: u32,
+    /// Request that waits until the device has done the one before, so that none is lost.
     next: Option<LinkRequest>,
-    /// The last request that the caller made, which outlives the device.
+    /// Last request of the caller. It outlives the generation.
     wanted: Option<LinkRequest>,
 }
 
 impl Link {
-    /// Looks at the device's link word, and says what is to be told of it. To be asked again until it says nothing.
-    pub(crate) fn observe(&mut self, port: Port, word: u64) -> Result<Option<Change>, Fault> {
+    /// Compares the device's link word with the reported state, and returns the next change to report. Call it until it
+    /// returns `None`.
+    pub(crate) fn observe(&mut self, port: Port, word: u64) -> Result<Option<LinkChange>, Fault> {
         let [state, width, speed, speed_ext, ..] = word.to_le_bytes();
         let epoch = (word >> port::LINK_EPOCH_SHIFT) as u32;
         const UP: u8 = LinkState::Up as u8;
         const POLLING: u8 = LinkState::Polling as u8;
         const DISABLED: u8 = LinkState::Disabled as u8;
         match (state, self.up) {
-            (UP, Some(told)) if told == epoch => Ok(None),
-            (UP | POLLING | DISABLED, Some(_)) => Ok(self.down()),
+            (UP, Some(reported)) if reported == epoch => Ok(None),
+            (UP | POLLING | DISABLED, Some(_)) => Ok(self.take_down()),
             (UP, None) => {
                 let rate = Rate { width, speed, speed_ext };
-                if !rate.exists() {
+                if !rate.is_valid() {
                     return Err(Fault::BadLinkRate { port, width, speed, speed_ext });
                 }
                 self.up = Some(epoch);
-                Ok(Some(Change::Up(rate)))
+                Ok(Some(LinkChange::Up(rate)))
             }
             (POLLING | DISABLED, None) => Ok(None),
             _ => Err(Fault::BadLinkState { port, state }),
         }
     }
 
-    /// The link is no more; says what is to be told of it.
-    pub(crate) fn down(&mut self) -> Option<Change> {
-        self.up.take().map(|_| Change::Down)
+    /// Marks the link as down, and returns the change to report, if it was up.
+    pub(crate) fn take_down(&mut self) -> Option<LinkChange> {
+        self.up.take().map(|_| LinkChange::Down)
     }
 
-    /// Takes a request of the caller's.
-    pub(crate) fn want(&mut self, request: LinkRequest) {
+    /// Queues a request of the caller. It replaces one that waits.
+    pub(crate) fn request(&mut self, request: LinkRequest) {
         self.wanted = Some(request);
         self.next = Some(request);
     }
 
-    /// Looks at what the device has done, and says what is to be written to LINK_REQUEST, if anything.
-    pub(crate) fn request(&mut self, port: Port, done: u32) -> Result<Option<u64>, Fault> {
-        if done == self.asked {
+    /// Checks the sequence number that the device has `done`, and returns the word to write to LINK_REQUEST, if a request
+    /// waits and the one before is done.
+    pub(crate) fn next_request(&mut self, port: Port, done: u32) -> Result<Option<u64>, Fault> {
+        if done == self.sequence {
             let Some(request) = self.next.take() else { return Ok(None) };
-            self.asked = self.asked.wrapping_add(1).max(1);
-            return Ok(Some(u64::from(self.asked) << port::LINK_REQUEST_SEQ_SHIFT | request as u64));
+            self.sequence = self.sequence.wrapping_add(1).max(1);
+            return Ok(Some(u64::from(self.sequence) << port::LINK_REQUEST_SEQ_SHIFT | request as u64));
         }
         // While a request is under way the device still shows the one before it.
-        if done == self.asked.wrapping_sub(1) || (self.asked == 1 && done == u32::MAX) {
+        if done == self.sequence.wrapping_sub(1) || (self.sequence == 1 && done == u32::MAX) {
             return Ok(None);
         }
-        Err(Fault::BadLinkRequestDone { port, asked: self.asked, done })
+        Err(Fault::BadLinkRequestDone { port, made: self.sequence, done })
     }
 
-    /// A new life of the device begins. It looks for its peer by itself; a link that was to be held down still is.
-    pub(crate) fn begin(&mut self) {
+    /// Resets the link for a new generation. The device looks for its peer by itself; a link that the caller disabled is
+    /// disabled again.
+    pub(crate) fn reset(&mut self) {
         *self = Self {
             next: self.wanted.filter(|&wanted| wanted == LinkRequest::Disable),
             wanted: self.wanted,
@@ -96,7 +99,8 @@ impl Link {
 }
 
 impl Rate {
-    fn exists(self) -> bool {
+    /// Returns `true` if width and speeds are values of the IBA.
+    fn is_valid(self) -> bool {
         let one_of = |value: u8, largest: u8| value.is_power_of_two() && value <= largest;
         let speed = self.speed == 0 || one_of(self.speed, 4);
         let speed_ext = self.speed_ext == 0 || one_of(self.speed_ext, 8);

@@ -1,5 +1,5 @@
-//! BAR2's registers as types. Who may read and who may write a word is part of its type: what the driver writes it cannot
-//! read back, with the one exception of the generation that an earlier driver may have left.
+//! BAR2's registers as types. The access that the driver has to a word is part of its type: it cannot read back the words
+//! that it writes. The two generations that an earlier driver may have left are the exception.
 
 use core::mem::{offset_of, size_of};
 
@@ -7,7 +7,7 @@ use hca_contract::{control, device, driver, port};
 use volatile::VolatileFieldAccess;
 use volatile::access::{ReadOnly, ReadWrite, WriteOnly};
 
-/// Identity and life of the device.
+/// Identity, generation and heartbeat of the device.
 #[repr(C)]
 #[derive(VolatileFieldAccess)]
 pub(crate) struct DevicePage {
@@ -33,15 +33,17 @@ pub(crate) struct DevicePage {
     pub(crate) device_id: u32,
 }
 
-/// What the driver says of itself.
+/// Generations that the driver took up and released.
 #[repr(C)]
 #[derive(VolatileFieldAccess)]
 pub(crate) struct DriverPage {
     #[access(ReadWrite)]
     pub(crate) generation: u32,
+    #[access(ReadWrite)]
+    pub(crate) released: u32,
 }
 
-/// What the device says of a port.
+/// A port's link and counters; the device writes.
 #[repr(C)]
 #[derive(VolatileFieldAccess)]
 pub(crate) struct PortPage {
@@ -68,7 +70,7 @@ pub(crate) struct PortPage {
     pub(crate) link_downed: u64,
 }
 
-/// What the driver asks of a port.
+/// A port's link request; the driver writes.
 #[repr(C)]
 #[derive(VolatileFieldAccess)]
 pub(crate) struct RequestPage {
@@ -76,7 +78,7 @@ pub(crate) struct RequestPage {
     pub(crate) link_request: u64,
 }
 
-/// Control of a ring that the driver fills.
+/// Control words of a ring that the driver fills.
 #[repr(C)]
 #[derive(VolatileFieldAccess)]
 pub(crate) struct SendControl {
@@ -91,7 +93,7 @@ pub(crate) struct SendControl {
     pub(crate) data_event: u32,
 }
 
-/// Control of a ring that the driver empties.
+/// Control words of a ring that the driver empties.
 #[repr(C)]
 #[derive(VolatileFieldAccess)]
 pub(crate) struct ReceiveControl {
@@ -118,6 +120,8 @@ const _: () = {
     assert!(offset_of!(DevicePage, vendor_id) == device::VENDOR_ID);
     assert!(offset_of!(DevicePage, device_id) == device::DEVICE_ID);
     assert!(size_of::<DevicePage>() <= driver::GENERATION);
+    assert!(offset_of!(DriverPage, generation) == 0);
+    assert!(driver::GENERATION + offset_of!(DriverPage, released) == driver::RELEASED);
     assert!(offset_of!(PortPage, link) == port::LINK);
     assert!(offset_of!(PortPage, link_request_done) == port::LINK_REQUEST_DONE);
     assert!(offset_of!(PortPage, xmit_packets) == port::COUNTERS);

@@ -1,12 +1,12 @@
-//! Rings, seen from the driver: its own index and the last good one of the device's are kept here, in memory that the
-//! device cannot reach.
+//! Rings as the driver sees them: its own index and the last valid one of the device's, in memory that the device cannot
+//! reach.
 //!
 //! Order of memory accesses. A producer must have its slot written before its index is seen, and a consumer must be done
 //! with a slot before its own is: a release fence before the index, an acquire fence after reading the other's. On x86,
-//! where stores are seen in order and loads are made in order, both cost nothing and only bind the compiler. What x86 does
-//! reorder is a store with a LATER load; the event protocol stands on just that (publish my index, then read whether
-//! the other side wants to be told; or ask to be told, then look once more), so there a full fence stands, an `mfence`.
-//! The doorbell itself is a store to uncached memory, which x86 keeps behind the stores before it.
+//! where stores are seen in order and loads are made in order, both cost nothing and only bind the compiler. What x86
+//! does reorder is a store with a LATER load. The event protocol stands on just that: publish an index, then read the
+//! other side's event index; or move an event index, then read the other side's index. There a full fence stands, an
+//! `mfence`. The doorbell itself is a store to uncached memory, which x86 keeps behind the stores before it.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -14,136 +14,142 @@ use hca_contract::{Ring, notify};
 
 use crate::bar::Bar2;
 use crate::fault::{Fault, SlotFault};
-use crate::hca::{Port, Queue};
 use crate::lrh;
+use crate::port::{Port, Queue};
 use crate::registers::{ReceiveControlVolatileFieldAccess as _, SendControlVolatileFieldAccess as _};
 
-/// What became of a packet for a send ring.
+/// Outcome of putting a packet into a send ring.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Push {
-    /// It is in the ring, and the device asked to be told of it.
-    Ring,
-    /// It is in the ring.
+    /// The packet is in the ring, and the device waits for a notification of it.
+    Notify,
+    /// The packet is in the ring, and the device needs no notification.
     Quiet,
-    /// There is no room.
+    /// The ring is full.
     Full,
 }
 
-/// A ring that the driver fills.
-#[derive(Debug, Default)]
+/// Ring that the driver fills.
+#[derive(Debug)]
 pub(crate) struct SendRing {
+    port: Port,
+    queue: Queue,
     produced: u32,
     consumed: u32,
 }
 
 impl SendRing {
-    /// Begins anew, in memory too.
-    pub(crate) fn begin(&mut self, bar: &Bar2, port: Port, queue: Queue) {
-        let control = bar.send_control(port, queue.send_ring());
+    /// Creates a ring before the first generation.
+    pub(crate) fn new(port: Port, queue: Queue) -> Self {
+        Self { port, queue, produced: 0, consumed: 0 }
+    }
+
+    /// Resets the ring for a new generation, in BAR2 too.
+    pub(crate) fn reset(&mut self, bar: &Bar2) {
+        let control = bar.send_control(self.port, self.ring());
         control.produced().write(0);
         control.space_event().write(0);
-        *self = Self::default();
+        *self = Self::new(self.port, self.queue);
     }
 
-    /// Whether there is room. If there is none, the device is asked to tell of the next free slot.
-    pub(crate) fn room(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<bool, Fault> {
-        let ring = queue.send_ring();
-        if self.full(ring) {
-            self.refresh(bar, port, queue)?;
+    /// Returns `true` if a slot is free. If not, requests a notification for the next free slot.
+    pub(crate) fn has_room(&mut self, bar: &Bar2) -> Result<bool, Fault> {
+        if self.is_full() {
+            self.refresh(bar)?;
         }
-        if self.full(ring) {
-            // Ask, then look again: a slot may have come free before we asked.
-            bar.send_control(port, ring).space_event().write(self.consumed);
+        if self.is_full() {
+            // Request, then read again: a slot may have become free before the request.
+            bar.send_control(self.port, self.ring()).space_event().write(self.consumed);
             fence(Ordering::SeqCst);
-            self.refresh(bar, port, queue)?;
+            self.refresh(bar)?;
         }
-        Ok(!self.full(ring))
+        Ok(!self.is_full())
     }
 
-    /// How many slots are free.
-    pub(crate) fn free(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<u32, Fault> {
-        self.refresh(bar, port, queue)?;
-        Ok(queue.send_ring().slots() - self.produced.wrapping_sub(self.consumed))
+    /// Returns the number of free slots.
+    pub(crate) fn free(&mut self, bar: &Bar2) -> Result<u32, Fault> {
+        self.refresh(bar)?;
+        Ok(self.ring().slots() - self.produced.wrapping_sub(self.consumed))
     }
 
     /// Puts a packet, which must fit a slot, into the ring.
-    pub(crate) fn push(&mut self, bar: &Bar2, port: Port, queue: Queue, packet: &[u8]) -> Result<Push, Fault> {
-        let ring = queue.send_ring();
-        let control = bar.send_control(port, ring);
-        if !self.room(bar, port, queue)? {
+    pub(crate) fn push(&mut self, bar: &Bar2, packet: &[u8]) -> Result<Push, Fault> {
+        let ring = self.ring();
+        let control = bar.send_control(self.port, ring);
+        if !self.has_room(bar)? {
             return Ok(Push::Full);
         }
-        bar.write_slot(port, ring, self.produced, packet);
+        bar.write_slot(self.port, ring, self.produced, packet);
         let before = self.produced;
         self.produced = before.wrapping_add(1);
         fence(Ordering::Release);
         control.produced().write(self.produced);
         fence(Ordering::SeqCst);
-        let told = notify(control.data_event().read(), self.produced, before);
-        Ok(if told { Push::Ring } else { Push::Quiet })
+        let is_awaited = notify(control.data_event().read(), self.produced, before);
+        Ok(if is_awaited { Push::Notify } else { Push::Quiet })
     }
 
-    fn full(&self, ring: Ring) -> bool {
-        self.produced.wrapping_sub(self.consumed) == ring.slots()
+    fn ring(&self) -> Ring {
+        self.queue.send_ring()
     }
 
-    fn refresh(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<(), Fault> {
-        let seen = bar.send_control(port, queue.send_ring()).consumed().read();
+    fn is_full(&self) -> bool {
+        self.produced.wrapping_sub(self.consumed) == self.ring().slots()
+    }
+
+    fn refresh(&mut self, bar: &Bar2) -> Result<(), Fault> {
+        let seen = bar.send_control(self.port, self.ring()).consumed().read();
         fence(Ordering::Acquire);
         if seen.wrapping_sub(self.consumed) > self.produced.wrapping_sub(self.consumed) {
-            return Err(Fault::ConsumedJumped { port, queue, before: self.consumed, seen, produced: self.produced });
+            let Self { port, queue, produced, consumed: before } = *self;
+            return Err(Fault::ConsumedJumped { port, queue, before, seen, produced });
         }
         self.consumed = seen;
         Ok(())
     }
 }
 
-/// A ring that the driver empties.
-#[derive(Debug, Default)]
+/// Ring that the driver empties.
+#[derive(Debug)]
 pub(crate) struct ReceiveRing {
+    port: Port,
+    queue: Queue,
     produced: u32,
     consumed: u32,
 }
 
 impl ReceiveRing {
-    /// Begins anew, in memory too.
-    pub(crate) fn begin(&mut self, bar: &Bar2, port: Port, queue: Queue) {
-        let control = bar.receive_control(port, queue.receive_ring());
-        control.consumed().write(0);
-        control.data_event().write(0);
-        *self = Self::default();
+    /// Creates a ring before the first generation.
+    pub(crate) fn new(port: Port, queue: Queue) -> Self {
+        Self { port, queue, produced: 0, consumed: 0 }
     }
 
-    /// Whether a packet is waiting.
-    pub(crate) fn waiting(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<bool, Fault> {
+    /// Resets the ring for a new generation, in BAR2 too.
+    pub(crate) fn reset(&mut self, bar: &Bar2) {
+        let control = bar.receive_control(self.port, self.ring());
+        control.consumed().write(0);
+        control.data_event().write(0);
+        *self = Self::new(self.port, self.queue);
+    }
+
+    /// Returns `true` if a packet is in the ring.
+    pub(crate) fn has_packet(&mut self, bar: &Bar2) -> Result<bool, Fault> {
         if self.produced == self.consumed {
-            self.refresh(bar, port, queue)?;
+            self.refresh(bar)?;
         }
         Ok(self.produced != self.consumed)
     }
 
-    /// How many slots are free.
-    pub(crate) fn free(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<u32, Fault> {
-        self.refresh(bar, port, queue)?;
-        Ok(queue.receive_ring().slots() - self.produced.wrapping_sub(self.consumed))
+    /// Returns the number of free slots.
+    pub(crate) fn free(&mut self, bar: &Bar2) -> Result<u32, Fault> {
+        self.refresh(bar)?;
+        Ok(self.ring().slots() - self.produced.wrapping_sub(self.consumed))
     }
 
-    fn refresh(&mut self, bar: &Bar2, port: Port, queue: Queue) -> Result<(), Fault> {
-        let ring = queue.receive_ring();
-        let seen = bar.receive_control(port, ring).produced().read();
-        fence(Ordering::Acquire);
-        if seen.wrapping_sub(self.produced) > ring.slots() - self.produced.wrapping_sub(self.consumed) {
-            let (before, consumed) = (self.produced, self.consumed);
-            return Err(Fault::ProducedJumped { port, queue, before, seen, consumed });
-        }
-        self.produced = seen;
-        Ok(())
-    }
-
-    /// Copies the packet that is waiting to the front of `buffer`, and gives its length.
-    pub(crate) fn read(&self, bar: &Bar2, port: Port, queue: Queue, buffer: &mut [u8]) -> Result<usize, SlotFault> {
-        let (ring, index) = (queue.receive_ring(), self.consumed);
-        let (seen, length) = bar.slot_header(port, ring, index);
+    /// Copies the next packet, which must be there, to the front of `buffer`, and returns its length in bytes.
+    pub(crate) fn read(&self, bar: &Bar2, buffer: &mut [u8]) -> Result<usize, SlotFault> {
+        let (ring, index) = (self.ring(), self.consumed);
+        let (seen, length) = bar.slot_header(self.port, ring, index);
         if seen != index {
             return Err(SlotFault::WrongIndex { expected: index, seen });
         }
@@ -151,7 +157,7 @@ impl ReceiveRing {
         if bytes < lrh::BYTES || bytes > ring.max_packet().min(buffer.len()) {
             return Err(SlotFault::BadLength { index, length });
         }
-        bar.read_packet(port, ring, index, &mut buffer[..bytes]);
+        bar.read_packet(self.port, ring, index, &mut buffer[..bytes]);
         let lrh = lrh::packet_bytes(buffer);
         if lrh != length {
             return Err(SlotFault::LengthMismatch { index, length, lrh });
@@ -159,9 +165,9 @@ impl ReceiveRing {
         Ok(bytes)
     }
 
-    /// Gives the slot back; says whether the device asked to be told of it.
-    pub(crate) fn pop(&mut self, bar: &Bar2, port: Port, queue: Queue) -> bool {
-        let control = bar.receive_control(port, queue.receive_ring());
+    /// Returns the next slot to the device. Returns `true` if the device waits for a notification of that.
+    pub(crate) fn pop(&mut self, bar: &Bar2) -> bool {
+        let control = bar.receive_control(self.port, self.ring());
         let before = self.consumed;
         self.consumed = before.wrapping_add(1);
         fence(Ordering::Release);
@@ -170,10 +176,27 @@ impl ReceiveRing {
         notify(control.space_event().read(), self.consumed, before)
     }
 
-    /// Asks to be told of the next packet. The caller looks once more afterwards: it may have come before we asked.
-    pub(crate) fn arm(&self, bar: &Bar2, port: Port, queue: Queue) {
-        bar.receive_control(port, queue.receive_ring()).data_event().write(self.consumed);
+    /// Requests a notification of the next packet. The caller then reads the ring again: a packet may have come before
+    /// the request.
+    pub(crate) fn arm(&self, bar: &Bar2) {
+        bar.receive_control(self.port, self.ring()).data_event().write(self.consumed);
         fence(Ordering::SeqCst);
+    }
+
+    fn ring(&self) -> Ring {
+        self.queue.receive_ring()
+    }
+
+    fn refresh(&mut self, bar: &Bar2) -> Result<(), Fault> {
+        let ring = self.ring();
+        let seen = bar.receive_control(self.port, ring).produced().read();
+        fence(Ordering::Acquire);
+        if seen.wrapping_sub(self.produced) > ring.slots() - self.produced.wrapping_sub(self.consumed) {
+            let Self { port, queue, produced: before, consumed } = *self;
+            return Err(Fault::ProducedJumped { port, queue, before, seen, consumed });
+        }
+        self.produced = seen;
+        Ok(())
     }
 }
 
@@ -188,49 +211,49 @@ mod tests {
     const START: u32 = u32::MAX - 300;
 
     #[test]
-    fn indices_wrap_around() {
+    fn rings_across_the_wrap_of_indices_keep_their_order() {
         let mut fake = FakeHca::new(1);
         // SAFETY: the memory is aligned and of BAR2's size, is made of atomics, and outlives `bar`.
         let bar = unsafe { Bar2::new(fake.bar()) };
         let (port, queue) = (Port::One, Queue::Packet);
-        let mut send = SendRing { produced: START, consumed: START };
-        let mut receive = ReceiveRing { produced: START, consumed: START };
+        let mut send = SendRing { port, queue, produced: START, consumed: START };
+        let mut receive = ReceiveRing { port, queue, produced: START, consumed: START };
         bar.receive_control(port, Ring::PacketReceive).consumed().write(START);
-        // Nobody asks for room here, and an event index that never moves is met once in 2^32 packets.
+        // This test requests no notification of room; an event index that never moves is met once in 2^32 packets.
         bar.send_control(port, Ring::PacketSend).space_event().write(START.wrapping_sub(1));
         fake.set_index(0, Ring::PacketSend, START);
         fake.set_index(0, Ring::PacketReceive, START);
         let packet = [0, 0, 0, 0, 0, 17, 0, 0].repeat(8);
         let mut buffer = [0; 256];
-        // The device asked for START only; then it asks each 64 packets.
+        // The device requested a notification at START only; later it requests one every 64 packets.
         for i in 0..600_u32 {
-            let asked = i % 64 == 0;
-            if asked {
+            let armed = i % 64 == 0;
+            if armed {
                 fake.arm(0, Ring::PacketSend);
-                receive.arm(&bar, port, queue);
+                receive.arm(&bar);
             }
-            let pushed = send.push(&bar, port, queue, &packet);
-            assert_eq!(pushed, Ok(if asked { Push::Ring } else { Push::Quiet }), "packet {i}");
+            let pushed = send.push(&bar, &packet);
+            assert_eq!(pushed, Ok(if armed { Push::Notify } else { Push::Quiet }), "packet {i}");
             assert_eq!(fake.take(0, Ring::PacketSend).as_deref(), Some(&packet[..]));
-            assert_eq!(receive.waiting(&bar, port, queue), Ok(false));
+            assert_eq!(receive.has_packet(&bar), Ok(false));
             assert!(fake.deliver(0, Ring::PacketReceive, &packet));
-            assert_eq!(fake.interrupts().len(), usize::from(asked), "packet {i}");
-            assert_eq!(receive.waiting(&bar, port, queue), Ok(true));
-            assert_eq!(receive.read(&bar, port, queue, &mut buffer), Ok(64));
-            receive.pop(&bar, port, queue);
+            assert_eq!(fake.interrupts().len(), usize::from(armed), "packet {i}");
+            assert_eq!(receive.has_packet(&bar), Ok(true));
+            assert_eq!(receive.read(&bar, &mut buffer), Ok(64));
+            receive.pop(&bar);
         }
         assert!(send.produced < START && receive.consumed < START, "both wrapped");
-        // Full and empty are told apart on both sides of the wrap.
-        let mut send = SendRing { produced: u32::MAX - 100, consumed: u32::MAX - 100 };
+        // Full and empty differ on both sides of the wrap.
+        let mut send = SendRing { port, queue, produced: u32::MAX - 100, consumed: u32::MAX - 100 };
         fake.set_index(0, Ring::PacketSend, u32::MAX - 100);
         for _ in 0..256 {
-            assert_ne!(send.push(&bar, port, queue, &packet), Ok(Push::Full));
+            assert_ne!(send.push(&bar, &packet), Ok(Push::Full));
         }
-        assert_eq!(send.push(&bar, port, queue, &packet), Ok(Push::Full));
+        assert_eq!(send.push(&bar, &packet), Ok(Push::Full));
         for _ in 0..256 {
             assert!(fake.take(0, Ring::PacketSend).is_some());
         }
         assert_eq!(fake.take(0, Ring::PacketSend), None);
-        assert_ne!(send.push(&bar, port, queue, &packet), Ok(Push::Full));
+        assert_ne!(send.push(&bar, &packet), Ok(Push::Full));
     }
 }

@@ -2,13 +2,16 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::time::Duration;
+
 use hca_contract::{
     BAR2_SIZE, MAGIC, MAX_PORTS, Ring, VERSION, control, device, port, port_offset, ring_control_offset, slot,
     slot_offset,
 };
-use hca_driver::{Event, Fault, LinkRequest, MAX_PACKET, Port, Queue, SendError, SlotFault};
+use hca_driver::{Doorbell, Event, Fault, LinkRequest, MAX_PACKET, Port, Queue, SendError, SlotFault};
 use proptest::prelude::*;
-use support::{attached, packet, pair};
+use support::{Pair, attached, packet, pair};
 
 const DOWN: Event = Event::LinkDown { port: Port::One };
 const LINK: usize = port_offset(0) + port::LINK;
@@ -89,7 +92,7 @@ fn a_link_request_that_was_never_made_cannot_be_done() {
     p.fake.poke(done, 1);
     assert_eq!(p.events(), [], "the one before is what a slow device shows");
     p.fake.poke(done, 3);
-    assert_eq!(p.events(), [DOWN, Event::Lost(Fault::BadLinkRequestDone { port: Port::One, asked: 2, done: 3 })]);
+    assert_eq!(p.events(), [DOWN, Event::Lost(Fault::BadLinkRequestDone { port: Port::One, made: 2, done: 3 })]);
 }
 
 #[test]
@@ -220,54 +223,69 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Ports of which the test thinks at a time.
-fn everywhere() -> impl Iterator<Item = (Port, Queue)> {
-    Port::ALL.into_iter().flat_map(|port| Queue::ALL.into_iter().map(move |queue| (port, queue)))
+#[test]
+fn driver_after_any_device_drives_one_that_behaves() {
+    // A device keeps its memory as bad as the case before left it. Its first generations are few enough for a forged one
+    // to meet a real one, so there are many devices.
+    for _ in 0..40 {
+        let shared = RefCell::new(attached(2));
+        let config = ProptestConfig { cases: 50, failure_persistence: None, ..ProptestConfig::default() };
+        proptest!(config, |(steps in proptest::collection::vec(step(), 1..60))| {
+            let p = &mut *shared.borrow_mut();
+            for step in steps {
+                act(p, step)?;
+                p.fake.notifications();
+                p.fake.interrupts();
+            }
+            p.fake.start();
+            p.settle();
+            prop_assert!(p.hca.identity().is_some());
+            p.hca.send(Port::Two, Queue::Packet, &packet(64, 1)).unwrap();
+            prop_assert_eq!(p.fake.take(1, Ring::PacketSend), Some(packet(64, 1)));
+        });
+    }
 }
 
-#[test]
-fn no_device_makes_the_driver_panic_or_hang() {
-    // One device for all cases: its memory stays as bad as the case before left it.
-    let shared = std::cell::RefCell::new(attached(2));
-    proptest!(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() }, |(steps in proptest::collection::vec(step(), 1..60))| {
-        let p = &mut *shared.borrow_mut();
-        let mut buffer = [0; MAX_PACKET];
-        for step in steps {
-            match step {
-                Step::Poke(offset, value) => p.fake.poke(offset, value),
-                Step::Deliver(bytes) => {
-                    p.fake.deliver(0, Ring::Qp0Receive, &bytes);
-                    p.fake.deliver(1, Ring::PacketReceive, &bytes);
-                }
-                Step::Send(length) => for (port, queue) in everywhere() {
-                    let result = p.hca.send(port, queue, &packet(length.min(492), length));
-                    prop_assert!(matches!(result, Ok(()) | Err(SendError::Absent | SendError::NoRoom)), "{:?}", result);
-                }
-                Step::Receive => for (port, queue) in everywhere() {
-                    // Whatever the device claims: a ring's slots that are known, and as many that are new.
-                    let mut count = 0;
-                    while !matches!(p.hca.receive(port, queue, &mut buffer), Ok(None)) {
-                        count += 1;
-                        prop_assert!(count <= 512);
-                    }
-                }
-                Step::Check(ms) => {
-                    p.now += core::time::Duration::from_millis(ms);
-                    p.events();
-                }
-                Step::Arm => for (port, queue) in everywhere() { p.hca.arm(port, queue); }
-                Step::Attend => p.fake.attend(),
-                Step::Start => p.fake.start(),
-                Step::Link(request) => p.hca.request_link(Port::One, request),
-            }
-            p.fake.bells();
-            p.fake.interrupts();
+/// Takes one step, which must end whatever the device wrote before.
+fn act(p: &mut Pair<impl Doorbell>, step: Step) -> Result<(), TestCaseError> {
+    let mut buffer = [0; MAX_PACKET];
+    match step {
+        Step::Poke(offset, value) => p.fake.poke(offset, value),
+        Step::Deliver(bytes) => {
+            p.fake.deliver(0, Ring::Qp0Receive, &bytes);
+            p.fake.deliver(1, Ring::PacketReceive, &bytes);
         }
-        // However bad it was: a device that starts again and behaves is driven again.
-        p.fake.start();
-        p.settle();
-        prop_assert!(p.hca.identity().is_some());
-        p.hca.send(Port::Two, Queue::Packet, &packet(64, 1)).unwrap();
-        prop_assert_eq!(p.fake.take(1, Ring::PacketSend), Some(packet(64, 1)));
-    });
+        Step::Send(length) => {
+            for (port, queue) in queues() {
+                let result = p.hca.send(port, queue, &packet(length.min(492), length));
+                prop_assert!(matches!(result, Ok(()) | Err(SendError::Absent | SendError::NoRoom)), "{:?}", result);
+            }
+        }
+        Step::Receive => {
+            for (port, queue) in queues() {
+                // The device can claim the slots that the driver knows of, and as many new ones.
+                let mut count = 0;
+                while !matches!(p.hca.receive(port, queue, &mut buffer), Ok(None)) {
+                    count += 1;
+                    prop_assert!(count <= 512);
+                }
+            }
+        }
+        Step::Check(ms) => {
+            p.now += Duration::from_millis(ms);
+            p.events();
+        }
+        Step::Arm => queues().for_each(|(port, queue)| {
+            p.hca.arm(port, queue);
+        }),
+        Step::Attend => p.fake.serve(),
+        Step::Start => p.fake.start(),
+        Step::Link(request) => p.hca.request_link(Port::One, request),
+    }
+    Ok(())
+}
+
+/// Returns each queue of each port.
+fn queues() -> impl Iterator<Item = (Port, Queue)> {
+    Port::ALL.into_iter().flat_map(|port| Queue::ALL.into_iter().map(move |queue| (port, queue)))
 }

@@ -135,20 +135,20 @@ fn bells_and_interrupts_come_only_when_asked_for_and_once() {
     // The device begins with event index 0: the first packet rings, the others do not.
     for i in 0..3 {
         p.hca.send(Port::One, Queue::Packet, &packet(64, i)).unwrap();
-        assert_eq!(p.fake.bells(), if i == 0 { vec![bell] } else { vec![] });
+        assert_eq!(p.fake.notifications(), if i == 0 { vec![bell] } else { vec![] });
     }
     while p.fake.take(0, Ring::PacketSend).is_some() {}
     p.fake.arm(0, Ring::PacketSend);
     p.hca.send(Port::One, Queue::Packet, &packet(64, 0)).unwrap();
     p.hca.send(Port::One, Queue::Packet, &packet(64, 1)).unwrap();
-    assert_eq!(p.fake.bells(), [bell]);
+    assert_eq!(p.fake.notifications(), [bell]);
     // A device out of room asks for the bell at the next free slot.
     while p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)) {}
     p.fake.interrupts();
     p.fake.poke(hca_contract::ring_control_offset(0, Ring::PacketReceive) + hca_contract::control::SPACE_EVENT, 0);
     for i in 0..256 {
         assert!(p.hca.receive(Port::One, Queue::Packet, &mut buffer).unwrap().is_some());
-        assert_eq!(p.fake.bells(), if i == 0 { vec![bell] } else { vec![] });
+        assert_eq!(p.fake.notifications(), if i == 0 { vec![bell] } else { vec![] });
     }
     // A driver that polls is not interrupted; one that armed is, once.
     assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)));
@@ -183,7 +183,7 @@ fn no_wake_up_is_lost_between_two_sleepers() {
                 }
                 fake.arm(0, Ring::PacketSend);
                 let Some(packet) = fake.take(0, Ring::PacketSend) else {
-                    fake.wait_bell(PATIENCE);
+                    fake.wait_notification(PATIENCE);
                     continue;
                 };
                 assert!(fake.deliver(0, Ring::PacketReceive, &packet));

@@ -207,7 +207,7 @@ pub struct Bell {
 }
 
 impl Doorbell for Bell {
-    fn ring(&mut self, target: u16, vector: u16) {
+    fn notify(&mut self, target: u16, vector: u16) {
         let register = with_exposed_provenance_mut::<u32>(self.register as usize);
         // SAFETY: the register is mapped; a target or vector that does not exist is ignored by the device. Stores are
         // not reordered among each other on this architecture, and a volatile one not by the compiler among volatiles.

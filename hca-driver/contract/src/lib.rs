@@ -1,15 +1,16 @@
 //! The contract between the emulated host channel adapter (HCA) and its driver: the layout of BAR2.
 //!
-//! Driver and device model both depend on this crate and on nothing else of each other's: it holds offsets, sizes,
-//! and the names of values, and decodes nothing. All numbers in BAR2 are little-endian; packets are in wire order.
+//! Driver and device model both depend on this crate and on nothing else of each other's. It holds offsets, sizes and the
+//! names of values, and decodes nothing. All numbers in BAR2 are little-endian; packets are in wire order. The page
+//! `book/src/bar2.md` gives the same contract as prose, complete enough to write either side from it.
 //!
 //! BAR2 is packet memory, rings and registers. The HCA does no DMA, so a broken adapter reaches no RAM. Each word has
 //! ONE writer for as long as the device lives; what a side wrote there it remembers, and never reads back to believe.
 //!
-//! | offset | what | writer |
+//! | offset | content | writer |
 //! |---|---|---|
 //! | 0x0000 | [`device`] page: identity, generation, heartbeat | device |
-//! | 0x1000 | [`driver`] page: the generation that the driver took up | driver |
+//! | 0x1000 | [`driver`] page: the generations that the driver took up and released | driver |
 //! | 0x2000 + 0x2000 x port | [`port`] page: link state and counters | device |
 //! | 0x3000 + 0x2000 x port | [`port`] page: link request, and ring control | driver; control lines by their owner |
 //! | 0x10000 | ring slots, see [`ring_offset`] | the ring's producer |
@@ -18,26 +19,31 @@
 //! Each port has four rings ([`Ring`]). Indices are free-running `u32`; slot = index modulo the ring's length, which is
 //! a power of two. A ring's control is two cache lines: the producer's, with `PRODUCED` and `SPACE_EVENT`, and the
 //! consumer's, with `CONSUMED` and `DATA_EVENT`. A side that published an index notifies the other only if the other's
-//! event index lies in what it just published: `published - event - 1 < published - before` (wrapping `u32`), with
-//! `DATA_EVENT` = index whose production is to be told, `SPACE_EVENT` = index whose consumption is to be told.
-//! Polling means never moving the event index, so that no notification comes. A full fence stands between publishing
-//! an index and reading the other side's event index, and between moving an event index and reading the other's index.
+//! event index lies in the entries that it just published: `published - event - 1 < published - before` (wrapping
+//! `u32`). Polling means never moving the event index, so that no notification comes. A full fence stands between
+//! publishing an index and reading the other side's event index, and between moving an event index and reading the
+//! other's index.
 //!
 //! A slot is a [`slot`] header and then the packet, from the local route header (LRH) through the payload. The HCA
-//! makes the invariant and variant CRCs (ICRC, VCRC) of what it sends, and checks and strips those of what it receives.
+//! makes the invariant and variant CRCs (ICRC, VCRC) of packets that it sends, and checks and strips those of packets
+//! that it receives.
 //!
-//! # Life
+//! # Generations
 //! The device writes [`device::GENERATION`] 0 before anything else, and its generation after everything else; 0 means
-//! there is no device. A device that starts in a BAR2 that a former one left takes the next generation (never 0), and
-//! begins with all its own indices at 0. So whoever sees an impossible index looks at the generation before judging.
+//! that no device is present. A device that starts in a BAR2 that a former one left takes the next generation that is
+//! neither 0 nor one of the driver's two words, and begins with all its own indices at 0. So a driver that sees an
+//! impossible index reads the generation before it judges.
 //!
 //! The driver that sees a new generation forgets its ring state, zeroes its own words, and writes
-//! [`driver::GENERATION`] last; until that equals its own generation the device touches no ring and keeps its links
-//! down; from then on they are [`LinkState::Polling`] as after [`LinkRequest::Enable`]. So neither side ever acts on what
-//! the other wrote in an earlier life. A driver that restarts, or gives the device up, writes 0 there; a device whose
-//! generation was taken up answers that by taking a new one.
+//! [`driver::GENERATION`] last. Until that equals its own generation the device touches no ring and keeps its links
+//! down; from then on they are [`LinkState::Polling`] as after [`LinkRequest::Enable`]. So neither side ever acts on
+//! words that the other wrote in an earlier generation.
 //!
-//! Each side tells the other of all this, and of link states and requests, on [`STATUS_VECTOR`], unasked.
+//! A driver that restarts, or gives the device up, writes the generation to [`driver::RELEASED`] and then 0 to
+//! [`driver::GENERATION`]. A device whose generation was taken up and no longer is, or stands in `RELEASED`, begins a
+//! new one. `RELEASED` covers the device that was too slow to see the take-up.
+//!
+//! Each side notifies the other of changes to generations, link states and link requests at [`STATUS_VECTOR`].
 #![no_std]
 
 /// BAR2's size in bytes.
@@ -47,24 +53,24 @@ pub const BAR2_SIZE: usize = 8 << 20;
 pub const MAGIC: u32 = u32::from_le_bytes(*b"PHCA");
 
 /// Version of this layout: major << 16 | minor. A driver refuses another major version.
-pub const VERSION: u32 = 1 << 16;
+pub const VERSION: u32 = 1 << 16 | 1;
 
 /// Ports an HCA may have.
 pub const MAX_PORTS: u16 = 2;
 
-/// Identity and life of the device; the device writes, the driver reads. Offsets from BAR2's start.
+/// Identity, generation and heartbeat of the device; the device writes, the driver reads. Offsets from BAR2's start.
 pub mod device {
     /// `u32`: [`crate::MAGIC`].
     pub const MAGIC: usize = 0x000;
     /// `u32`: [`crate::VERSION`].
     pub const VERSION: usize = 0x004;
-    /// `u32`: 0 = no device; written first (0) and last at start, another value at each start.
+    /// `u32`: 0 = no device. Written first (0) and last at start, with another value at each start.
     pub const GENERATION: usize = 0x008;
     /// `u32`: grows at least every [`HEARTBEAT_PERIOD_MS`] while the device lives.
     pub const HEARTBEAT: usize = 0x00c;
     /// `u32`: number of ports, 1 or 2.
     pub const PORTS: usize = 0x010;
-    /// `u32`: whom the driver rings; the carrier gives it its meaning (ivshmem: the device's peer number).
+    /// `u32`: target of the driver's doorbell, below 0x10000; the carrier gives it its meaning (ivshmem: peer number).
     pub const DOORBELL_TARGET: usize = 0x014;
     /// `u64`: node GUID; port `p`'s GUID (1-based) is this plus `p`.
     pub const NODE_GUID: usize = 0x018;
@@ -75,60 +81,63 @@ pub mod device {
     /// `u32`: device id in the low half, revision in the high half.
     pub const DEVICE_ID: usize = 0x02c;
 
-    /// How often [`HEARTBEAT`] grows, at least.
+    /// Longest time between two steps of [`HEARTBEAT`], in milliseconds.
     pub const HEARTBEAT_PERIOD_MS: u64 = 50;
-    /// A heartbeat that stood still for this long means a dead device.
+    /// Time without a step of [`HEARTBEAT`] after which the device counts as dead, in milliseconds.
     pub const HEARTBEAT_TIMEOUT_MS: u64 = 3_000;
 }
 
-/// What the driver says of itself; the driver writes, the device reads. Offsets from BAR2's start.
+/// Generations that the driver took up and released; the driver writes, the device reads. Offsets from BAR2's start.
 pub mod driver {
     /// `u32`: the device generation that the driver took up; 0 = none.
     pub const GENERATION: usize = 0x1000;
+    /// `u32`: the device generation that the driver released last, and will not take up again; 0 = none.
+    pub const RELEASED: usize = 0x1004;
 }
 
 /// A port's registers. Offsets from [`port_offset`].
 pub mod port {
-    /// `u64`, device: the link in one word, so that it is always read whole. Bits 0-7: a [`crate::LinkState`]; from
-    /// [`LINK_WIDTH_SHIFT`], [`LINK_SPEED_SHIFT`] and [`LINK_SPEED_EXT_SHIFT`] on 8 bits each as in PortInfo's
-    /// LinkWidthActive (2 = 4X), LinkSpeedActive (4 = 10.0 Gb/s) and LinkSpeedExtActive, 0 while the link is not up; from
-    /// [`LINK_EPOCH_SHIFT`] on 32 bits that grow with each change of the state, so that a short down is never missed.
+    /// `u64`, device: the link in one word, so that it is always read whole. Bits 0-7 hold a [`crate::LinkState`]. From
+    /// [`LINK_WIDTH_SHIFT`], [`LINK_SPEED_SHIFT`] and [`LINK_SPEED_EXT_SHIFT`] on there are 8 bits each, as in
+    /// PortInfo's LinkWidthActive (2 = 4X), LinkSpeedActive (4 = 10.0 Gb/s) and LinkSpeedExtActive (IBA vol. 1,
+    /// 14.2.5.6); 0 while the link is not up. From [`LINK_EPOCH_SHIFT`] on there are 32 bits that grow with each change
+    /// of the state, so that the driver never misses a short down.
     pub const LINK: usize = 0x000;
-    /// Where the width begins in [`LINK`].
+    /// First bit of the width in [`LINK`].
     pub const LINK_WIDTH_SHIFT: u32 = 8;
-    /// Where the speed begins in [`LINK`].
+    /// First bit of the speed in [`LINK`].
     pub const LINK_SPEED_SHIFT: u32 = 16;
-    /// Where the extended speed begins in [`LINK`].
+    /// First bit of the extended speed in [`LINK`].
     pub const LINK_SPEED_EXT_SHIFT: u32 = 24;
-    /// Where the epoch begins in [`LINK`].
+    /// First bit of the epoch in [`LINK`].
     pub const LINK_EPOCH_SHIFT: u32 = 32;
-    /// `u32`, device: the sequence number of the last [`LINK_REQUEST`] that was acted on; 0 = none yet.
+    /// `u32`, device: sequence number of the last [`LINK_REQUEST`] that the device acted on; 0 = none yet.
     pub const LINK_REQUEST_DONE: usize = 0x008;
     /// `u64`s, device: the port's counters, in the order of [`crate::Counter`].
     pub const COUNTERS: usize = 0x100;
 
-    /// `u64`, driver: a [`crate::LinkRequest`] in the low half, its sequence number from [`LINK_REQUEST_SEQ_SHIFT`] on: it
-    /// grows by one with each request (0 only means "none yet"), and the device acts when it changes, after it has sent
-    /// what the send rings held when it was made: so a manager that has a link retrained gets its answer first. Packets
-    /// that have no credit are not waited for.
+    /// `u64`, driver: a [`crate::LinkRequest`] in the low half, its sequence number from [`LINK_REQUEST_SEQ_SHIFT`] on.
+    /// The number grows by one with each request and skips 0, which means "none yet". The device acts when the number
+    /// changes, after it has sent the packets that the send rings held by then: so an SM that has a link retrained gets
+    /// its response first. Packets without credit do not delay the request.
     pub const LINK_REQUEST: usize = 0x1000;
-    /// Where the sequence number begins in [`LINK_REQUEST`].
+    /// First bit of the sequence number in [`LINK_REQUEST`].
     pub const LINK_REQUEST_SEQ_SHIFT: u32 = 32;
-    /// Ring control, [`crate::control`] for each ring, [`RING_STRIDE`] apart, in the order of [`crate::Ring`].
+    /// Ring control words ([`crate::control`]) of each ring, [`RING_STRIDE`] apart, in the order of [`crate::Ring`].
     pub const RINGS: usize = 0x1100;
-    /// From one ring's control to the next.
+    /// Distance from one ring's control words to the next, in bytes.
     pub const RING_STRIDE: usize = 0x80;
 }
 
-/// A ring's control. Offsets from [`ring_control_offset`].
+/// Control words of a ring. Offsets from [`ring_control_offset`].
 pub mod control {
     /// `u32`, producer: slots produced so far.
     pub const PRODUCED: usize = 0x00;
-    /// `u32`, producer: the consumption of this index is to be told.
+    /// `u32`, producer: event index; the consumer notifies the producer when it consumes the entry of this index.
     pub const SPACE_EVENT: usize = 0x04;
     /// `u32`, consumer: slots consumed so far.
     pub const CONSUMED: usize = 0x40;
-    /// `u32`, consumer: the production of this index is to be told.
+    /// `u32`, consumer: event index; the producer notifies the consumer when it produces the entry of this index.
     pub const DATA_EVENT: usize = 0x44;
 }
 
@@ -150,11 +159,11 @@ pub enum LinkState {
     Disabled = 1,
     /// Looking for a peer.
     Polling = 2,
-    /// There is a peer, and packets may pass.
+    /// Connected to a peer; packets may pass.
     Up = 3,
 }
 
-/// What a driver may ask of a port's link ([`port::LINK_REQUEST`]).
+/// Request of a driver for a port's link ([`port::LINK_REQUEST`]).
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkRequest {
@@ -182,13 +191,13 @@ pub enum Counter {
     RcvErrors = 4,
     /// Packets dropped because the VL15 receive ring was full.
     Vl15Dropped = 5,
-    /// Packets that the driver wanted sent and that were malformed, or for which there was no link.
+    /// Packets of the driver's that were malformed, or that found the link down.
     XmitDiscards = 6,
-    /// Times the link went down.
+    /// Number of times that the link went down.
     LinkDowned = 7,
 }
 
-/// Number of [`Counter`]s.
+/// Number of [`Counter`] values.
 pub const COUNTERS: usize = 8;
 
 /// A port's rings.
@@ -206,10 +215,10 @@ pub enum Ring {
 }
 
 impl Ring {
-    /// All four, in order.
+    /// Rings of a port, in order.
     pub const ALL: [Self; 4] = [Self::Qp0Send, Self::Qp0Receive, Self::PacketSend, Self::PacketReceive];
 
-    /// Number of slots, a power of two.
+    /// Returns the number of slots, a power of two.
     #[must_use]
     pub const fn slots(self) -> u32 {
         match self {
@@ -217,7 +226,7 @@ impl Ring {
         }
     }
 
-    /// From one slot to the next, in bytes.
+    /// Returns the distance from one slot to the next, in bytes.
     #[must_use]
     pub const fn stride(self) -> usize {
         match self {
@@ -226,14 +235,14 @@ impl Ring {
         }
     }
 
-    /// The longest packet that a slot takes, in bytes, CRCs not counted.
+    /// Returns the length of the longest packet that a slot takes, in bytes, CRCs not counted.
     #[must_use]
     pub const fn max_packet(self) -> usize {
         self.stride() - slot::PACKET
     }
 
-    /// The interrupt that the device raises, and the doorbell that the driver rings, for this ring of port `port`
-    /// (0-based). One number for both directions of a pair.
+    /// Returns the vector of the device's interrupts and of the driver's notifications for this ring of `port` (0-based).
+    /// Both rings of a pair share one vector.
     #[must_use]
     pub const fn vector(self, port: u16) -> u16 {
         let pair = match self {
@@ -244,35 +253,35 @@ impl Ring {
     }
 }
 
-/// The vector for everything that is no ring: link state, link requests, generations.
+/// Vector of link states, link requests and generations.
 pub const STATUS_VECTOR: u16 = 0;
 
 /// Number of vectors in each direction: status, and two for each port.
 pub const VECTORS: u16 = 1 + 2 * MAX_PORTS;
 
-/// A QP0 slot: LRH, BTH, DETH and a 256-byte MAD (284 bytes), or with a GRH 324, and room to spare.
+/// Bytes of a QP0 slot: a header, and LRH, BTH, DETH and a 256-byte MAD (284 bytes, or 324 with a GRH).
 pub const QP0_SLOT: usize = 512;
 
-/// A packet slot: 4096 bytes of payload, all headers (LRH 8, GRH 40, BTH 12, the longest extension 28), and the header.
+/// Bytes of a packet slot: a header, LRH 8, GRH 40, BTH 12, the longest extended headers 28, and 4096 of payload.
 pub const PACKET_SLOT: usize = 4352;
 
 const SLOTS: usize = 0x1_0000;
 const PORT_PAGES: usize = 0x2000;
 const PORT_STRIDE: usize = 0x2000;
 
-/// Where the registers of `port` (0-based) begin.
+/// Returns the offset of the registers of `port` (0-based).
 #[must_use]
 pub const fn port_offset(port: u16) -> usize {
     PORT_PAGES + port as usize * PORT_STRIDE
 }
 
-/// Where the control of `ring` of `port` (0-based) begins.
+/// Returns the offset of the control words of `ring` of `port` (0-based).
 #[must_use]
 pub const fn ring_control_offset(port: u16, ring: Ring) -> usize {
     port_offset(port) + port::RINGS + ring as usize * port::RING_STRIDE
 }
 
-/// Where the slots of `ring` of `port` (0-based) begin.
+/// Returns the offset of the slots of `ring` of `port` (0-based).
 #[must_use]
 pub const fn ring_offset(port: u16, ring: Ring) -> usize {
     let mut offset = SLOTS + port as usize * port_slots();
@@ -284,13 +293,13 @@ pub const fn ring_offset(port: u16, ring: Ring) -> usize {
     offset
 }
 
-/// Where slot number `index` (free-running) of `ring` of `port` (0-based) begins.
+/// Returns the offset of slot number `index` (free-running) of `ring` of `port` (0-based).
 #[must_use]
 pub const fn slot_offset(port: u16, ring: Ring, index: u32) -> usize {
     ring_offset(port, ring) + (index & (ring.slots() - 1)) as usize * ring.stride()
 }
 
-/// Whether publishing the indices after `before` up to `published` passes the other side's `event` index.
+/// Returns `true` if the entries from `before` up to, but without, `published` include the other side's `event` index.
 #[must_use]
 pub const fn notify(event: u32, published: u32, before: u32) -> bool {
     published.wrapping_sub(event).wrapping_sub(1) < published.wrapping_sub(before)
@@ -332,18 +341,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notification_is_asked_for_exactly_once_also_across_the_wrap() {
+    fn event_index_across_the_wrap_notifies_exactly_once() {
         for start in [0_u32, 5, u32::MAX - 2] {
             let event = start.wrapping_add(1);
             assert!(!notify(event, start.wrapping_add(1), start), "index {start} is before the event");
             assert!(notify(event, start.wrapping_add(2), start.wrapping_add(1)));
             assert!(notify(event, start.wrapping_add(9), start), "a batch that passes the event");
-            assert!(!notify(event, start.wrapping_add(3), start.wrapping_add(2)), "already told");
+            assert!(!notify(event, start.wrapping_add(3), start.wrapping_add(2)), "already notified");
         }
     }
 
     #[test]
-    fn rings_do_not_overlap() {
+    fn rings_fill_bar2_without_overlap() {
         let mut end = 0x1_0000;
         for port in 0..MAX_PORTS {
             for ring in Ring::ALL {

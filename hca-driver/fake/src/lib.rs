@@ -1,6 +1,6 @@
-//! A second HCA, for tests: BAR2 in memory of its own and a device that keeps the contract, step by step as the test says,
-//! until the test pokes something wrong into it. It is written from the contract alone and shares no code with the
-//! driver or with the real model, so that the three check each other.
+//! A second HCA, for tests: BAR2 in memory of its own, and a device that keeps the contract step by step until the test
+//! writes something wrong into it. It is written from the contract alone and shares no code with the driver or with the
+//! real model, so that the three check each other.
 
 mod memory;
 
@@ -14,13 +14,13 @@ use hca_contract::{
 
 use crate::memory::Memory;
 
-/// Whom the driver has to ring.
+/// Target of the driver's notifications.
 pub const DOORBELL_TARGET: u16 = 7;
 
 /// Node GUID that the device claims.
 pub const NODE_GUID: u64 = 0x0200_0000_0000_0100;
 
-/// The device. It does nothing by itself: each method is one thing that a device does.
+/// The device. It does nothing by itself: each method is one step of a device.
 #[derive(Debug)]
 pub struct FakeHca {
     memory: Memory,
@@ -32,12 +32,12 @@ pub struct FakeHca {
     /// The device's own index of each ring: produced for the receive rings, consumed for the send rings.
     indices: [[u32; 4]; 2],
     interrupts: Vec<u16>,
-    bell: Sender<Bell>,
-    rung: Receiver<Bell>,
+    doorbell: Sender<Notification>,
+    notifications: Receiver<Notification>,
 }
 
-/// A bell that the driver rang: target and vector.
-pub type Bell = (u16, u16);
+/// A notification by the driver: target and vector.
+pub type Notification = (u16, u16);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
@@ -49,10 +49,10 @@ struct Link {
 }
 
 impl FakeHca {
-    /// BAR2 with nobody behind it yet.
+    /// Creates BAR2 with a device of `ports` ports that has not started.
     #[must_use]
     pub fn new(ports: u16) -> Self {
-        let (bell, rung) = channel();
+        let (doorbell, notifications) = channel();
         Self {
             memory: Memory::new(),
             generation: 0,
@@ -62,42 +62,42 @@ impl FakeHca {
             links: Default::default(),
             indices: Default::default(),
             interrupts: Vec::new(),
-            bell,
-            rung,
+            doorbell,
+            notifications,
         }
     }
 
-    /// BAR2, which lives as long as the device.
+    /// Returns BAR2, which lives as long as the device.
     #[must_use]
     pub fn bar(&self) -> NonNull<u8> {
         self.memory.base()
     }
 
-    /// What the driver rings.
-    pub fn bell(&self) -> impl FnMut(u16, u16) + Send + use<> {
-        let bell = self.bell.clone();
+    /// Returns the driver's doorbell.
+    pub fn doorbell(&self) -> impl FnMut(u16, u16) + Send + use<> {
+        let doorbell = self.doorbell.clone();
         move |target, vector| {
-            // A bell that nobody hears any more does no harm.
-            let _ = bell.send((target, vector));
+            // A notification after the device's end does no harm.
+            let _ = doorbell.send((target, vector));
         }
     }
 
-    /// Bells rung since the last call, in order.
-    pub fn bells(&mut self) -> Vec<Bell> {
-        self.rung.try_iter().collect()
+    /// Takes the notifications since the last call, in order.
+    pub fn notifications(&mut self) -> Vec<Notification> {
+        self.notifications.try_iter().collect()
     }
 
-    /// Waits for one bell.
-    pub fn wait_bell(&mut self, timeout: std::time::Duration) -> Option<Bell> {
-        self.rung.recv_timeout(timeout).ok()
+    /// Waits for one notification; `None` if none comes within `timeout`.
+    pub fn wait_notification(&mut self, timeout: std::time::Duration) -> Option<Notification> {
+        self.notifications.recv_timeout(timeout).ok()
     }
 
-    /// Interrupts raised since the last call, in order.
+    /// Takes the interrupts since the last call, in order.
     pub fn interrupts(&mut self) -> Vec<u16> {
         std::mem::take(&mut self.interrupts)
     }
 
-    /// Begins a life, the first or another.
+    /// Starts, for the first time or again: begins a new generation.
     pub fn start(&mut self) {
         self.memory.write32(device::GENERATION, 0);
         self.taken_up = false;
@@ -123,21 +123,26 @@ impl FakeHca {
         self.memory.write64(device::SYSTEM_IMAGE_GUID, NODE_GUID);
         self.memory.write32(device::VENDOR_ID, 0x00_1234);
         self.memory.write32(device::DEVICE_ID, 0x0002_0001);
-        self.generation = self.generation.wrapping_add(1).max(1);
+        let known = [0, self.memory.read32(driver::GENERATION), self.memory.read32(driver::RELEASED)];
+        self.generation = self.generation.wrapping_add(1);
+        while known.contains(&self.generation) {
+            self.generation = self.generation.wrapping_add(1);
+        }
         self.memory.write32(device::GENERATION, self.generation);
         self.interrupts.push(STATUS_VECTOR);
     }
 
-    /// One beat of the heart.
+    /// Moves the heartbeat by one.
     pub fn beat(&mut self) {
         self.heartbeat = self.heartbeat.wrapping_add(1);
         self.memory.write32(device::HEARTBEAT, self.heartbeat);
     }
 
-    /// Looks at what the driver asks on the status vector: its generation, and the links.
-    pub fn attend(&mut self) {
+    /// Serves the status vector: the driver's generations, and the link requests.
+    pub fn serve(&mut self) {
         let taken_up = self.memory.read32(driver::GENERATION) == self.generation;
-        if self.taken_up && !taken_up {
+        let is_released = self.memory.read32(driver::RELEASED) == self.generation;
+        if self.generation != 0 && is_released || self.taken_up && !taken_up {
             return self.start();
         }
         if taken_up && !self.taken_up {
@@ -148,13 +153,13 @@ impl FakeHca {
         }
         if taken_up {
             for number in 0..self.ports {
-                self.attend_request(number);
+                self.serve_request(number);
                 self.train(number);
             }
         }
     }
 
-    /// Whether the driver has taken up this life, as far as the device has looked.
+    /// Returns `true` if the driver had taken up this generation when the device last served the status vector.
     #[must_use]
     pub fn taken_up(&self) -> bool {
         self.taken_up
@@ -171,7 +176,7 @@ impl FakeHca {
         }
     }
 
-    /// Puts `packet` into a receive ring. Says whether there was room.
+    /// Puts `packet` into a receive ring. Returns `false` if the ring is full.
     ///
     /// # Panics
     /// If the packet is longer than a slot.
@@ -190,10 +195,10 @@ impl FakeHca {
         true
     }
 
-    /// Takes a packet from a send ring, if there is one.
+    /// Takes the next packet from a send ring; `None` if the ring is empty.
     ///
     /// # Panics
-    /// If what the driver left there is against the contract.
+    /// If the driver's slot or index breaks the contract.
     pub fn take(&mut self, number: u16, ring: Ring) -> Option<Vec<u8>> {
         let index = self.indices[usize::from(number)][ring as usize];
         let produced = self.memory.read32(ring_control_offset(number, ring) + control::PRODUCED);
@@ -210,13 +215,13 @@ impl FakeHca {
         Some(packet)
     }
 
-    /// Asks the driver to ring for the next packet of a send ring (or the next free slot of a receive ring).
+    /// Requests a notification for the next packet of a send ring, or for the next free slot of a receive ring.
     pub fn arm(&mut self, number: u16, ring: Ring) {
         let (_, event) = own_words(number, ring);
         self.memory.write32(event, self.indices[usize::from(number)][ring as usize]);
     }
 
-    /// Moves the device's own index of a ring, as if so many packets had passed.
+    /// Moves the device's own index of a ring, as if `index` packets had passed.
     pub fn set_index(&mut self, number: u16, ring: Ring, index: u32) {
         self.indices[usize::from(number)][ring as usize] = index;
         let (own, event) = own_words(number, ring);
@@ -245,7 +250,7 @@ impl FakeHca {
         self.interrupts.push(vector);
     }
 
-    fn attend_request(&mut self, number: u16) {
+    fn serve_request(&mut self, number: u16) {
         let word = self.memory.read64(port_offset(number) + port::LINK_REQUEST);
         let (request, sequence) = (word & 0xffff_ffff, u32::try_from(word >> 32).unwrap_or(u32::MAX));
         let link = self.links[usize::from(number)];
@@ -289,22 +294,22 @@ impl FakeHca {
         self.memory.write32(port_offset(number) + port::LINK_REQUEST_DONE, link.request_done);
     }
 
-    /// Publishes one more slot, and tells the driver if it asked for just this one.
+    /// Publishes one more slot, and raises an interrupt if the driver's event index is just this one.
     fn advance(&mut self, number: u16, ring: Ring) {
         let index = &mut self.indices[usize::from(number)][ring as usize];
         let before = *index;
         *index = index.wrapping_add(1);
         let (own, _) = own_words(number, ring);
         self.memory.write32(own, *index);
-        let asked = ring_control_offset(number, ring)
+        let event = ring_control_offset(number, ring)
             + if is_receive(ring) { control::DATA_EVENT } else { control::SPACE_EVENT };
-        if self.memory.read32(asked) == before {
+        if self.memory.read32(event) == before {
             self.interrupts.push(ring.vector(number));
         }
     }
 }
 
-/// Where the device's own index and event index of a ring are.
+/// Returns the offsets of the device's own index and event index of a ring.
 fn own_words(number: u16, ring: Ring) -> (usize, usize) {
     let at = ring_control_offset(number, ring);
     if is_receive(ring) {

@@ -1,4 +1,4 @@
-//! BAR2 as a piece of ordinary memory, of atomics, so that a driver may reach it by pointer at any time.
+//! BAR2 as ordinary memory made of atomics, so that a driver may reach it by pointer at any time.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -19,7 +19,7 @@ pub fn pair(ports: u16) -> Pair<impl Doorbell + Send> {
     let fake = FakeHca::new(ports);
     // SAFETY: the memory is aligned and of BAR2's size, is made of atomics, and lives until after the driver is dropped.
     let bar = unsafe { Bar2::new(fake.bar()) };
-    let hca = Hca::new(bar, fake.bell());
+    let hca = Hca::new(bar, fake.doorbell());
     Pair { hca, fake, now: Duration::from_secs(1) }
 }
 
@@ -32,7 +32,7 @@ pub fn attached(ports: u16) -> Pair<impl Doorbell + Send> {
     }
     let events = pair.settle();
     assert_eq!(events.len(), 1 + usize::from(ports), "{events:?}");
-    pair.fake.bells();
+    pair.fake.notifications();
     pair.fake.interrupts();
     pair
 }
@@ -52,7 +52,7 @@ impl<D: Doorbell> Pair<D> {
         let mut all = Vec::new();
         for _ in 0..8 {
             all.extend(self.events());
-            self.fake.attend();
+            self.fake.serve();
         }
         all.extend(self.events());
         all

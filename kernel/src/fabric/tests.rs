@@ -53,7 +53,7 @@ pub(crate) fn rig_of(rows: &[Lhca], spare_ports: u8, stage: Stage) -> Rig<impl D
     fake.plug(0, true);
     // SAFETY: the memory is aligned and of BAR2's size, is made of atomics, and outlives the driver: `Rig` drops in order.
     let bar = unsafe { Bar2::new(fake.bar()) };
-    let hca = Hca::new(bar, fake.bell());
+    let hca = Hca::new(bar, fake.doorbell());
     let now = Time(SECOND);
     let fabric = Mutex::new(Fabric::new(&table, hca, now).unwrap());
     let life = Life::new(now, &table, stage, &fabric);
@@ -80,8 +80,8 @@ impl<D: Doorbell> Rig<D> {
     pub(crate) fn settle(&mut self) {
         for _ in 0..100 {
             let next = self.fabric.get_mut().turn(self.now);
-            self.fake.attend();
-            let bells = self.fake.bells().len();
+            self.fake.serve();
+            let bells = self.fake.notifications().len();
             let interrupts = self.fake.interrupts().len();
             if matches!(next, Next::At(_)) && bells + interrupts == 0 {
                 return;

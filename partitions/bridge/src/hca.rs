@@ -20,7 +20,7 @@ pub(crate) fn open(own: &OwnHca) -> Option<Hca<Bell>> {
 pub(crate) struct Bell(u64);
 
 impl Doorbell for Bell {
-    fn ring(&mut self, target: u16, vector: u16) {
+    fn notify(&mut self, target: u16, vector: u16) {
         let register = with_exposed_provenance_mut::<u32>(self.0 as usize);
         // SAFETY: the hypervisor says that the register is there; a target or vector that does not exist is ignored. Stores
         // are not reordered among each other on this architecture, and a volatile one not by the compiler among volatiles.

@@ -89,7 +89,8 @@ impl Device {
     /// to do at once, for which nobody will ring.
     pub fn serve(&mut self, mut interrupt: impl FnMut(u16)) -> bool {
         let taken_up = self.bar.load(driver::GENERATION) == self.generation;
-        if self.attached && !taken_up {
+        let is_released = self.bar.load(driver::RELEASED) == self.generation;
+        if is_released || self.attached && !taken_up {
             self.begin(&mut interrupt);
         } else if taken_up && !self.attached {
             self.attached = true;
@@ -122,7 +123,8 @@ impl Device {
         let bar = &self.bar;
         bar.store(device::GENERATION, 0);
         bar.fence();
-        self.generation = next_generation(self.generation, bar.load(driver::GENERATION));
+        let known = [bar.load(driver::GENERATION), bar.load(driver::RELEASED)];
+        self.generation = next_generation(self.generation, known);
         self.attached = false;
         bar.store(device::MAGIC, MAGIC);
         bar.store(device::VERSION, VERSION);
@@ -139,13 +141,13 @@ impl Device {
     }
 }
 
-/// The generation after `last`. Never 0, and never the one that the driver says it took up, so that a driver's old word
-/// is never taken for a new one. A device that ended in good order, or died as it began, left 0: then the driver's word
-/// is the last that is known.
-fn next_generation(last: u32, driver: u32) -> u32 {
-    let last = if last == 0 { driver } else { last };
+/// Returns the generation after `last`: never 0, and none of `known`, which the driver took up or released, so that a
+/// driver's old word never matches a new generation. A device that ended in good order, or died as it began, left 0;
+/// then the driver's words are the last that are known.
+fn next_generation(last: u32, known: [u32; 2]) -> u32 {
+    let last = [last, known[0], known[1]].into_iter().find(|&word| word != 0).unwrap_or(0);
     let mut next = last.wrapping_add(1);
-    while next == 0 || next == driver {
+    while next == 0 || known.contains(&next) {
         next = next.wrapping_add(1);
     }
     next

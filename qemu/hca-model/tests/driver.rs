@@ -172,8 +172,12 @@ fn a_device_that_starts_again_is_taken_up_again() {
         world.driver.events.clear();
         (world.device, world.far) = start(&world.memory);
         world.settle();
-        let [Event::LinkDown { .. }, Event::Lost(Fault::Reborn { to, .. }), Event::Attached(_), Event::LinkUp { .. }] =
-            world.driver.events[..]
+        let [
+            Event::LinkDown { .. },
+            Event::Lost(Fault::Restarted { to, .. }),
+            Event::Attached(_),
+            Event::LinkUp { .. },
+        ] = world.driver.events[..]
         else {
             panic!("{:?}", world.driver.events)
         };

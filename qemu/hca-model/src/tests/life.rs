@@ -69,6 +69,17 @@ fn a_driver_that_gives_up_gets_a_new_generation_with_everything_as_at_first() {
 }
 
 #[test]
+fn generation_released_before_the_device_saw_the_take_up_is_replaced() {
+    let mut world = World::new(1);
+    world.driver.take_up();
+    world.driver.give_up();
+    world.serve();
+    assert_eq!(world.driver.generation(), 2);
+    world.serve();
+    assert_eq!(world.driver.generation(), 2, "one generation for one release");
+}
+
+#[test]
 fn a_restarted_device_takes_the_next_generation_and_ignores_the_old_word() {
     let mut world = World::up(1);
     world.driver.send(0, Ring::PacketSend, &packet(0, 64));
@@ -84,20 +95,26 @@ fn a_restarted_device_takes_the_next_generation_and_ignores_the_old_word() {
 
 #[test]
 fn a_generation_is_never_0_and_never_the_drivers_word() {
-    for (left, taken_up, expected) in [
-        (5, 0, 6),
-        (u32::MAX, 0, 1),
-        (5, 6, 7),
-        (u32::MAX, 1, 2),
-        (0, 9, 10),
-        (0, u32::MAX, 1),
-        (u32::MAX - 1, u32::MAX, 1),
+    for (left, taken_up, released, expected) in [
+        (5, 0, 0, 6),
+        (u32::MAX, 0, 0, 1),
+        (5, 6, 0, 7),
+        (u32::MAX, 1, 0, 2),
+        (0, 9, 0, 10),
+        (0, u32::MAX, 0, 1),
+        (u32::MAX - 1, u32::MAX, 0, 1),
+        (5, 0, 6, 7),
+        (5, 7, 6, 8),
+        (0, 0, 9, 10),
+        (u32::MAX, 0, 1, 2),
     ] {
         let memory = memory();
         let bar = Bar::map(&memory).unwrap();
         bar.store(device::GENERATION, left);
         bar.store(driver::GENERATION, taken_up);
-        assert_eq!(World::on(memory, 1).driver.generation(), expected, "{left} left, {taken_up} taken up");
+        bar.store(driver::RELEASED, released);
+        let message = format!("{left} left, {taken_up} taken up, {released} released");
+        assert_eq!(World::on(memory, 1).driver.generation(), expected, "{message}");
     }
 }
 

@@ -81,6 +81,7 @@ impl Driver {
     }
 
     pub(super) fn give_up(&self) {
+        self.bar.store(driver::RELEASED, self.bar.load(driver::GENERATION));
         self.bar.store(driver::GENERATION, 0);
     }
 

@@ -63,7 +63,7 @@ fn a_disabled_link_stays_so_in_the_next_life() {
     assert_eq!(p.settle(), [DOWN]);
     p.fake.start();
     let events = p.settle();
-    assert!(matches!(events[..], [Event::Lost(Fault::Reborn { from: 1, to: 2 }), Event::Attached(_)]), "{events:?}");
+    assert!(matches!(events[..], [Event::Lost(Fault::Restarted { from: 1, to: 2 }), Event::Attached(_)]), "{events:?}");
     p.hca.request_link(Port::One, LinkRequest::Enable);
     assert_eq!(p.settle(), [UP]);
 }
@@ -118,7 +118,7 @@ fn death_and_rebirth_in_the_middle_of_traffic() {
         let downs = events.iter().filter(|e| matches!(e, Event::LinkDown { .. })).count();
         let ups = events.iter().filter(|e| matches!(e, Event::LinkUp { .. })).count();
         assert_eq!((downs, ups), (2, 2), "{events:?}");
-        assert!(events.contains(&Event::Lost(Fault::Reborn { from: life - 1, to: life })), "{events:?}");
+        assert!(events.contains(&Event::Lost(Fault::Restarted { from: life - 1, to: life })), "{events:?}");
         assert_eq!(
             p.hca.receive(Port::One, Queue::Packet, &mut buffer),
             Ok(None),
@@ -151,10 +151,10 @@ fn a_driver_that_restarts_gets_a_device_in_a_new_life() {
     #[allow(unsafe_code)]
     // SAFETY: as in `support::pair`; the first driver is gone.
     let bar = unsafe { hca_driver::Bar2::new(fake.bar()) };
-    let mut hca = hca_driver::Hca::new(bar, fake.bell());
+    let mut hca = hca_driver::Hca::new(bar, fake.doorbell());
     assert_eq!(hca.check(now), None, "generation 1 belongs to the driver before");
-    assert_eq!(fake.bells(), [(hca_fake::DOORBELL_TARGET, hca_contract::STATUS_VECTOR)]);
-    fake.attend();
+    assert_eq!(fake.notifications(), [(hca_fake::DOORBELL_TARGET, hca_contract::STATUS_VECTOR)]);
+    fake.serve();
     assert!(matches!(hca.check(now), Some(Event::Attached(identity)) if identity.generation == 2));
     assert_eq!(fake.peek(driver::GENERATION), 2);
 }
@@ -175,4 +175,84 @@ fn the_generation_is_written_after_everything_else() {
     assert!(matches!(p.settle()[..], [Event::Attached(_), UP]));
     assert_eq!(p.fake.peek(port_offset(0) + port::LINK_REQUEST + 4), 0, "requests begin anew");
     assert_eq!(p.fake.peek(port_offset(0) + port::LINK) & 0xff, LinkState::Up as u32);
+}
+
+#[test]
+fn device_released_before_it_saw_the_take_up_begins_a_new_generation() {
+    let mut p = pair(1);
+    p.fake.start();
+    assert!(matches!(p.events()[..], [Event::Attached(identity)] if identity.generation == 1));
+    // The device's process does not run for so long that the driver gives up.
+    p.now += Duration::from_millis(device::HEARTBEAT_TIMEOUT_MS);
+    assert!(matches!(p.events()[..], [Event::Lost(Fault::HeartbeatStopped(_))]));
+    assert!(matches!(p.settle()[..], [Event::Attached(identity)] if identity.generation == 2));
+}
+
+#[test]
+fn device_that_a_dead_driver_took_up_unseen_begins_a_new_generation() {
+    let mut p = pair(1);
+    p.fake.start();
+    assert!(matches!(p.events()[..], [Event::Attached(_)]));
+    let Pair { hca, mut fake, now } = p;
+    drop(hca);
+    #[allow(unsafe_code)]
+    // SAFETY: as in `support::pair`; the first driver is gone.
+    let bar = unsafe { hca_driver::Bar2::new(fake.bar()) };
+    let mut hca = hca_driver::Hca::new(bar, fake.doorbell());
+    assert_eq!(hca.check(now), None);
+    fake.serve();
+    assert!(matches!(hca.check(now), Some(Event::Attached(identity)) if identity.generation == 2));
+}
+
+#[test]
+fn driver_after_one_that_released_the_generation_waits_for_the_next() {
+    let mut p = attached(1);
+    p.now += Duration::from_millis(device::HEARTBEAT_TIMEOUT_MS);
+    assert!(matches!(p.events()[..], [DOWN, Event::Lost(Fault::HeartbeatStopped(_))]));
+    let Pair { hca, mut fake, now } = p;
+    drop(hca);
+    #[allow(unsafe_code)]
+    // SAFETY: as in `support::pair`; the first driver is gone.
+    let bar = unsafe { hca_driver::Bar2::new(fake.bar()) };
+    let mut hca = hca_driver::Hca::new(bar, fake.doorbell());
+    assert_eq!(hca.check(now), None, "the device is still in the middle of generation 1");
+    fake.serve();
+    assert!(matches!(hca.check(now), Some(Event::Attached(identity)) if identity.generation == 2));
+}
+
+#[test]
+fn device_that_starts_again_skips_generations_that_the_driver_knows() {
+    // A device showed generation 2 before its time, and the driver holds it.
+    let mut p = attached(1);
+    p.fake.poke(device::GENERATION, 2);
+    assert!(
+        matches!(p.events()[..], [DOWN, Event::Lost(_), Event::Attached(identity), UP] if identity.generation == 2)
+    );
+    p.hca.send(Port::One, Queue::Packet, &packet(64, 0)).unwrap();
+    p.fake.start();
+    assert!(
+        matches!(p.settle()[..], [DOWN, Event::Lost(_), Event::Attached(identity), UP] if identity.generation == 3)
+    );
+    // The same, and the driver has released it meanwhile.
+    p.fake.poke(device::GENERATION, 4);
+    assert!(
+        matches!(p.events()[..], [DOWN, Event::Lost(_), Event::Attached(identity), UP] if identity.generation == 4)
+    );
+    p.fake.poke(device::GENERATION, 0);
+    assert_eq!(p.events(), [DOWN, Event::Lost(Fault::Gone)]);
+    p.fake.start();
+    assert!(matches!(p.settle()[..], [Event::Attached(identity), UP] if identity.generation == 5));
+}
+
+#[test]
+fn refused_device_with_a_mended_identity_is_attached() {
+    let mut p = pair(1);
+    p.fake.start();
+    p.fake.poke(device::PORTS, 3);
+    assert_eq!(p.events(), [Event::Refused(Fault::BadPorts(3))]);
+    p.fake.poke(device::PORTS, 0);
+    assert_eq!(p.events(), [Event::Refused(Fault::BadPorts(0))]);
+    assert_eq!(p.events(), [], "each fault is reported once");
+    p.fake.poke(device::PORTS, 1);
+    assert!(matches!(p.settle()[..], [Event::Attached(identity)] if identity.generation == 1));
 }
