@@ -1,7 +1,5 @@
-//! Somebody who subscribes to events: no tool of others that runs here does.
+//! A subscriber to the events of a subnet: no tool of others that runs here is one.
 
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Instant;
 
 use iba::attr::PortInfo;
@@ -9,39 +7,25 @@ use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
 use iba::notice::{ReportedNotice, TrapNumber};
 use iba::sa::{InformInfo, SaMad};
 use iba::{Lid, ProducerType, TransactionId};
-use umad_protocol::{ConnectData, Control, ControlKind, Datagram, name};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, transmute};
+use umad_protocol::ControlKind;
+use zerocopy::{FromZeros, transmute};
 
 use crate::lines::PATIENCE;
 use crate::site::Site;
+use crate::umad::UmadClient;
 
-/// A program at a host that is told of all events. It answers each report.
+/// A program at a host that subscribes to all events. It answers each report.
 #[derive(Debug)]
 pub struct Subscriber {
-    control: UnixDatagram,
-    data: UnixDatagram,
-    slot: u32,
+    client: UmadClient,
 }
 
 impl Subscriber {
     /// Attaches to the site's host, and subscribes.
     pub(crate) fn begin(site: &Site) -> Self {
-        let at = |name: Vec<u8>| SocketAddr::from_abstract_name(name).unwrap();
-        let (base, id) = (&site.socket, std::process::id());
-        let control = UnixDatagram::bind_addr(&at(name::client_control(base, id))).unwrap();
-        let data = UnixDatagram::bind_addr(&at(name::client_data(base, id))).unwrap();
-        control.connect_addr(&at(name::server_control(base))).unwrap();
-        for socket in [&control, &data] {
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        }
-        let mut client = Self { control, data, slot: 0 };
-        let mut request = ConnectData::new_zeroed();
-        request.id = id.into();
-        request.set_node_id(&site.host);
-        client.slot = client.ask(ControlKind::CONNECT, &request).id.get();
-        client.data.connect_addr(&at(name::server_data(base, client.slot))).unwrap();
-        client.subscribe();
-        client
+        let this = Self { client: UmadClient::attach(site, false) };
+        this.subscribe();
+        this
     }
 
     /// Waits for the report of an event of this kind, and gives it.
@@ -67,7 +51,7 @@ impl Subscriber {
     }
 
     fn subscribe(&self) {
-        let port: PortInfo = self.ask(ControlKind::GET_PORTINFO, &PortInfo::default());
+        let port: PortInfo = self.client.ask(ControlKind::GET_PORTINFO, &PortInfo::default());
         let mut inform = InformInfo::default();
         (inform.lid_first, inform.is_generic, inform.subscribe) = (Lid::PERMISSIVE, 1, 1);
         (inform.notice_type, inform.trap_number) = (0xffff.into(), TrapNumber::new(0xffff));
@@ -84,22 +68,12 @@ impl Subscriber {
     }
 
     fn send(&self, to: Lid, mad: &SaMad) {
-        self.data.send(Datagram::new(0, to.get(), 1, 1, transmute!(*mad)).as_bytes()).unwrap();
+        self.client.send(to, 1, transmute!(*mad));
     }
 
     fn receive(&self) -> (Lid, SaMad) {
-        let mut datagram = Datagram::new_zeroed();
-        self.data.recv(datagram.as_mut_bytes()).unwrap();
+        let datagram = self.client.receive();
         assert!(!datagram.is_timed_out(), "the subnet manager does not answer");
         (Lid::new(datagram.slid.get()), transmute!(datagram.mad))
-    }
-
-    /// Asks a control message.
-    fn ask<T: FromBytes + IntoBytes + Immutable>(&self, kind: ControlKind, data: &T) -> T {
-        let mut message = Control::new(self.slot, kind, data);
-        self.control.send(message.as_bytes()).unwrap();
-        self.control.recv(message.as_mut_bytes()).unwrap();
-        assert_ne!(message.kind, ControlKind::ERROR);
-        T::read_from_prefix(&message.data).unwrap().0
     }
 }

@@ -1,388 +1,465 @@
-//! A test for each claim, in the booted system. README's table numbers them; each test bears its claim's number.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! The claims of the patent application, by their own numbers, on the booted machine: a test for each.
+//!
+//! The scene is a machine whose partitions `sm-1`, `sm-2` and `sm-3` run the image `bridge`, so that a test sends and
+//! receives at their aliased queue pairs 0, and whose partition `web` has none. OpenSM has made one sweep and has ended:
+//! from then on each subnet management packet (SMP) is the test's own, and the agent's counters move for no other.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use portico_tests::{Machine, Output, PATIENCE, tshark};
-use tempfile::TempDir;
+use iba::attr::{LinearForwardingBlock, NodeDescription, NodeInfo, NodeType, PortInfo, SmInfo, SwitchInfo};
+use iba::mad::{Attribute, AttributeId, Method};
+use iba::notice::Notice;
+use iba::{Guid, PortNum};
+use portico_tests::{Arrival, Destination, Machine, QueuePair0, tshark};
+use zerocopy::FromZeros;
 
-/// By directed route from `H1`: the logical switch, behind port 3 of `S1`.
-const LOGICAL_SWITCH: &str = "0,1,3";
-/// The first LHCA, at port 2 of the logical switch.
-const FIRST: &str = "0,1,3,2";
-const SECOND: &str = "0,1,3,3";
+#[path = "claims/scene.rs"]
+mod scene;
 
-/// What `smpquery` says to `words`.
-fn ask(machine: &Machine, words: &[&str]) -> Output {
-    machine.tool("smpquery", words).run()
+use scene::{LogicalPort, MANAGERS, Qp0, Scene, logical_ports, number};
+
+const GET: u8 = 0x01;
+const GET_RESP: u8 = 0x81;
+
+fn response(number: u32, to: AttributeId) -> (Method, AttributeId, u32, bool) {
+    (Method::GET_RESP, to, number, false)
 }
 
-/// The value of a field as infiniband-diags print it, dots before it.
-fn field(output: &Output, name: &str) -> String {
-    let line = output.ok().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let line = line.unwrap_or_else(|| panic!("no {name} in:\n{}", output.stdout));
-    line.trim_start_matches('.').to_owned()
+fn essence(arrival: Arrival) -> (Method, AttributeId, u32, bool) {
+    (arrival.method, arrival.attribute, arrival.number, arrival.is_timed_out)
 }
 
-fn number(text: &str) -> u64 {
-    text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16)).unwrap()
+/// Asserts that of `pairs` only number `index` receives the request that `send` sends with `number`: the next packet of each
+/// other one is a later request, sent to it alone.
+fn assert_arrives_at(pairs: &[QueuePair0; 3], index: usize, number: u32, to: impl Fn(usize, u32)) {
+    to(index, number);
+    assert_eq!(essence(pairs[index].arrival()), (Method::GET, SmInfo::ID, number, false));
+    for other in (0..pairs.len()).filter(|other| *other != index) {
+        let later = number + 1000 + u32::try_from(other).unwrap();
+        to(other, later);
+        assert_eq!(pairs[other].arrival().number, later, "{} received another's packet", MANAGERS[other]);
+    }
 }
 
-/// A machine with a capture of its cable.
-fn captured(arguments: &[&str]) -> (Machine, PathBuf, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let capture = folder.path().join("cable.erf");
-    let machine = Machine::up(&[arguments, &["--pcap", capture.to_str().unwrap()]].concat());
-    (machine, capture, folder)
-}
-
-/// A port of an LHCA, as the hypervisor itself has it.
-struct Logical {
-    /// The logical switch's port that it is at.
-    place: u8,
-    guid: u64,
-    lid: u16,
-}
-
-/// The ports of all LHCAs, in the order of their places.
-fn logical_ports(machine: &Machine) -> Vec<Logical> {
-    let list = machine.control("portico-0", "list");
-    let ports = list.iter().filter_map(|line| line.strip_prefix("port 1 at 1/"));
-    let parse = |line: &str| {
-        let words: Vec<_> = line.split(' ').collect();
-        let [place, "guid", guid, "lid", lid, ..] = words[..] else { panic!("{line}") };
-        Logical { place: place.parse().unwrap(), guid: number(guid), lid: lid.parse().unwrap() }
-    };
-    let mut ports: Vec<_> = ports.map(parse).collect();
-    ports.sort_by_key(|port| port.place);
-    ports
-}
-
-/// GUIDs of nodes that said on the cable what they are.
-fn nodes_that_answered(capture: &Path) -> BTreeSet<u64> {
-    let answers = "infiniband.mad.method == 0x81 && infiniband.mad.attributeid == 0x11";
-    tshark(capture, answers, &["infiniband.nodeinfo.nodeguid"]).iter().map(|guid| number(guid)).collect()
-}
-
-/// GUIDs of the nodes whose names begin so, as `ibnetdiscover` has them.
-fn guids(machine: &Machine, name: &str) -> BTreeSet<u64> {
-    let list = machine.tool("ibnetdiscover", &["-l"]).run();
-    let named = list.ok().lines().filter(|line| line.split('"').nth(1).is_some_and(|node| node.starts_with(name)));
-    named.map(|line| number(line.split_once(": ").unwrap().1.split(' ').next().unwrap())).collect()
-}
-
-/// The LID of the master subnet manager.
-fn master(machine: &Machine) -> u16 {
-    let said = machine.tool("sminfo", &[]).run();
-    said.ok().split_once("sm lid ").unwrap().1.split(' ').next().unwrap().parse().unwrap()
-}
-
-#[test]
-fn claim_01_one_physical_port_and_its_queue_pair_0_serve_many_logical_ports() {
-    let (machine, capture, _folder) = captured(&["--lhcas", "16"]);
-    let lids: BTreeSet<u16> = machine.active_lhcas().into_values().collect();
-    assert_eq!(lids.len(), 16, "each Active, with a LID of its own");
-    let cables = machine.tool("ibnetdiscover", &[]).run();
-    let to_portico = cables.ok().lines().filter(|line| line.contains("# \"portico-0\" lid"));
-    assert_eq!(to_portico.filter(|line| line.starts_with("[3]")).count(), 1, "one cable:\n{}", cables.stdout);
+/// Asserts that each SMP in the capture goes from a queue pair 0 to a queue pair 0 on virtual lane 15.
+fn assert_all_on_queue_pair_0(capture: &Path, least: usize) {
     let fields = ["infiniband.deth.srcqp", "infiniband.bth.destqp", "infiniband.lrh.vl"];
-    let management = tshark(&capture, "infiniband.mad.mgmtclass in {0x01, 0x81}", &fields);
-    assert!(management.len() > 16 * 10, "{}", management.len());
-    let ways: BTreeSet<_> = management.iter().map(String::as_str).collect();
-    assert_eq!(ways, ["0x00000000\t0x000000\t0x0f"].into(), "all of it is from one queue pair 0 to the other");
+    let packets = tshark(capture, "infiniband.mad.mgmtclass in {0x01, 0x81}", &fields);
+    assert!(packets.len() >= least, "{}", packets.len());
+    let kinds: BTreeSet<_> = packets.iter().map(String::as_str).collect();
+    assert_eq!(kinds, ["0x00000000\t0x000000\t0x0f"].into());
+}
+
+/// Returns the GUIDs of the ports of LHCAs that the subnet manager's tools find.
+fn guids_in_subnet(machine: &Machine) -> BTreeSet<u64> {
+    let found = machine.tool("ibnetdiscover", &["-p"]).run();
+    let adapters = found.ok().lines().filter(|line| line.starts_with("CA"));
+    adapters.map(|line| number(line.split_whitespace().nth(3).unwrap())).collect()
 }
 
 #[test]
-fn claim_02_what_arrives_at_the_physical_queue_pair_0_is_the_hypervisors_agents() {
-    let (machine, capture, _folder) = captured(&["--lhcas", "4", "--image", "echo"]);
-    let list = machine.ctl(&["list"]);
-    assert_eq!(list.ok().matches(" none ").count(), 4, "no partition has anything to do with it:\n{}", list.stdout);
-    let fields = ["infiniband.mad.transactionid", "infiniband.mad.attributeid"];
-    let mut questions = tshark(&capture, "infiniband.mad.method in {0x01, 0x02}", &fields);
-    let mut answers = tshark(&capture, "infiniband.mad.method == 0x81", &fields);
-    questions.sort_unstable();
-    answers.sort_unstable();
-    assert!(questions.len() > 50);
-    assert_eq!(questions, answers, "each is answered, at the first time of asking");
+fn claim_01_one_physical_queue_pair_0_and_an_aliased_one_for_each_logical_port() {
+    let scene = Scene::new();
+    let pairs = scene.open_all();
+    for ((pair, name), nth) in pairs.iter().zip(MANAGERS).zip(1..) {
+        // A route without hops ends at the own port: each partition has its own queue pair 0 there, all at once.
+        let info: NodeInfo = pair.get(Destination::Route(&[]), nth);
+        assert_eq!(info.port_guid.get(), scene.port(name).guid);
+        // And each reaches the subnet through the one cable.
+        let outside: NodeDescription = pair.get(Destination::Route(&[1, 1, 2]), 10 + nth);
+        assert_eq!(outside, NodeDescription::new("H2"));
+        assert_eq!(scene.on_cable(10 + nth), [(GET, 0x10), (GET_RESP, 0x10)]);
+    }
+    let cables = scene.machine.tool("ibnetdiscover", &[]).run();
+    let to_portico = cables.ok().lines().filter(|line| line.starts_with('[') && line.contains("# \"portico-0\" lid"));
+    let from_s1 = to_portico.filter(|line| line.starts_with("[3]")).count();
+    assert_eq!(from_s1, 1, "one cable from S1 to the physical port:\n{}", cables.stdout);
+    assert_all_on_queue_pair_0(&scene.capture, 100);
 }
 
 #[test]
-fn claim_03_a_logical_switch_stands_between_the_physical_port_and_the_logical_ones() {
-    let machine = Machine::up(&["--lhcas", "4"]);
-    let info = ask(&machine, &["-D", "nodeinfo", LOGICAL_SWITCH]);
-    assert_eq!((field(&info, "NodeType").as_str(), field(&info, "NumPorts").as_str()), ("Switch", "5"));
-    assert_eq!(field(&info, "LocalPort"), "1", "the physical port is its uplink");
-    for port in 2..=5 {
-        let behind = ask(&machine, &["-D", "nodeinfo", &format!("{LOGICAL_SWITCH},{port}")]);
-        assert_eq!(field(&behind, "NodeType"), "Channel Adapter");
+fn claim_02_smp_received_at_the_physical_port_reaches_its_logical_port_alone() {
+    let scene = Scene::new();
+    let pairs = scene.open_all();
+    let outside = scene.open("H2");
+    for (index, name) in MANAGERS.into_iter().enumerate() {
+        let number = 20 + u32::try_from(index).unwrap();
+        let lid = |index: usize| Destination::Lid(scene.port(MANAGERS[index]).lid);
+        assert_arrives_at(&pairs, index, number, |index, number| outside.ask_sm(lid(index), number));
+        assert_eq!(scene.on_cable(number)[0], (GET, 0x20), "it came by the cable");
+        // Traps are for SMs alone, too.
+        outside.send(lid(index), Method::TRAP, &Notice::new_zeroed(), 0, 50 + number);
+        assert_eq!(essence(pairs[index].arrival()), (Method::TRAP, Notice::ID, 50 + number, false), "{name}");
     }
 }
 
 #[test]
-fn claim_04_the_logical_switch_is_managed_as_any_switch_is() {
-    let machine = Machine::up(&["--lhcas", "4"]);
-    let routes = machine.tool("ibroute", &["-D", LOGICAL_SWITCH]).run();
-    let ports: BTreeMap<u16, u8> = routes
-        .ok()
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.strip_prefix("0x")?.split_whitespace();
-            Some((u16::from_str_radix(words.next()?, 16).ok()?, words.next()?.parse().ok()?))
-        })
-        .collect();
-    for lid in machine.active_lhcas().values() {
-        assert!(ports[lid] >= 2, "LHCAs are behind logical ports: {ports:?}");
-    }
-    assert_eq!(ports.values().filter(|&&port| port == 1).count(), 3, "S1, H1 and H2 behind the uplink: {ports:?}");
+fn claim_03_smp_of_an_aliased_queue_pair_for_a_logical_port_is_looped_back_to_the_physical_one() {
+    let scene = Scene::new();
+    let [first, second, _] = scene.open_all();
+    let target = scene.port("sm-2");
+    let (info, moved) = scene.counted(|| first.get::<NodeInfo>(Destination::Lid(target.lid), 30));
+    assert_eq!(info.port_guid.get(), target.guid);
+    assert_eq!(moved, Qp0 { looped_back: 1, answered: 1, delivered: 1, ..Qp0::ZERO }, "the agent answered");
+    assert_eq!(scene.on_cable(30), [], "and nothing of it was on the cable");
+    // The target's own queue pair 0 has received nothing: its next packet is this one.
+    scene.ask_sm_from_outside(target, 31);
+    assert_eq!(second.arrival().number, 31);
 }
 
 #[test]
-fn claim_05_the_agent_answers_on_behalf_of_each_logical_port_by_directed_route() {
-    let machine = Machine::up(&["--lhcas", "4"]);
-    let ports = logical_ports(&machine);
-    assert_eq!(ports.len(), 4);
-    for (port, nth) in ports.iter().zip(1..) {
-        let route = format!("{LOGICAL_SWITCH},{}", port.place);
-        let info = ask(&machine, &["-D", "nodeinfo", &route]);
-        assert_eq!(number(&field(&info, "PortGuid")), port.guid, "as that port, and no other, would answer");
-        let description = ask(&machine, &["-D", "nodedesc", &route]);
-        assert_eq!(field(&description, "Node Description"), format!("portico-0-lhca{nth}"));
-    }
+fn claim_04_smp_of_an_aliased_queue_pair_for_an_external_port_is_routed_to_the_physical_port() {
+    let scene = Scene::new();
+    let [first, second, _] = scene.open_all();
+    let (name, moved) = scene.counted(|| first.get::<NodeDescription>(Destination::Route(&[1, 1, 2]), 40));
+    assert_eq!(name, NodeDescription::new("H2"), "the response returned to the queue pair that asked");
+    assert_eq!(moved, Qp0 { routed_out: 1, received: 1, delivered: 1, ..Qp0::ZERO });
+    assert_eq!(scene.on_cable(40), [(GET, 0x10), (GET_RESP, 0x10)]);
+    scene.ask_sm_from_outside(scene.port("sm-2"), 41);
+    assert_eq!(second.arrival().number, 41, "no other queue pair received it");
 }
 
 #[test]
-fn claim_06_and_by_lid() {
-    let machine = Machine::up(&["--lhcas", "4"]);
-    for (name, lid) in machine.active_lhcas() {
-        let description = ask(&machine, &["nodedesc", &lid.to_string()]);
-        assert_eq!(field(&description, "Node Description"), name);
+fn claim_05_logical_switch_of_the_physical_port_forwards_as_the_sm_has_written() {
+    let scene = Scene::new();
+    let outside = scene.open("H2");
+    let switch = scene.route_from_outside(&[]);
+    let info: NodeInfo = outside.get(Destination::Route(&switch), 50);
+    assert_eq!((info.node_type, info.num_ports), (NodeType::SWITCH, 6), "uplink, four LHCAs, a spare port");
+    assert_eq!(info.local_port, PortNum::new(1), "the physical port is port 1");
+    let switch_info: SwitchInfo = outside.get(Destination::Route(&switch), 51);
+    assert!(switch_info.linear_fdb_cap.get() >= 0xbfff);
+    // The forwarding table decides, and nothing else: with another port for its LID, sm-1 is out of reach.
+    let (first, second) = (scene.port("sm-1"), scene.port("sm-2"));
+    let table: LinearForwardingBlock = outside.get(Destination::Route(&switch), 52);
+    let entry = usize::from(first.lid);
+    assert_eq!(table.ports[entry], PortNum::new(first.place));
+    let mut wrong = table;
+    wrong.ports[entry] = PortNum::new(second.place);
+    for (table, is_reached) in [(wrong, false), (table, true)] {
+        outside.send(Destination::Route(&switch), Method::SET, &table, 0, 53);
+        assert_eq!(essence(outside.arrival()), response(53, LinearForwardingBlock::ID));
+        outside.send(Destination::Lid(first.lid), Method::GET, &NodeInfo::default(), 0, 54);
+        assert_eq!(outside.arrival().is_timed_out, !is_reached);
     }
 }
 
-#[test]
-fn claim_07_each_logical_port_has_guids_lids_and_p_keys_of_its_own() {
-    let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
-    let second = logical_ports(&machine)[1].guid;
-    let partitions = machine.folder().join("partitions.conf");
-    fs::write(&partitions, format!("Default=0x7fff: ALL=full;\nOwn=0x1234: {second:#x}=full;\n")).unwrap();
-    let mut opensm = machine.opensm(&["-P", partitions.to_str().unwrap()]);
-    machine.wait_for_active(&mut opensm, 4);
-    let ports = logical_ports(&machine);
-    let said = |lid: u16| number(&field(&ask(&machine, &["nodeinfo", &lid.to_string()]), "PortGuid"));
-    assert!(ports.iter().all(|port| said(port.lid) == port.guid));
-    let distinct: BTreeSet<_> = ports.iter().map(|port| (port.lid, port.guid)).collect();
-    assert_eq!(distinct.len(), 4);
-    for port in ports {
-        let keys = ask(&machine, &["pkeys", &port.lid.to_string()]);
-        assert!(keys.ok().contains("0xffff"), "{}", keys.stdout);
-        assert_eq!(
-            keys.stdout.contains("0x9234"),
-            port.guid == second,
-            "one's own key is nobody else's: {}",
-            keys.stdout
+/// The partition `name`, and no other, uses its aliased queue pair 0; it goes and returns with the partition.
+fn assert_queue_pair_0_is_the_partitions(scene: &Scene) {
+    let outside = scene.open("H2");
+    let port = scene.port("sm-1");
+    {
+        let [first, second, _] = scene.open_all();
+        // The source of what it sends is its own port, whatever else the machine has.
+        let (_, moved) = scene.counted(|| first.ask_sm(Destination::Lid(scene.port("sm-2").lid), 60));
+        let arrival = second.arrival();
+        assert_eq!((arrival.number, arrival.from.get()), (60, port.lid), "{moved:?}");
+    }
+    assert_eq!(scene.machine.ctl(&["stop", "sm-1"]).ok(), "");
+    let (_, moved) = scene.counted(|| {
+        outside.send(
+            Destination::Route(&scene.route_from_outside(&[port.place])),
+            Method::GET,
+            &NodeInfo::default(),
+            0,
+            61,
         );
+        assert!(outside.arrival().is_timed_out, "the port went with its partition");
+    });
+    assert_eq!((moved.delivered, moved.answered), (0, 0), "{moved:?}");
+    let attached = scene.site("sm-1").tool("smpquery", &["-D", "nodedesc", "0"]).run();
+    assert_ne!(attached.code, Some(0), "no program can use it: {attached:?}");
+    assert_eq!(scene.machine.ctl(&["start", "sm-1"]).ok(), "");
+    scene.wait_for_bridge("sm-1");
+    let first = scene.open("sm-1");
+    outside.ask_sm(Destination::Route(&scene.route_from_outside(&[port.place])), 62);
+    assert_eq!(first.arrival().number, 62, "it returned with its partition");
+}
+
+#[test]
+fn claim_06_aliased_queue_pair_belongs_to_its_logical_partition() {
+    assert_queue_pair_0_is_the_partitions(&Scene::new());
+}
+
+#[test]
+fn claim_07_agent_routes_the_traffic_of_the_logical_ports_both_ways() {
+    let scene = Scene::new();
+    let outside = scene.open("H2");
+    let first = scene.open("sm-1");
+    let (web, own) = (scene.port("web"), scene.port("sm-1"));
+    let (_, inward) = scene.counted(|| {
+        let _: NodeInfo = outside.get(Destination::Lid(web.lid), 70);
+        outside.ask_sm(Destination::Lid(own.lid), 71);
+        assert_eq!(first.arrival().number, 71);
+    });
+    assert_eq!(inward, Qp0 { received: 2, answered: 1, delivered: 1, ..Qp0::ZERO }, "inward");
+    let (_, outward) = scene.counted(|| {
+        let _: NodeInfo = first.get(Destination::Lid(web.lid), 72);
+        let _: NodeDescription = first.get(Destination::Route(&[1, 1, 2]), 73);
+    });
+    let expected = Qp0 { looped_back: 1, routed_out: 1, received: 1, answered: 1, delivered: 2 };
+    assert_eq!(outward, expected, "outward");
+    let on_cable = [70, 71, 72, 73].map(|number| scene.on_cable(number).len());
+    assert_eq!(on_cable, [2, 1, 0, 2]);
+}
+
+/// Starts a partition that loops with interrupts off, and returns its logical port.
+fn spinning(scene: &Scene) -> LogicalPort {
+    let added = ["add", "name=spin", "image=hostile", "arguments=attempt=spin", "memory=2M", "qp0=none"];
+    assert_eq!(scene.machine.ctl(&added).ok(), "");
+    scene.machine.console("portico-0").wait_for(|line| line.contains("spin: tries "));
+    logical_ports(&scene.machine).into_iter().find(|port| port.place == 6).unwrap()
+}
+
+/// Asserts that Get and Set of the port at the end of `route` are answered, and that the agent counts both.
+fn assert_answered_on_behalf(scene: &Scene, route: &[u8], guid: u64) {
+    let outside = scene.open("H2");
+    let (_, moved) = scene.counted(|| {
+        let info: NodeInfo = outside.get(Destination::Route(route), 80);
+        assert_eq!(info.port_guid.get(), guid, "as that port itself would answer");
+        let mut port: PortInfo = outside.get(Destination::Route(route), 81);
+        port.set_port_state(iba::attr::PortState::NO_CHANGE);
+        port.set_physical_state(iba::attr::PortPhysicalState::NO_CHANGE);
+        outside.send(Destination::Route(route), Method::SET, &port, 0, 82);
+        assert_eq!(essence(outside.arrival()), response(82, PortInfo::ID));
+    });
+    assert_eq!(moved, Qp0 { received: 3, answered: 3, ..Qp0::ZERO });
+}
+
+#[test]
+fn claim_08_agent_answers_on_behalf_of_a_port_whose_partition_loops() {
+    let scene = Scene::new();
+    let port = spinning(&scene);
+    assert_answered_on_behalf(&scene, &scene.route_from_outside(&[port.place]), port.guid);
+}
+
+#[test]
+fn claim_09_each_subnet_management_queue_pair_is_queue_pair_0() {
+    let scene = Scene::new();
+    let pairs = scene.open_all();
+    let outside = scene.open("H2");
+    for (pair, (name, nth)) in pairs.iter().zip(MANAGERS.into_iter().zip(90..)) {
+        // To the aliased one from outside, and from the aliased one to the outside: `arrival` checks both numbers.
+        outside.ask_sm(Destination::Lid(scene.port(name).lid), nth);
+        assert_eq!(pair.arrival().number, nth);
+        let _: NodeDescription = pair.get(Destination::Route(&[1, 1, 2]), 10 + nth);
+        assert_eq!(scene.on_cable(10 + nth).len(), 2);
+    }
+    assert_all_on_queue_pair_0(&scene.capture, 100);
+}
+
+#[test]
+fn claim_10_apparatus_lists_the_logical_ports_that_the_sm_sees() {
+    let scene = Scene::new();
+    let listed: BTreeSet<_> = scene.ports.iter().map(|port| port.guid).collect();
+    assert_eq!(listed.len(), MANAGERS.len() + 1);
+    let seen = guids_in_subnet(&scene.machine);
+    let hosts = seen.difference(&listed).count();
+    assert!(seen.is_superset(&listed) && hosts == 2, "H1 and H2 besides: {seen:x?} {listed:x?}");
+    // Each has an aliased queue pair 0 at the same time, and one physical port has the others.
+    let pairs = scene.open_all();
+    let guids = pairs.each_ref().map(|pair| pair.get::<NodeInfo>(Destination::Route(&[]), 100).port_guid.get());
+    assert_eq!(guids, MANAGERS.map(|name| scene.port(name).guid));
+    let status = scene.machine.ctl(&["status"]);
+    assert_eq!(status.ok().matches("QP0 of uplink").count(), 1, "{}", status.stdout);
+}
+
+#[test]
+fn claim_11_apparatus_counts_the_traffic_that_its_agent_routes() {
+    let scene = Scene::new();
+    let before = scene.qp0(1);
+    let outside = scene.open("H2");
+    for nth in 0..5 {
+        let _: NodeInfo = outside.get(Destination::Lid(scene.port("web").lid), 110 + nth);
+    }
+    let shown = scene.machine.ctl(&["status"]);
+    let line = shown.ok().lines().find(|line| line.starts_with("QP0 of uplink 1: ")).unwrap().to_owned();
+    let (received, answered) = (before.received + 5, before.answered + 5);
+    assert!(line.contains(&format!(": {received} SMPs received")), "{line}");
+    assert!(line.contains(&format!(" {answered} answered")), "{line}");
+    let from_cable: usize = (110..115).map(|number| scene.on_cable(number).len()).sum();
+    assert_eq!(from_cable, 10, "as many as the cable carried, and their responses");
+}
+
+#[test]
+fn claim_12_agent_loops_an_smp_of_the_physical_port_to_the_given_logical_port() {
+    let scene = Scene::new();
+    let pairs = scene.open_all();
+    let outside = scene.open("H2");
+    for (index, name) in MANAGERS.into_iter().enumerate() {
+        let number = 120 + u32::try_from(index).unwrap();
+        let ((), moved) = scene.counted(|| {
+            outside.ask_sm(Destination::Route(&scene.route_from_outside(&[scene.port(name).place])), number);
+            assert_eq!(essence(pairs[index].arrival()), (Method::GET, SmInfo::ID, number, false));
+        });
+        assert_eq!(moved, Qp0 { received: 1, delivered: 1, ..Qp0::ZERO }, "the agent received and delivered it once");
+    }
+    // A port without a subnet manager gets nothing: the agent answers that nothing is there.
+    let (arrival, moved) = scene.counted(|| {
+        outside.ask_sm(Destination::Lid(scene.port("web").lid), 125);
+        outside.arrival()
+    });
+    assert_eq!(essence(arrival), response(125, SmInfo::ID));
+    assert_eq!(moved, Qp0 { received: 1, answered: 1, ..Qp0::ZERO });
+}
+
+#[test]
+fn claim_13_apparatus_answers_by_lid_and_route_while_the_partition_loops() {
+    let scene = Scene::new();
+    let port = spinning(&scene);
+    // The subnet manager manages it, too: after a sweep the port has a LID and is Active.
+    let mut sm = scene.machine.opensm(&[]);
+    sm.wait_for_subnet_up();
+    drop(sm);
+    let lid = logical_ports(&scene.machine).into_iter().find(|found| found.guid == port.guid).unwrap().lid;
+    let outside = scene.open("H2");
+    for (to, nth) in [(Destination::Lid(lid), 130), (Destination::Route(&scene.route_from_outside(&[port.place])), 131)]
+    {
+        let (info, moved) = scene.counted(|| outside.get::<NodeInfo>(to, nth));
+        assert_eq!(info.port_guid.get(), port.guid);
+        assert_eq!(moved, Qp0 { received: 1, answered: 1, ..Qp0::ZERO });
     }
 }
 
 #[test]
-fn claim_08_each_logical_port_has_an_m_key_of_its_own() {
-    let machine = Machine::up(&["--lhcas", "2"]);
-    let succeeds = |output: Output| assert_eq!(output.code, Some(0), "{output:?}");
-    succeeds(machine.tool("ibportstate", &["-D", FIRST, "1", "mkey", "0x1234"]).run());
-    succeeds(machine.tool("ibportstate", &["-y", "0x1234", "-D", FIRST, "1", "mkeyprot", "3"]).run());
-    succeeds(machine.tool("ibportstate", &["-y", "0x1234", "-D", FIRST, "1", "mkeylease", "1"]).run());
-    succeeds(ask(&machine, &["-y", "0x1234", "-D", "portinfo", FIRST]));
-    assert_ne!(ask(&machine, &["-t", "200", "-D", "portinfo", FIRST]).code, Some(0), "nobody else is answered");
-    let violations = field(&ask(&machine, &["-y", "0x1234", "-D", "portinfo", FIRST]), "MkeyViolations");
-    assert!(number(&violations) > 0, "and it was counted");
-    let other = ask(&machine, &["-D", "portinfo", SECOND]);
-    assert_eq!((field(&other, "MkeyViolations"), field(&other, "MkeyLeasePeriod")), ("0".into(), "0".into()));
-    // The lease is a second: it begins with a violation, and then anybody may read the port again.
-    let deadline = Instant::now() + PATIENCE;
-    while ask(&machine, &["-t", "200", "-D", "portinfo", FIRST]).code != Some(0) {
-        assert!(Instant::now() < deadline, "the lease does not end");
+fn claim_14_logical_switch_is_associated_with_the_physical_port() {
+    let scene = Scene::with_two_ports();
+    let outside = scene.open("H2");
+    // From H2 by S2's port 3 to the second physical port, and by S2's port 2 and S1's port 3 to the first.
+    let guid_at = |route: &[u8], nth| outside.get::<NodeInfo>(Destination::Route(route), nth).node_guid;
+    let (second, first) = (guid_at(&[1, 3], 140), guid_at(&[1, 2, 3], 141));
+    assert_ne!(first, second, "a logical switch for each physical port");
+    let status = scene.machine.ctl(&["status", "--json"]);
+    let state: serde_json::Value = serde_json::from_str(status.ok()).unwrap();
+    let shown = [0, 1].map(|index| Guid::new(number(state[0]["uplinks"][index]["guid"].as_str().unwrap())));
+    assert_eq!(shown, [first, second], "and `ctl` says which");
+    // Behind each are its own logical ports, and port 1 leads back to the switch outside.
+    for (route, uplink) in [(&[1, 2, 3][..], 1), (&[1, 3], 2)] {
+        for port in scene.ports.iter().filter(|port| port.uplink == uplink) {
+            let info: NodeInfo = outside.get(Destination::Route(&[route, &[port.place]].concat()), 142);
+            assert_eq!(info.port_guid.get(), port.guid);
+        }
+        let back: NodeDescription = outside.get(Destination::Route(&[route, &[1]].concat()), 143);
+        assert_eq!(back, NodeDescription::new(if uplink == 1 { "S1" } else { "S2" }));
+    }
+}
+
+/// Asserts that SMPs of `pair`, which leave by its port `uplink`, are looped back there for logical ports: by directed route
+/// and by LID.
+fn assert_looped_back(scene: &Scene, pair: &QueuePair0, uplink: u8, target: LogicalPort) {
+    let other = if scene.ports.iter().any(|port| port.uplink == 2) { Some(3 - uplink) } else { None };
+    let ways = [Destination::Lid(target.lid), Destination::Route(&[uplink, target.place])];
+    for (to, nth) in ways.into_iter().zip(150 + u32::from(uplink) * 10..) {
+        let counters = || (scene.qp0(uplink.into()), other.map(|other| scene.qp0(other.into())));
+        let (before, before_other) = counters();
+        let info: NodeInfo = pair.get(to, nth);
+        let (after, after_other) = counters();
+        assert_eq!(info.port_guid.get(), target.guid);
+        assert_eq!(after.since(before), Qp0 { looped_back: 1, answered: 1, delivered: 1, ..Qp0::ZERO }, "{to:?}");
+        assert_eq!(after_other, before_other, "nothing of it at the other physical port");
+        assert_eq!(scene.on_cable(nth), [], "{to:?}");
     }
 }
 
 #[test]
-fn claim_09_what_passes_through_the_logical_switch_goes_back_out_of_the_physical_port() {
-    let machine = Machine::up(&["--lhcas", "1"]);
-    let behind = ask(&machine, &["-D", "nodeinfo", &format!("{LOGICAL_SWITCH},1")]);
-    let direct = ask(&machine, &["-D", "nodeinfo", "0,1"]);
-    assert_eq!(field(&behind, "Guid"), field(&direct, "Guid"), "it is S1 again");
+fn claim_15_logical_switch_loops_back_by_directed_route_and_by_lid() {
+    let scene = Scene::new();
+    let first = scene.open("sm-1");
+    assert_looped_back(&scene, &first, 1, scene.port("sm-2"));
+
+    // The logical switch itself is no external port either.
+    let (info, moved) = scene.counted(|| first.get::<NodeInfo>(Destination::Route(&[1]), 159));
+    assert_eq!(info.node_type, NodeType::SWITCH);
+    assert_eq!(moved, Qp0 { looped_back: 1, answered: 1, delivered: 1, ..Qp0::ZERO });
+    assert_eq!(scene.on_cable(159), []);
 }
 
 #[test]
-fn claim_10_what_breaks_the_rules_of_directed_routes_is_dropped() {
-    let machine = Machine::up(&["--lhcas", "1"]);
-    // Through an adapter, which passes nothing on; and by a port that is not there.
-    for route in [&format!("{FIRST},1"), &format!("{LOGICAL_SWITCH},77")] {
-        assert_ne!(ask(&machine, &["-t", "200", "-D", "nodeinfo", route]).code, Some(0), "{route}");
+fn claim_16_logical_switch_routes_out_by_directed_route_and_by_lid() {
+    let scene = Scene::new();
+    let first = scene.open("sm-1");
+    let outside: PortInfo = first.get(Destination::Route(&[1, 1, 2]), 165);
+    for (to, nth) in [(Destination::Lid(outside.lid.get()), 166), (Destination::Route(&[1, 1, 2]), 167)] {
+        let (name, moved) = scene.counted(|| first.get::<NodeDescription>(to, nth));
+        assert_eq!(name, NodeDescription::new("H2"));
+        assert_eq!(moved, Qp0 { routed_out: 1, received: 1, delivered: 1, ..Qp0::ZERO }, "{to:?}");
+        assert_eq!(scene.on_cable(nth), [(GET, 0x10), (GET_RESP, 0x10)]);
     }
-    assert_eq!(
-        field(&ask(&machine, &["-D", "nodeinfo", FIRST]), "NodeType"),
-        "Channel Adapter",
-        "and no harm was done"
-    );
 }
 
 #[test]
-fn claim_11_a_managers_question_at_a_port_without_a_manager_is_refused() {
-    let (machine, capture, _folder) = captured(&["--lhcas", "1", "--image", "echo"]);
-    let lid = *machine.active_lhcas().values().next().unwrap();
-    assert_ne!(machine.tool("sminfo", &[&lid.to_string()]).run().code, Some(0));
-    let answers = "infiniband.mad.method == 0x81 && infiniband.mad.attributeid == 0x20";
-    // Method and attribute do not go together: 3 in the status's bits 2 to 4 (IBA vol. 1, 13.4.7).
-    let refused = tshark(&capture, answers, &["infiniband.mad.status"]);
-    assert!(!refused.is_empty() && refused.iter().all(|status| number(status) == 0xc), "{refused:?}");
-}
-
-#[test]
-fn claim_12_the_agent_tells_the_manager_of_changes_by_traps_and_can_be_told_to_stop() {
-    let folder = tempfile::tempdir().unwrap();
-    let capture = folder.path().join("cable.erf");
-    let machine = Machine::ready_for_tools(&[
-        "--sm",
-        "none",
-        "--lhcas",
-        "2",
-        "--image",
-        "echo",
-        "--pcap",
-        capture.to_str().unwrap(),
-    ]);
-    let mut opensm = machine.opensm(&[]);
-    machine.wait_for_active(&mut opensm, 2);
-    assert_eq!(machine.ctl(&["stop", "portico-0-lhca2"]).ok(), "");
-    opensm.wait_for("num:128");
-    machine.wait_for_active(&mut opensm, 1);
-    // A trap that is not repressed is sent again after a second: SubnetTimeOut, as OpenSM sets it, is 18 (14.2.5.6).
-    let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(3) {
-        opensm.sweep();
-    }
-    let of = |method: &str| {
-        let filter = format!("infiniband.mad.method == {method}");
-        let all = tshark(&capture, &filter, &["infiniband.mad.transactionid"]);
-        (all.len(), all.into_iter().collect::<BTreeSet<_>>())
+fn claim_17_apparatus_gives_each_partition_the_queue_pair_0_that_its_row_grants() {
+    let scene = Scene::new();
+    let list = scene.machine.ctl(&["list"]);
+    let granted = |name: &str| {
+        let line = list.ok().lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(3).unwrap().to_owned()
     };
-    let ((sent, traps), (_, repressed)) = (of("0x05"), of("0x07"));
-    assert!(!traps.is_empty() && traps.is_subset(&repressed), "{traps:?} {repressed:?}");
-    assert_eq!(sent, traps.len(), "each was sent until it was repressed: at once");
+    assert_eq!(MANAGERS.map(granted), ["manager"; 3]);
+    assert_eq!(granted("web"), "none");
+    assert_queue_pair_0_is_the_partitions(&scene);
 }
 
 #[test]
-fn claim_13_two_physical_ports_are_two_logical_switches() {
-    let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_ports.net");
-    let machine = Machine::up(&["--topology", topology, "--lhcas", "3"]);
-    let switches = machine.tool("ibswitches", &[]).run();
-    let logical = switches.ok().lines().filter(|line| line.contains("\"portico-0")).count();
-    assert_eq!(logical, 2, "{}", switches.stdout);
-    assert_eq!(machine.active_ports().iter().filter(|(name, _)| name.contains("lhca")).count(), 2 * 3);
+fn claim_18_aliased_queue_pairs_of_the_apparatus_are_queue_pair_0() {
+    let scene = Scene::new();
+    let [first, second, _] = scene.open_all();
+    // Between two aliased ones, without the cable: `arrival` checks that source and destination are queue pair 0.
+    first.ask_sm(Destination::Lid(scene.port("sm-2").lid), 180);
+    let arrival = second.arrival();
+    assert_eq!((arrival.number, arrival.from.get()), (180, scene.port("sm-1").lid));
+    assert_eq!(scene.on_cable(180), []);
+    // And with it, in both directions.
+    first.ask_sm(Destination::Lid(scene.lid_of_h1()), 181);
+    assert_eq!(scene.on_cable(181)[0], (GET, 0x20));
+    assert_all_on_queue_pair_0(&scene.capture, 100);
 }
 
 #[test]
-fn claim_14_a_partition_has_an_aliased_queue_pair_0_for_its_logical_port() {
-    let (machine, capture, _folder) = captured(&["--sm", "partition", "--lhcas", "1"]);
-    let is_sm = |lid: u16| number(&field(&ask(&machine, &["portinfo", &lid.to_string()]), "CapMask")) & 2;
-    // IsSM is bit 1 (14.2.5.6): who sits at that queue pair 0 says that it manages.
-    assert_eq!(is_sm(master(&machine)), 2);
-    assert_eq!(is_sm(machine.active_lhcas()["portico-0-lhca1"]), 0);
-    let from_inside = "infiniband.mad.method < 0x80 && infiniband.smpdirected.initialpath[1:2] == 01:01";
-    let pairs = tshark(&capture, from_inside, &["infiniband.deth.srcqp", "infiniband.lrh.vl"]);
-    assert!(pairs.len() > 10, "{}", pairs.len());
-    let distinct: BTreeSet<_> = pairs.iter().map(String::as_str).collect();
-    assert_eq!(distinct, ["0x00000000\t0x0f"].into(), "outside it is a queue pair 0 as any");
-}
-
-#[test]
-fn claim_15_what_only_a_manager_takes_goes_to_the_aliased_queue_pair_0() {
-    let machine = Machine::up(&["--sm", "partition", "--lhcas", "1"]);
-    let sminfo = |lid: u16| machine.tool("sminfo", &[&lid.to_string()]).run();
-    let asked = sminfo(master(&machine));
-    assert!(asked.ok().contains("SMINFO_MASTER"), "the partition answers itself: {}", asked.stdout);
-    assert_ne!(sminfo(machine.active_lhcas()["portico-0-lhca1"]).code, Some(0));
-}
-
-#[test]
-fn claim_16_what_it_sends_to_a_logical_port_loops_back_and_never_comes_to_the_cable() {
-    let folder = tempfile::tempdir().unwrap();
-    let capture = folder.path().join("cable.erf");
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge.toml");
-    let options = ["--sm", "none", "--config", config, "--pcap", capture.to_str().unwrap()];
-    let mut machine = Machine::ready_for_tools(&options);
-    let inside = machine.site().at("bridge");
-    let first = inside.opensm(&[]);
-    machine.wait_for("subnet up:");
-    drop(first);
-    let succeeds = |output: Output| assert_eq!(output.code, Some(0), "{output:?}");
-    // Nobody else asks for GUIDs, and nobody outside for anything from here on: it marks where the capture begins to matter.
-    succeeds(ask(&machine, &["-D", "guidinfo", LOGICAL_SWITCH]));
-    inside.opensm(&[]).wait_for_subnet_up();
-    // So OpenSM has set up each logical port anew. And now Get and Set, by directed route and by LID.
-    let ports = logical_ports(&machine);
-    assert_eq!(ports.len(), 3, "two partitions', and the bridge's own");
-    for Logical { place, lid, .. } in &ports {
-        for destination in [&["-D", &format!("0,1,{place}")][..], &[&lid.to_string()]] {
-            succeeds(inside.tool("smpquery", &[&["portinfo"], destination].concat()).run());
-            succeeds(inside.tool("ibportstate", &[destination, &["1", "mkey", "0"]].concat()).run());
+fn claim_19_adapter_with_two_physical_ports_has_a_queue_pair_0_at_each() {
+    let scene = Scene::with_two_ports();
+    let outside = scene.open("H2");
+    let pairs = scene.open_all();
+    for (uplink, route) in [(1, &[1, 2, 3][..]), (2, &[1, 3])] {
+        let other = 3 - uplink;
+        for (index, port) in scene.ports.iter().filter(|port| usize::from(port.uplink) == uplink).enumerate() {
+            let to = Destination::Route(&[route, &[port.place]].concat());
+            let number = u32::try_from(190 + 20 * uplink + index).unwrap();
+            let (before, before_other) = (scene.qp0(uplink), scene.qp0(other));
+            let info: NodeInfo = outside.get(to, number);
+            assert_eq!(info.port_guid.get(), port.guid, "answered on behalf of this port");
+            assert_eq!(scene.qp0(uplink).since(before), Qp0 { received: 1, answered: 1, ..Qp0::ZERO });
+            // The test opened the aliased queue pairs of each partition's first port.
+            if let (1, Some(pair)) = (uplink, pairs.get(index)) {
+                outside.ask_sm(to, number + 10);
+                assert_eq!(essence(pair.arrival()), (Method::GET, SmInfo::ID, number + 10, false));
+            }
+            assert_eq!(scene.qp0(other), before_other, "nothing of it at the other physical port");
         }
     }
-    succeeds(inside.tool("smpquery", &["-D", "guidinfo", "0,1,1,1"]).run());
-    let marks = tshark(&capture, "infiniband.mad.attributeid == 0x14", &["frame.number"]);
-    let [_, begin, _, _] = &marks[..] else { panic!("two questions and their answers: {marks:?}") };
-
-    // Who sends by directed route from inside leaves by the uplink, port 1, as the second hop after the LHCA's own, and the
-    // answer bears the same route.
-    let with_class = |class: &str, fields: &[&str]| {
-        tshark(&capture, &format!("frame.number > {begin} && infiniband.mad.mgmtclass == {class}"), fields)
-    };
-    let routes = with_class("0x81", &["infiniband.smpdirected.initialpath"]);
-    assert!(routes.len() > 20, "those to S1, H1 and H2: {}", routes.len());
-    let first_hops: BTreeSet<_> = routes.iter().map(|route| &route[..6]).collect();
-    assert_eq!(first_hops, ["000101"].into());
-    let logical: BTreeSet<u64> = ports.iter().map(|port| port.lid.into()).collect();
-    let is_between = |pair: &String| pair.split('\t').all(|lid| logical.contains(&number(lid)));
-    let pairs = with_class("0x01", &["infiniband.lrh.slid", "infiniband.lrh.dlid"]);
-    assert!(!pairs.iter().any(is_between), "{pairs:?}");
 }
 
 #[test]
-fn claim_17_what_it_sends_to_an_external_port_goes_out_of_the_physical_port() {
-    let (machine, capture, _folder) = captured(&["--sm", "partition", "--lhcas", "1"]);
-    let answered = nodes_that_answered(&capture);
-    let external: BTreeSet<u64> = ["S1", "H1", "H2"].into_iter().flat_map(|name| guids(&machine, name)).collect();
-    assert_eq!(external.len(), 3);
-    assert!(answered.is_superset(&external), "{answered:x?} {external:x?}");
-}
-
-#[test]
-fn claim_18_a_subnet_manager_runs_in_a_partition() {
-    let machine = Machine::up(&["--sm", "partition", "--lhcas", "2"]);
-    let lid = master(&machine).to_string();
-    let description = ask(&machine, &["nodedesc", &lid]);
-    assert!(description.ok().trim().ends_with(".sm"), "{}", description.stdout);
-    let record = machine.tool("saquery", &["NR", &lid]).run();
-    assert!(record.ok().contains("sm"), "and it answers for the subnet: {}", record.stdout);
-}
-
-#[test]
-fn claim_19_the_system_of_processor_adapter_and_hypervisor() {
-    let machine = Machine::up(&["--lhcas", "4", "--image", "echo", "--cpus", "3"]);
-    for (name, lid) in machine.active_lhcas() {
-        let pings = machine.tool("ibping", &["-f", "-c", "20", &lid.to_string()]).run();
-        assert!(pings.ok().contains("20 packets transmitted, 20 received, 0% packet loss"), "{name}: {}", pings.stdout);
+fn claim_20_logical_switch_of_each_physical_port_loops_back_to_its_queue_pair_0() {
+    let scene = Scene::with_two_ports();
+    for uplink in [1, 2] {
+        let first = QueuePair0::open_at(&scene.site("sm-1"), uplink);
+        let on_uplink: Vec<_> = scene.ports.iter().filter(|port| port.uplink == uplink).copied().collect();
+        let target = on_uplink[1];
+        assert_looped_back_by_route(&scene, &first, uplink, target);
     }
 }
 
-#[test]
-fn claim_20_the_program_on_a_medium_from_which_the_machine_boots() {
-    let machine = Machine::up(&["--flash", "--lhcas", "4", "--image", "echo"]);
-    assert_eq!(machine.active_lhcas().len(), 4);
-    let lid = *machine.active_lhcas().values().next().unwrap();
-    let pings = machine.tool("ibping", &["-f", "-c", "20", &lid.to_string()]).run();
-    assert!(pings.ok().contains("20 packets transmitted, 20 received, 0% packet loss"), "{}", pings.stdout);
+/// As [`assert_looped_back`], by directed route alone: a LID leads by one port of the sender, a route by each.
+fn assert_looped_back_by_route(scene: &Scene, pair: &QueuePair0, uplink: u8, target: LogicalPort) {
+    let other = 3 - uplink;
+    let (before, before_other) = (scene.qp0(uplink.into()), scene.qp0(other.into()));
+    let info: NodeInfo = pair.get(Destination::Route(&[uplink, target.place]), 200 + u32::from(uplink));
+    assert_eq!(info.port_guid.get(), target.guid);
+    let moved = scene.qp0(uplink.into()).since(before);
+    assert_eq!(moved, Qp0 { looped_back: 1, answered: 1, delivered: 1, ..Qp0::ZERO });
+    assert_eq!(scene.qp0(other.into()), before_other, "nothing of it at the other physical port");
+    assert_eq!(scene.on_cable(200 + u32::from(uplink)), []);
 }

@@ -27,6 +27,7 @@ use self::tally::Tallies;
 pub use self::tally::TallyId;
 use self::walk::Due;
 use crate::adapter::{AdapterConfig, ChannelAdapter};
+use crate::body::{Body, Verdict};
 use crate::config::ConfigError;
 use crate::counters::PortError;
 use crate::gsi::Key;
@@ -245,8 +246,14 @@ impl Hsma {
         self.layout += u64::from(is_smp);
         let was_request = is_smp && is_request(packet);
         let from = At { member, port };
-        let exit = self.walk_from(now, from, |body, packet| body.send(now, port, packet), packet, out);
-        if let (true, Wire::To(switch)) = (is_smp, self.wired(from))
+        let mut leaves_port = false;
+        let first = |body: &mut Body, packet: &mut [u8]| {
+            let verdict = body.send(now, port, packet);
+            leaves_port = matches!(verdict, Verdict::Transmit(_));
+            verdict
+        };
+        let exit = self.walk_from(now, from, first, packet, out);
+        if let (true, Wire::To(switch)) = (is_smp && leaves_port, self.wired(from))
             && let Some(qp0) = self.qp0.get_mut(usize::from(switch.member))
         {
             qp0.count(Origin::AliasedQp0, exit, was_request, packet);

@@ -2,7 +2,8 @@
 //!
 //! Each subnet management packet (SMP) of a logical port passes queue pair 0 of the physical port, which the HSMA owns. A
 //! packet from an aliased queue pair 0 whose destination is a logical port, or the logical switch, is looped back: the
-//! agent takes it as if the cable had brought it. All others leave by the physical port.
+//! agent takes it as if the cable had brought it. All others leave by the physical port. A packet to the sender's own
+//! port never comes that far, and is not counted.
 
 use iba::mad::Method;
 
