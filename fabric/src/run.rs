@@ -85,8 +85,10 @@ impl Loop {
     pub(super) fn run(mut self) {
         let mut events = Vec::with_capacity(64);
         loop {
-            self.net.set_time(self.now());
-            let due = self.server.expire(self.net.wires.now, &mut self.net);
+            let now = self.now();
+            self.net.set_time(now);
+            let due = self.server.expire(now.since(Time::default()), &mut self.net);
+            let due = due.map_or(Time::NEVER, |due| Time::default().after(due));
             let more = self.carry();
             self.tend_uplinks();
             self.net.count_errors();
@@ -99,12 +101,13 @@ impl Loop {
             if waited.is_err() {
                 continue; // interrupted by a signal
             }
-            self.net.set_time(self.now());
+            let now = self.now();
+            self.net.set_time(now);
             for event in &events {
                 match event.data.u64() {
                     WAKE if !self.obey() => return,
                     WAKE => {}
-                    UMAD => self.server.serve(self.net.wires.now, &mut self.net),
+                    UMAD => self.server.serve(now.since(Time::default()), &mut self.net),
                     token => self.serve_uplink(token - UPLINKS),
                 }
             }

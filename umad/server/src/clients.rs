@@ -4,29 +4,7 @@ use iba::mad::{AttributeId, Class, MadHeader, Method};
 
 use super::NodePort;
 use super::pending::is_response;
-
-/// The place of a client: its number in the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Slot(u8);
-
-impl Slot {
-    /// Clients that can be attached at a time.
-    pub(super) const COUNT: u8 = 128;
-
-    /// The slot of a client's number.
-    pub(super) fn new(number: u32) -> Option<Self> {
-        u8::try_from(number).ok().filter(|&number| number < Self::COUNT).map(Self)
-    }
-
-    /// The client's number.
-    pub(super) fn number(self) -> u32 {
-        self.0.into()
-    }
-
-    fn index(self) -> usize {
-        self.0.into()
-    }
-}
+use super::slot::Slot;
 
 /// A client.
 #[derive(Clone, Debug)]
@@ -69,22 +47,22 @@ impl Mark {
 /// All clients; `A` is an address of theirs.
 #[derive(Debug)]
 pub(super) struct Clients<A> {
-    slots: [Option<Client<A>>; Slot::COUNT as usize],
+    slots: [Option<Client<A>>; Slot::COUNT],
     /// How many clients each slot has had, roughly.
-    generations: [u8; Slot::COUNT as usize],
+    generations: [u8; Slot::COUNT],
 }
 
 impl<A> Clients<A> {
     pub(super) fn new() -> Self {
-        Self { slots: [const { None }; Slot::COUNT as usize], generations: [0; Slot::COUNT as usize] }
+        Self { slots: [const { None }; Slot::COUNT], generations: [0; Slot::COUNT] }
     }
 
     /// Attaches a client; `None` where there are as many as there can be.
     pub(super) fn insert(&mut self, at: NodePort, address: A) -> Option<Slot> {
-        let slot = (0..Slot::COUNT).map(Slot).find(|slot| self.slots[slot.index()].is_none())?;
+        let slot = Slot::all().find(|slot| self.slots[slot.index()].is_none())?;
         let generation = &mut self.generations[slot.index()];
         *generation = generation.wrapping_add(1);
-        let mark = Mark(u16::from_be_bytes([*generation, slot.0]));
+        let mark = Mark(u16::from_be_bytes([*generation, slot.get()]));
         self.slots[slot.index()] = Some(Client { at, is_sm: false, is_subscriber: false, address, mark });
         Some(slot)
     }
@@ -104,7 +82,7 @@ impl<A> Clients<A> {
 
     /// All clients, by slot.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Client<A>)> {
-        (0..Slot::COUNT).map(Slot).filter_map(|slot| Some((slot, self.get(slot)?)))
+        Slot::all().filter_map(|slot| Some((slot, self.get(slot)?)))
     }
 
     /// The subnet manager at a port.

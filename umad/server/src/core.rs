@@ -1,17 +1,19 @@
 //! What the server does, without sockets or a clock: control messages, MADs in and out, and requests that nobody
 //! answers.
 
+use std::time::Duration;
+
 use iba::attr::PKeyTable;
 use iba::mad::Mad;
 use iba::packet::{MadPacket, Packet, SmpPacket, parse};
 use iba::{Lid, PortNum, Qpn, Sl};
-use subnet::Time;
 use umad_protocol::{ConnectData, Control, ControlKind, DATA_LEN, Datagram, MAGIC, VendorData};
 use zerocopy::byteorder::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
-use super::clients::{Client, Clients, Slot};
+use super::clients::{Client, Clients};
 use super::pending::{Pending, expects_answer, timed_out};
+use super::slot::Slot;
 use super::{Fabric, NodePort};
 
 /// The server's state; `A` is where a client's control messages come from.
@@ -156,7 +158,7 @@ impl<A: PartialEq> Core<A> {
     /// Takes a MAD that the client in `slot` sends; gives it back where it cannot go anywhere.
     pub(super) fn submit(
         &mut self,
-        now: Time,
+        now: Duration,
         slot: Slot,
         datagram: &Datagram,
         fabric: &mut impl Fabric,
@@ -201,12 +203,12 @@ impl<A: PartialEq> Core<A> {
     }
 
     /// The next request that nobody answered in time, as it goes back to its client.
-    pub(super) fn expire(&mut self, now: Time) -> Option<(Slot, Datagram)> {
+    pub(super) fn expire(&mut self, now: Duration) -> Option<(Slot, Datagram)> {
         self.pending.pop(now)
     }
 
     /// When [`Core::expire`] may have something again.
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         self.pending.deadline()
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with};
 use umad_protocol::name;
 
-use super::clients::Slot;
+use super::slot::Slot;
 
 /// Where the server is found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod endpoint;
 mod fabric;
 mod pending;
 mod server;
+mod slot;
 #[cfg(test)]
 mod tests;
 

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use iba::mad::{Class, Mad, MadHeader, Method};
 use iba::rmpp::{RmppMad, RmppType};
-use subnet::Time;
 use umad_protocol::{Datagram, TIMED_OUT};
 use zerocopy::{transmute, transmute_ref};
 
-use super::clients::Slot;
+use super::slot::Slot;
 
 /// How long a request may remain without an answer. A client with ibsim's library never gives up by itself, and one
 /// with ours does so earlier if it wishes to.
@@ -18,9 +17,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// Requests that wait for answers, of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    requests: HashMap<Key, (Time, Datagram)>,
+    requests: HashMap<Key, (Duration, Datagram)>,
     /// In the order of their time, as that is the same for all. One whose request was answered, or made anew, is stale.
-    deadlines: VecDeque<(Time, Key)>,
+    deadlines: VecDeque<(Duration, Key)>,
 }
 
 /// What a request and its answer have in common.
@@ -41,10 +40,10 @@ impl Key {
 
 impl Pending {
     /// Remembers a request of `client`; the same one again has its time anew.
-    pub(super) fn insert(&mut self, now: Time, client: Slot, request: &Datagram) {
+    pub(super) fn insert(&mut self, now: Duration, client: Slot, request: &Datagram) {
         let mad: &Mad = transmute_ref!(&request.mad);
         let key = Key::new(client, &mad.header);
-        let deadline = now.after(PATIENCE);
+        let deadline = now.saturating_add(PATIENCE);
         self.requests.insert(key, (deadline, *request));
         self.deadlines.push_back((deadline, key));
     }
@@ -60,7 +59,7 @@ impl Pending {
     }
 
     /// The next request whose time is up at `now`, as it goes back to its client.
-    pub(super) fn pop(&mut self, now: Time) -> Option<(Slot, Datagram)> {
+    pub(super) fn pop(&mut self, now: Duration) -> Option<(Slot, Datagram)> {
         while let Some((deadline, key)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
             // A request that was made again has a later time than this entry.
             if self.requests.get(&key).is_some_and(|&(at, _)| at == deadline)
@@ -73,7 +72,7 @@ impl Pending {
     }
 
     /// When the next request's time is up at the latest.
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadlines.front().map(|&(deadline, _)| deadline)
     }
 }

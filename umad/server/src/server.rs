@@ -9,13 +9,12 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, recv, recvfrom, send, sendto};
-use subnet::Time;
 use umad_protocol::{Control, ControlKind, Datagram};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::clients::Slot;
 use super::core::{Change, Core};
 use super::endpoint::{BindError, Endpoint};
+use super::slot::Slot;
 use super::{Fabric, NodePort};
 
 /// Messages taken from one socket before the others get their turn.
@@ -43,7 +42,7 @@ pub struct Server {
     epoll: OwnedFd,
     control: OwnedFd,
     lines: BTreeMap<Slot, Line>,
-    next_round: Time,
+    next_round: Duration,
 }
 
 /// The socket for one client's MADs.
@@ -78,11 +77,11 @@ impl Server {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(fail)?;
         epoll::add(&epoll, &control, EventData::new_u64(CONTROL), EventFlags::IN).map_err(fail)?;
         let (core, lines) = (Core::new(), BTreeMap::new());
-        Ok(Self { core, epoll, control, lines, next_round: Time::default(), endpoint })
+        Ok(Self { core, epoll, control, lines, next_round: Duration::ZERO, endpoint })
     }
 
     /// Takes what clients have sent, and sends on what they had no room for.
-    pub fn serve(&mut self, now: Time, fabric: &mut impl Fabric) {
+    pub fn serve(&mut self, now: Duration, fabric: &mut impl Fabric) {
         let mut events = Vec::with_capacity(32);
         // Interrupted, it is called again: the descriptor stays readable.
         let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
@@ -106,16 +105,16 @@ impl Server {
     }
 
     /// Gives clients back what nobody answered in time, and detaches those that are gone; says when to call it next.
-    pub fn expire(&mut self, now: Time, fabric: &mut impl Fabric) -> Time {
+    pub fn expire(&mut self, now: Duration, fabric: &mut impl Fabric) -> Option<Duration> {
         while let Some((slot, datagram)) = self.core.expire(now) {
             self.send(slot, datagram);
         }
         if now >= self.next_round {
-            self.next_round = now.after(ROUND);
+            self.next_round = now.saturating_add(ROUND);
             self.detach_gone(fabric);
         }
-        let round = if self.lines.is_empty() { Time::NEVER } else { self.next_round };
-        self.core.deadline().map_or(round, |deadline| deadline.min(round))
+        let round = (!self.lines.is_empty()).then_some(self.next_round);
+        self.core.deadline().into_iter().chain(round).min()
     }
 
     /// Detaches clients that are gone.
@@ -179,7 +178,7 @@ impl Server {
     }
 
     /// Takes MADs of a client, and sends it those that wait.
-    fn serve_client(&mut self, now: Time, slot: Slot, fabric: &mut impl Fabric) {
+    fn serve_client(&mut self, now: Duration, slot: Slot, fabric: &mut impl Fabric) {
         for _ in 0..BATCH {
             let Some(line) = self.lines.get_mut(&slot) else { return };
             let mut datagram = Datagram::new_zeroed();

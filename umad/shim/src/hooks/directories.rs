@@ -6,16 +6,11 @@ use std::{mem, ptr};
 use libc::{DIR, dirent};
 use rustix::io::Errno;
 
+use super::next::{Compare, Filter};
 use super::{answer, next, ours};
 use crate::directory::Directory;
 use crate::process;
 use crate::sysfs::Entry;
-
-/// Chooses which entries of a directory are listed.
-pub type Filter = unsafe extern "C-unwind" fn(*const dirent) -> c_int;
-
-/// Puts entries of a directory in order.
-pub type Compare = unsafe extern "C-unwind" fn(*mut *const dirent, *mut *const dirent) -> c_int;
 
 /// Opens a directory stream.
 ///

@@ -7,7 +7,11 @@ use std::{mem, ptr};
 use libc::{DIR, FILE, dirent, mode_t, size_t, ssize_t, stat as Stat, statx as Statx};
 use rustix::io::Errno;
 
-use super::directories::{Compare, Filter};
+/// Selects the entries of a directory to list: those for which it returns other than 0.
+pub(super) type Filter = unsafe extern "C-unwind" fn(*const dirent) -> c_int;
+
+/// Compares two entries of a directory, as `qsort` does.
+pub(super) type Compare = unsafe extern "C-unwind" fn(*mut *const dirent, *mut *const dirent) -> c_int;
 
 /// Defines functions that call the next one of their name, or fail with ENOSYS where there is none.
 macro_rules! next {

@@ -3,6 +3,8 @@
 //!
 //! Time and datagrams come in as arguments, and what is to be sent or read goes out through an [`Outlet`].
 
+mod outlet;
+mod segments;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -24,22 +26,7 @@ use crate::rmpp;
 use send::{Send, SendKey};
 use transfer::{Arrival, Transfer, TransferKey};
 
-/// A MAD that a program may read: one, or a whole message of a class with RMPP.
-#[derive(Clone, Debug)]
-pub(crate) struct Message {
-    /// What goes in front of it; the length is filled in on reading.
-    pub(crate) header: UserMadHeader,
-    /// Common header and all behind it.
-    pub(crate) mad: Vec<u8>,
-}
-
-/// Where a port's MADs go.
-pub(crate) trait Outlet {
-    /// To the fabric.
-    fn transmit(&mut self, datagram: Datagram);
-    /// To the readers of `file`.
-    fn deliver(&mut self, file: FileId, message: Message);
-}
+pub(crate) use outlet::{Message, Outlet};
 
 /// The MAD layer of one port.
 #[derive(Debug)]
@@ -179,7 +166,7 @@ impl Port {
             }
             match timer {
                 Timer::Send(key) => self.attempt_over(now, key, out),
-                Timer::Transfer(key) => self.transfer_over(key, out),
+                Timer::Transfer(key) => self.expire_transfer(key, out),
             }
         }
         None

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use umad_protocol::{Datagram, MAD_LEN};
 use zerocopy::transmute;
 
-use super::Outlet;
+use super::outlet::Outlet;
 use crate::abi::UserMadHeader;
 use crate::agents::{Agent, AgentTid, is_response};
 use crate::rmpp::{Outcome, RMPP_OFFSET, Sender, header_len};
