@@ -337,6 +337,12 @@ const _: () = {
 };
 
 #[cfg(test)]
+extern crate std;
+
+#[cfg(test)]
+mod page;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
