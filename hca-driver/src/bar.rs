@@ -28,37 +28,44 @@ pub struct Bar2 {
 unsafe impl Send for Bar2 {}
 
 impl Bar2 {
-    /// BAR2 as it is mapped at `base`. Cacheable mapping is meant (the carriers' BAR2 is memory); others work too.
+    /// Creates the access to BAR2, which is mapped at `base`. The mapping should be cacheable (a carrier's BAR2 is memory);
+    /// others work too.
     ///
     /// # Safety
     /// For as long as the value lives, `base` must be valid for reads and writes of
     /// [`BAR2_SIZE`](hca_contract::BAR2_SIZE) bytes, be aligned to 8, and the memory must be reached by nothing else in
-    /// this program but through raw pointers or atomics. Nobody else may drive the same device.
+    /// this program but through raw pointers or atomics. No other driver may drive the same device meanwhile.
     #[must_use]
     pub const unsafe fn new(base: NonNull<u8>) -> Self {
         Self { base }
     }
 
+    /// Returns the device page.
     pub(crate) fn device(&self) -> VolatilePtr<'_, DevicePage, ReadOnly> {
         self.registers(0).read_only()
     }
 
+    /// Returns the driver page.
     pub(crate) fn driver(&self) -> VolatilePtr<'_, DriverPage> {
         self.registers(driver::GENERATION)
     }
 
+    /// Returns link and counters of `port`.
     pub(crate) fn port(&self, port: Port) -> VolatilePtr<'_, PortPage, ReadOnly> {
         self.registers(port_offset(port as u16)).read_only()
     }
 
+    /// Returns the link request of `port`.
     pub(crate) fn request(&self, port: Port) -> VolatilePtr<'_, RequestPage> {
         self.registers(port_offset(port as u16) + port::LINK_REQUEST)
     }
 
+    /// Returns the control words of a ring that the driver fills.
     pub(crate) fn send_control(&self, port: Port, ring: Ring) -> VolatilePtr<'_, SendControl> {
         self.registers(ring_control_offset(port as u16, ring))
     }
 
+    /// Returns the control words of a ring that the driver empties.
     pub(crate) fn receive_control(&self, port: Port, ring: Ring) -> VolatilePtr<'_, ReceiveControl> {
         self.registers(ring_control_offset(port as u16, ring))
     }
@@ -83,7 +90,7 @@ impl Bar2 {
         self.write(offset + slot::INDEX, index);
     }
 
-    /// A slot's header: its index and its packet's length, as they stand.
+    /// Reads a slot's header, unchecked: its index, and its packet's length in bytes.
     pub(crate) fn slot_header(&self, port: Port, ring: Ring, index: u32) -> (u32, u32) {
         let offset = slot_offset(port as u16, ring, index);
         (self.read(offset + slot::INDEX), self.read(offset + slot::LENGTH))
@@ -103,7 +110,7 @@ impl Bar2 {
         }
     }
 
-    /// Registers at `offset`, one of the contract's.
+    /// Returns the registers at `offset`, one of the contract's.
     fn registers<T>(&self, offset: usize) -> VolatilePtr<'_, T> {
         // SAFETY: `pointer` is in bounds and aligned; the registers are made of integers, so any bytes are valid; and
         // the lifetime is that of the borrow of `self`, as long as the mapping.
@@ -123,7 +130,7 @@ impl Bar2 {
     fn pointer<T>(&self, offset: usize) -> NonNull<T> {
         debug_assert!(offset + size_of::<T>() <= BAR2_SIZE && offset.is_multiple_of(align_of::<T>()));
         // SAFETY: every offset comes from the contract's functions with a port below MAX_PORTS (asserted below), and the
-        // contract asserts that all it lays out for such a port lies in BAR2. So the sum stays in the mapping.
+        // contract asserts that everything of such a port lies in BAR2. So the sum stays in the mapping.
         unsafe { self.base.add(offset) }.cast()
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, by name.
+//! Errors of the driver and of the device.
 
 use core::time::Duration;
 
@@ -7,28 +7,28 @@ use thiserror::Error;
 
 use crate::port::{Port, Queue};
 
-/// Why a device was given up, or not taken up. The driver waits for its next generation.
+/// Reason why the driver released a device, or did not take it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
     /// BAR2 does not begin with the contract's magic.
-    #[error("BAR2 begins with {0:#010x}, not {MAGIC:#010x}: it is not the HCA's, or was removed")]
+    #[error("cannot drive the HCA: BAR2 begins with {0:#010x}, not {MAGIC:#010x}; check that it is the HCA's")]
     BadMagic(u32),
     /// Another major version of the contract.
-    #[error("the HCA speaks contract version {0:#010x}, the driver {VERSION:#010x}: build both from one source")]
+    #[error("cannot drive the HCA: its contract version is {0:#010x}, not {VERSION:#010x}; build both from one source")]
     BadVersion(u32),
     /// Neither one nor two ports.
-    #[error("the HCA claims {0} ports, and 1 or 2 are possible")]
+    #[error("cannot drive the HCA: it claims {0} ports, not 1 or 2")]
     BadPorts(u32),
-    /// The doorbell's target is no 16-bit number.
-    #[error("the HCA's doorbell target {0:#x} is not below 0x10000")]
+    /// The doorbell's target exceeds 16 bits.
+    #[error("cannot drive the HCA: its doorbell target {0:#x} is not below 0x10000")]
     BadDoorbellTarget(u32),
     /// The node GUID is 0, or a port's GUID would not fit behind it.
-    #[error("the HCA's node GUID {0:#018x} leaves no GUID for its ports")]
+    #[error("cannot drive the HCA: its node GUID {0:#018x} leaves no GUIDs for its ports")]
     BadNodeGuid(u64),
     /// The device is gone: its generation became 0.
     #[error("the HCA went away: its generation is 0")]
     Gone,
-    /// Another life of the device began.
+    /// The device began another generation.
     #[error("the HCA started again: generation {from} became {to}")]
     Restarted {
         /// Generation that the driver had taken up.
@@ -36,18 +36,18 @@ pub enum Fault {
         /// Generation seen.
         to: u32,
     },
-    /// The heartbeat stood still for this long.
+    /// The heartbeat has not changed for this long.
     #[error("the HCA's heartbeat has not moved for {0:?}: its process is dead or stopped")]
     HeartbeatStopped(Duration),
     /// A link state outside the contract.
-    #[error("port {port} claims link state {state}, which does not exist")]
+    #[error("port {port} claims the unknown link state {state}")]
     BadLinkState {
         /// The port.
         port: Port,
-        /// What the device wrote.
+        /// Value that the device wrote.
         state: u8,
     },
-    /// A link that is up has a width or speed that does not exist.
+    /// A link that is up has an unknown width or speed.
     #[error("port {port} claims a link with width {width:#x}, speed {speed:#x}, extended speed {speed_ext:#x}")]
     BadLinkRate {
         /// The port.
@@ -59,14 +59,14 @@ pub enum Fault {
         /// LinkSpeedExtActive.
         speed_ext: u8,
     },
-    /// The device claims to have acted on a link request that was never made.
-    #[error("port {port} claims to have done link request {done}, and the last made was {made}")]
+    /// The device claims to have acted on a link request that the driver never made.
+    #[error("port {port} claims to have done link request {done}; the last one was {made}")]
     BadLinkRequestDone {
         /// The port.
         port: Port,
         /// Sequence number of the last request.
         made: u32,
-        /// What the device wrote.
+        /// Value that the device wrote.
         done: u32,
     },
     /// A receive ring's producer index moved backwards, or beyond the ring's room.
@@ -99,48 +99,48 @@ pub enum Fault {
     },
 }
 
-/// Why what the device put in a receive slot is no packet. The slot is passed over and the ring goes on.
+/// Reason why a receive slot holds no valid packet. The driver skips the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SlotFault {
     /// The slot carries another index than the one it was produced as.
-    #[error("slot {expected} carries index {seen}: passed over")]
+    #[error("slot {expected} carries index {seen}: skipped")]
     WrongIndex {
-        /// The index that was due.
+        /// Index that the driver expected.
         expected: u32,
         /// The index found.
         seen: u32,
     },
     /// The packet is shorter than an LRH (0 included), or longer than a slot.
-    #[error("slot {index} claims a packet of {length} bytes: passed over")]
+    #[error("slot {index} claims a packet of {length} bytes: skipped")]
     BadLength {
         /// The slot's index.
         index: u32,
-        /// What the device wrote.
+        /// Value that the device wrote.
         length: u32,
     },
     /// The length is not the one that the packet's own LRH gives (IBA vol. 1, 7.7.5).
-    #[error("slot {index} claims {length} bytes, and its LRH {lrh}: passed over")]
+    #[error("slot {index} claims {length} bytes, and its LRH {lrh}: skipped")]
     LengthMismatch {
         /// The slot's index.
         index: u32,
-        /// What the device wrote.
+        /// Value that the device wrote.
         length: u32,
         /// The LRH's packet length in bytes, without the ICRC.
         lrh: u32,
     },
 }
 
-/// Why a packet was not sent.
+/// Reason why the driver did not send a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SendError {
-    /// There is no device, or it has no such port.
-    #[error("not sent: there is no HCA with that port; wait until it is attached")]
+    /// No device with this port is attached.
+    #[error("cannot send: no HCA with that port is attached; wait for it")]
     Absent,
-    /// The packet ring is full; the interrupt of the queue's vector tells of room.
-    #[error("not sent: the ring is full; send again when the device has told of room")]
+    /// The packet ring is full. An interrupt of the queue's vector follows once it has room.
+    #[error("cannot send: the ring is full; send again after the queue's interrupt")]
     NoRoom,
-    /// The packet does not fit the queue, or its length is not what its LRH says.
-    #[error("not sent: {length} bytes do not fit the queue, or are not the {lrh} bytes that the LRH gives")]
+    /// The packet does not fit the queue, or its length differs from the one in its LRH.
+    #[error("cannot send: {length} bytes do not fit the queue, or are not the {lrh} bytes that the LRH gives")]
     Malformed {
         /// The packet's length in bytes.
         length: usize,

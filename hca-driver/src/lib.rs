@@ -1,9 +1,9 @@
 //! The driver of the emulated host channel adapter (HCA).
 //!
-//! The HCA is packet memory, rings and registers in BAR2, as `hca_contract` lays them out. This crate drives it: it takes
-//! up a device that appears, tells of its links, moves packets, and gives the device up when it dies or lies. It
-//! believes nothing that the device writes: each word is read once into a checked value, and what the driver itself wrote
-//! it remembers and never reads back. A device can cost packets and links, never the hypervisor.
+//! The HCA is packet memory, rings and registers in BAR2, as `hca_contract` lays them out. The driver takes up a device
+//! that appears, reports its links, moves packets, and releases the device when it dies or breaks the contract. The
+//! driver trusts no word of the device's: it reads each once into a checked value, and never reads back its own words. A
+//! device can cost packets and links, never the hypervisor.
 //!
 //! The caller owns time and interrupts. Its loop is:
 //!
@@ -26,13 +26,13 @@
 //!         }
 //!     }
 //!     if !busy {
-//!         // Nothing is waiting, and an interrupt will tell of the next packet: sleep, but not beyond
+//!         // All rings are empty, and the next packet raises an interrupt: sleep, but no longer than
 //!         // CHECK_PERIOD, so that a dead device is noticed.
 //!     }
 //! }
 //! ```
 //!
-//! Who polls leaves [`Hca::arm`] out, and the device then rings no bell for packets.
+//! A caller that polls does not call [`Hca::arm`]; the device then raises no interrupts for packets.
 #![no_std]
 
 mod bar;

@@ -1,4 +1,4 @@
-//! A device that lies, by table; then one that writes at random.
+//! A device that breaks the contract, by table; then one that writes at random.
 
 mod support;
 
@@ -16,13 +16,13 @@ use support::{Pair, attached, packet, pair};
 const DOWN: Event = Event::LinkDown { port: Port::One };
 const LINK: usize = port_offset(0) + port::LINK;
 
-/// A link word of epoch 9.
+/// Returns a link word of epoch 9.
 const fn link(state: u64, width: u64, speed: u64, speed_ext: u64) -> u64 {
     9 << 32 | speed_ext << 24 | speed << 16 | width << 8 | state
 }
 
 #[test]
-fn a_false_identity_is_refused_by_name() {
+fn device_with_a_false_identity_is_refused_by_name() {
     let table: [(usize, u64, Fault); 10] = [
         (device::MAGIC, 0, Fault::BadMagic(0)),
         (device::MAGIC, u64::from(u32::MAX), Fault::BadMagic(u32::MAX)),
@@ -46,7 +46,7 @@ fn a_false_identity_is_refused_by_name() {
         assert_eq!(p.settle(), [Event::Refused(fault)]);
         assert!(!p.fake.taken_up(), "{fault}");
     }
-    // A newer minor version is welcome.
+    // A newer minor version is accepted.
     let mut p = pair(1);
     p.fake.start();
     p.fake.poke(device::VERSION, VERSION + 1);
@@ -54,7 +54,7 @@ fn a_false_identity_is_refused_by_name() {
 }
 
 #[test]
-fn a_lie_in_a_register_loses_the_device_by_name() {
+fn device_with_an_impossible_register_is_lost_by_name() {
     let rate = |width, speed, speed_ext| Fault::BadLinkRate { port: Port::One, width, speed, speed_ext };
     let state = |state| Fault::BadLinkState { port: Port::One, state };
     let table: [(usize, u64, Fault); 10] = [
@@ -82,7 +82,7 @@ fn a_lie_in_a_register_loses_the_device_by_name() {
 }
 
 #[test]
-fn a_link_request_that_was_never_made_cannot_be_done() {
+fn device_that_claims_an_unmade_link_request_is_lost() {
     let done = port_offset(0) + port::LINK_REQUEST_DONE;
     let mut p = attached(1);
     p.hca.request_link(Port::One, LinkRequest::Retrain);
@@ -96,10 +96,10 @@ fn a_link_request_that_was_never_made_cannot_be_done() {
 }
 
 #[test]
-fn an_index_that_jumps_loses_the_device_by_name() {
+fn device_with_a_jumping_index_is_lost_by_name() {
     let (queue, port) = (Queue::Packet, Port::One);
     let mut buffer = [0; MAX_PACKET];
-    // Five packets were received, two more are in the ring and known; what follows is what the device may not claim.
+    // Five packets were received; the device may not claim these indices now.
     for seen in [0, 4, 5 + 257, 0x8000_0000, u32::MAX] {
         let mut p = attached(1);
         for i in 0..5 {
@@ -128,7 +128,7 @@ fn an_index_that_jumps_loses_the_device_by_name() {
 }
 
 #[test]
-fn a_bad_slot_is_passed_over_by_name_and_the_ring_goes_on() {
+fn bad_slot_is_skipped_by_name_and_the_next_is_read() {
     let length = |length| SlotFault::BadLength { index: 1, length };
     let table: [(usize, u32, SlotFault); 8] = [
         (slot::INDEX, 0, SlotFault::WrongIndex { expected: 1, seen: 0 }),
@@ -157,7 +157,7 @@ fn a_bad_slot_is_passed_over_by_name_and_the_ring_goes_on() {
 }
 
 #[test]
-fn what_the_device_writes_over_the_drivers_words_changes_nothing() {
+fn device_writes_over_the_drivers_words_change_nothing() {
     let mut p = attached(1);
     let mut buffer = [0; MAX_PACKET];
     let send = ring_control_offset(0, Ring::PacketSend);
@@ -177,7 +177,7 @@ fn what_the_device_writes_over_the_drivers_words_changes_nothing() {
     assert_eq!(p.events(), []);
 }
 
-/// Words that a device may want to write anywhere among its registers and rings, and what a driver does meanwhile.
+/// Step of the random test: a word that the device writes anywhere in BAR2, or a call of the driver's.
 #[derive(Clone, Debug)]
 enum Step {
     Poke(usize, u32),

@@ -1,4 +1,4 @@
-//! Devices that appear, die, come back, and flap their links.
+//! Devices that appear, die, return, and lose their links.
 
 mod support;
 
@@ -13,7 +13,7 @@ const UP: Event = Event::LinkUp { port: Port::One, rate: RATE };
 const DOWN: Event = Event::LinkDown { port: Port::One };
 
 #[test]
-fn a_device_is_taken_up_when_it_appears() {
+fn device_that_appears_is_attached() {
     let mut p = pair(2);
     assert_eq!(p.events(), []);
     p.fake.start();
@@ -28,7 +28,7 @@ fn a_device_is_taken_up_when_it_appears() {
 }
 
 #[test]
-fn a_short_down_is_told() {
+fn link_that_was_down_shortly_is_reported_down() {
     let mut p = attached(1);
     p.fake.plug(0, false);
     p.fake.plug(0, true);
@@ -36,7 +36,7 @@ fn a_short_down_is_told() {
     assert_eq!(p.events(), []);
     p.fake.plug(0, false);
     assert_eq!(p.events(), [DOWN]);
-    // A short up is not: nothing could have been sent meanwhile.
+    // A short up is not reported: no packet can have passed.
     p.fake.plug(0, true);
     p.fake.plug(0, false);
     assert_eq!(p.events(), []);
@@ -57,7 +57,7 @@ fn link_requests_are_made_one_after_the_other() {
 }
 
 #[test]
-fn a_disabled_link_stays_so_in_the_next_life() {
+fn disabled_link_in_the_next_generation_stays_disabled() {
     let mut p = attached(1);
     p.hca.request_link(Port::One, LinkRequest::Disable);
     assert_eq!(p.settle(), [DOWN]);
@@ -69,83 +69,83 @@ fn a_disabled_link_stays_so_in_the_next_life() {
 }
 
 #[test]
-fn a_heart_that_stops_is_death_and_one_that_beats_is_not() {
+fn device_with_a_stopped_heartbeat_is_lost() {
     let mut p = attached(1);
     for _ in 0..10 {
         p.now += CHECK_PERIOD;
         p.fake.beat();
         assert_eq!(p.events(), []);
     }
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     for _ in 0..6 {
         p.now += CHECK_PERIOD;
-        told.extend(p.events());
+        seen.extend(p.events());
     }
-    assert_eq!(told, [DOWN, Event::Lost(Fault::HeartbeatStopped(Duration::from_secs(3)))]);
+    assert_eq!(seen, [DOWN, Event::Lost(Fault::HeartbeatStopped(Duration::from_secs(3)))]);
     assert_eq!(p.hca.send(Port::One, Queue::Qp0, &packet(64, 0)), Err(SendError::Absent));
     assert_eq!(p.hca.identity(), None);
     assert_eq!(p.events(), [], "the dead generation is not taken up again");
-    // It was only stopped: it sees that the driver gave it up, and begins a new life.
+    // The device was only stopped: it sees that the driver released it, and begins a new generation.
     let events = p.settle();
     assert!(matches!(events[..], [Event::Attached(identity), UP] if identity.generation == 2), "{events:?}");
 }
 
 #[test]
-fn a_clock_that_steps_back_kills_nobody() {
+fn clock_that_steps_back_loses_no_device() {
     let mut p = attached(1);
     p.now = Duration::ZERO;
     assert_eq!(p.events(), []);
 }
 
 #[test]
-fn death_and_rebirth_in_the_middle_of_traffic() {
+fn device_restarted_in_traffic_carries_over_no_packet() {
     let mut p = attached(2);
     let mut buffer = [0; MAX_PACKET];
-    for life in 2..20_u32 {
-        for i in 0..100 + life as usize {
+    for generation in 2..20_u32 {
+        for i in 0..100 + generation as usize {
             p.hca.send(Port::One, Queue::Packet, &packet(64, i)).unwrap();
             assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, i)));
             p.fake.take(0, Ring::PacketSend);
         }
-        for _ in 0..life {
+        for _ in 0..generation {
             assert!(p.hca.receive(Port::One, Queue::Packet, &mut buffer).unwrap().is_some());
         }
         p.fake.start();
-        // The driver may still use what it believes to be the old life; the device takes none of it.
+        // The driver may still use the old generation's rings; the device takes nothing from them.
         let _ = p.hca.send(Port::One, Queue::Packet, &packet(64, 0));
         while let Ok(Some(_)) = p.hca.receive(Port::One, Queue::Packet, &mut buffer) {}
         let events = p.settle();
         let downs = events.iter().filter(|e| matches!(e, Event::LinkDown { .. })).count();
         let ups = events.iter().filter(|e| matches!(e, Event::LinkUp { .. })).count();
         assert_eq!((downs, ups), (2, 2), "{events:?}");
-        assert!(events.contains(&Event::Lost(Fault::Restarted { from: life - 1, to: life })), "{events:?}");
+        assert!(events.contains(&Event::Lost(Fault::Restarted { from: generation - 1, to: generation })), "{events:?}");
         assert_eq!(
             p.hca.receive(Port::One, Queue::Packet, &mut buffer),
             Ok(None),
-            "nothing of the old life comes over"
+            "no packet of the old generation arrives"
         );
         assert_eq!(p.fake.take(0, Ring::PacketSend), None);
     }
 }
 
 #[test]
-fn a_device_that_restarts_is_not_taken_for_one_that_lies() {
+fn device_in_the_middle_of_a_restart_is_lost_as_gone() {
     let mut p = attached(1);
     let mut buffer = [0; MAX_PACKET];
     for i in 0..5 {
         assert!(p.fake.deliver(0, Ring::Qp0Receive, &packet(64, i)));
         assert!(p.hca.receive(Port::One, Queue::Qp0, &mut buffer).unwrap().is_some());
     }
-    // The middle of a restart: the indices are gone, the new generation is not there yet.
+    // In the middle of a restart the indices are 0, and the new generation is not written yet.
     p.fake.poke(device::GENERATION, 0);
     p.fake.set_index(0, Ring::Qp0Receive, 0);
     assert_eq!(p.hca.receive(Port::One, Queue::Qp0, &mut buffer), Ok(None));
-    assert!(p.hca.arm(Port::One, Queue::Qp0), "there is something to be told");
+    assert!(p.hca.arm(Port::One, Queue::Qp0), "a loss waits to be reported");
     assert_eq!(p.events(), [DOWN, Event::Lost(Fault::Gone)]);
 }
 
 #[test]
-fn a_driver_that_restarts_gets_a_device_in_a_new_life() {
+fn device_of_a_restarted_driver_begins_a_new_generation() {
     let Pair { hca, mut fake, now } = attached(1);
     drop(hca);
     #[allow(unsafe_code)]
@@ -160,7 +160,7 @@ fn a_driver_that_restarts_gets_a_device_in_a_new_life() {
 }
 
 #[test]
-fn the_generation_is_written_after_everything_else() {
+fn refused_device_is_not_taken_up_and_is_refused_once() {
     let mut p = attached(1);
     p.hca.request_link(Port::One, LinkRequest::Retrain);
     p.settle();

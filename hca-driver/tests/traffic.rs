@@ -1,4 +1,4 @@
-//! Packets through the rings of a device that behaves.
+//! Packets through the rings of a device that keeps the contract.
 
 mod support;
 
@@ -14,7 +14,7 @@ const RINGS: [(Queue, Ring, Ring); 2] =
     [(Queue::Qp0, Ring::Qp0Send, Ring::Qp0Receive), (Queue::Packet, Ring::PacketSend, Ring::PacketReceive)];
 
 #[test]
-fn every_length_passes_both_ways_unchanged() {
+fn packet_of_every_length_passes_both_ways_unchanged() {
     let mut p = attached(2);
     let mut buffer = [0; MAX_PACKET];
     for port in Port::ALL {
@@ -32,7 +32,7 @@ fn every_length_passes_both_ways_unchanged() {
 }
 
 #[test]
-fn rings_keep_order_and_hold_what_they_promise() {
+fn full_rings_keep_the_order_of_packets() {
     let mut p = attached(1);
     let mut buffer = [0; MAX_PACKET];
     for round in 0..5 {
@@ -54,7 +54,7 @@ fn rings_keep_order_and_hold_what_they_promise() {
 }
 
 #[test]
-fn a_full_vl15_ring_drops_and_counts() {
+fn full_vl15_ring_drops_and_counts() {
     let mut p = attached(1);
     for i in 0..260 {
         p.hca.send(Port::One, Queue::Qp0, &packet(284, i)).unwrap();
@@ -65,7 +65,7 @@ fn a_full_vl15_ring_drops_and_counts() {
 }
 
 #[test]
-fn a_full_packet_ring_says_so_and_asks_to_be_told() {
+fn full_packet_ring_refuses_and_requests_a_notification() {
     let mut p = attached(1);
     for i in 0..256 {
         assert!(p.hca.has_room(Port::One, Queue::Packet));
@@ -75,14 +75,14 @@ fn a_full_packet_ring_says_so_and_asks_to_be_told() {
     assert_eq!(p.hca.send(Port::One, Queue::Packet, &packet(64, 0)), Err(SendError::NoRoom));
     assert_eq!(p.fake.interrupts(), [], "nothing was taken yet");
     assert!(p.fake.take(0, Ring::PacketSend).is_some());
-    assert_eq!(p.fake.interrupts(), [Ring::PacketSend.vector(0)], "told of the first free slot");
+    assert_eq!(p.fake.interrupts(), [Ring::PacketSend.vector(0)], "interrupt for the first free slot");
     assert!(p.fake.take(0, Ring::PacketSend).is_some());
     assert_eq!(p.fake.interrupts(), [], "and only of that");
     p.hca.send(Port::One, Queue::Packet, &packet(64, 0)).unwrap();
 }
 
 #[test]
-fn free_slots_are_counted_on_both_sides_of_a_queue() {
+fn free_slots_of_a_queue_are_counted_in_both_directions() {
     let mut p = attached(1);
     let mut buffer = [0; MAX_PACKET];
     for (queue, send, receive) in RINGS {
@@ -95,13 +95,17 @@ fn free_slots_are_counted_on_both_sides_of_a_queue() {
         assert!(p.fake.deliver(0, receive, &packet(64, 0)));
         assert!(p.fake.take(0, send).is_some());
         assert!(p.hca.receive(Port::One, queue, &mut buffer).unwrap().is_some());
-        assert_eq!(p.hca.free(Port::One, queue), Some(Free { send: 254, receive: 255 }), "what came since counts, too");
+        assert_eq!(
+            p.hca.free(Port::One, queue),
+            Some(Free { send: 254, receive: 255 }),
+            "packets that came since count too"
+        );
     }
     assert_eq!(p.hca.free(Port::Two, Queue::Qp0), None);
 }
 
 #[test]
-fn a_malformed_packet_never_reaches_the_ring() {
+fn malformed_packet_never_reaches_the_ring() {
     let mut p = attached(1);
     let mut short = packet(64, 0);
     short.truncate(60);
@@ -115,40 +119,40 @@ fn a_malformed_packet_never_reaches_the_ring() {
 }
 
 #[test]
-fn a_port_that_is_not_there_takes_and_gives_nothing() {
+fn absent_port_takes_and_gives_no_packets() {
     let mut p = attached(1);
     let mut buffer = [0; MAX_PACKET];
     assert_eq!(p.hca.send(Port::Two, Queue::Qp0, &packet(64, 0)), Err(SendError::Absent));
     assert_eq!(p.hca.receive(Port::Two, Queue::Qp0, &mut buffer), Ok(None));
     p.hca.request_link(Port::Two, LinkRequest::Disable);
-    let mut nobody = pair(1);
-    assert_eq!(nobody.hca.send(Port::One, Queue::Qp0, &packet(64, 0)), Err(SendError::Absent));
-    assert_eq!(nobody.hca.receive(Port::One, Queue::Qp0, &mut buffer), Ok(None));
-    assert!(!nobody.hca.arm(Port::One, Queue::Qp0));
+    let mut unattached = pair(1);
+    assert_eq!(unattached.hca.send(Port::One, Queue::Qp0, &packet(64, 0)), Err(SendError::Absent));
+    assert_eq!(unattached.hca.receive(Port::One, Queue::Qp0, &mut buffer), Ok(None));
+    assert!(!unattached.hca.arm(Port::One, Queue::Qp0));
 }
 
 #[test]
-fn bells_and_interrupts_come_only_when_asked_for_and_once() {
+fn notifications_come_once_and_on_request_only() {
     let mut p = attached(1);
     let mut buffer = [0; MAX_PACKET];
-    let bell = (hca_fake::DOORBELL_TARGET, Ring::PacketSend.vector(0));
-    // The device begins with event index 0: the first packet rings, the others do not.
+    let notification = (hca_fake::DOORBELL_TARGET, Ring::PacketSend.vector(0));
+    // The device begins with event index 0: the first packet notifies, the others do not.
     for i in 0..3 {
         p.hca.send(Port::One, Queue::Packet, &packet(64, i)).unwrap();
-        assert_eq!(p.fake.notifications(), if i == 0 { vec![bell] } else { vec![] });
+        assert_eq!(p.fake.notifications(), if i == 0 { vec![notification] } else { vec![] });
     }
     while p.fake.take(0, Ring::PacketSend).is_some() {}
     p.fake.arm(0, Ring::PacketSend);
     p.hca.send(Port::One, Queue::Packet, &packet(64, 0)).unwrap();
     p.hca.send(Port::One, Queue::Packet, &packet(64, 1)).unwrap();
-    assert_eq!(p.fake.notifications(), [bell]);
-    // A device out of room asks for the bell at the next free slot.
+    assert_eq!(p.fake.notifications(), [notification]);
+    // A device without room requests a notification for the next free slot.
     while p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)) {}
     p.fake.interrupts();
     p.fake.poke(hca_contract::ring_control_offset(0, Ring::PacketReceive) + hca_contract::control::SPACE_EVENT, 0);
     for i in 0..256 {
         assert!(p.hca.receive(Port::One, Queue::Packet, &mut buffer).unwrap().is_some());
-        assert_eq!(p.fake.notifications(), if i == 0 { vec![bell] } else { vec![] });
+        assert_eq!(p.fake.notifications(), if i == 0 { vec![notification] } else { vec![] });
     }
     // A driver that polls is not interrupted; one that armed is, once.
     assert!(p.fake.deliver(0, Ring::PacketReceive, &packet(64, 0)));
@@ -161,9 +165,9 @@ fn bells_and_interrupts_come_only_when_asked_for_and_once() {
     assert_eq!(p.fake.interrupts(), [Ring::PacketReceive.vector(0)]);
 }
 
-/// Two threads, each asleep whenever the other has nothing for it: a wake-up that is lost once stops them for good.
+/// Two threads, each of which sleeps whenever the other has no packet for it: one lost notification stops them.
 #[test]
-fn no_wake_up_is_lost_between_two_sleepers() {
+fn notifications_between_two_sleepers_are_never_lost() {
     const ROUNDS: usize = 20_000;
     const PATIENCE: Duration = Duration::from_secs(20);
     let mut p = attached(1);
@@ -172,7 +176,7 @@ fn no_wake_up_is_lost_between_two_sleepers() {
     let (interrupt, interrupts) = channel();
     let done = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // The device echoes what it is sent.
+        // The device echoes each packet.
         scope.spawn(move || {
             while !done.load(Ordering::Acquire) {
                 while let Some(packet) = fake.take(0, Ring::PacketSend) {
@@ -202,11 +206,11 @@ fn no_wake_up_is_lost_between_two_sleepers() {
                 received += 1;
             }
             if sent - received > received % 7 && !hca.arm(Port::One, Queue::Packet) {
-                interrupts.recv_timeout(PATIENCE).expect("a wake-up was lost");
+                interrupts.recv_timeout(PATIENCE).expect("a notification was lost");
             }
         }
         done.store(true, Ordering::Release);
         hca.request_link(Port::One, LinkRequest::Retrain);
-        hca.check(Duration::from_secs(1)); // rings the bell, so that the device sees that it is over
+        hca.check(Duration::from_secs(1)); // notifies the device, which then sees that the test is over
     });
 }

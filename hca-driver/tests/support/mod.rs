@@ -1,4 +1,4 @@
-//! A driver on a fake device, and packets for them.
+//! A driver with a fake device, and packets for them.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 #![allow(unsafe_code)] // the driver takes its BAR by pointer
 
@@ -7,23 +7,23 @@ use core::time::Duration;
 use hca_driver::{Bar2, Doorbell, Event, Hca};
 use hca_fake::FakeHca;
 
-/// The device, and a driver that knows it. Field order is drop order: the driver goes before its memory.
+/// A device and its driver. Field order is drop order: the driver goes before its memory.
 pub struct Pair<D: Doorbell> {
     pub hca: Hca<D>,
     pub fake: FakeHca,
     pub now: Duration,
 }
 
-/// A device that was not started yet, and its driver.
+/// Creates a device that has not started, and its driver.
 pub fn pair(ports: u16) -> Pair<impl Doorbell + Send> {
     let fake = FakeHca::new(ports);
-    // SAFETY: the memory is aligned and of BAR2's size, is made of atomics, and lives until after the driver is dropped.
+    // SAFETY: the memory is aligned, of BAR2's size and made of atomics, and outlives the driver.
     let bar = unsafe { Bar2::new(fake.bar()) };
     let hca = Hca::new(bar, fake.doorbell());
     Pair { hca, fake, now: Duration::from_secs(1) }
 }
 
-/// A device that is taken up, with peers on all its cables and all links told to be up.
+/// Creates a device that the driver has taken up, with peers on all its cables and all links reported up.
 pub fn attached(ports: u16) -> Pair<impl Doorbell + Send> {
     let mut pair = pair(ports);
     pair.fake.start();
@@ -38,16 +38,16 @@ pub fn attached(ports: u16) -> Pair<impl Doorbell + Send> {
 }
 
 impl<D: Doorbell> Pair<D> {
-    /// What the driver tells now.
+    /// Returns the driver's events of this moment.
     pub fn events(&mut self) -> Vec<Event> {
         let now = self.now;
-        // A device cannot make the driver talk for ever: bound it, so that a bug fails instead of hanging.
+        // No device can cause endless events; the bound makes a bug fail instead of hang.
         let events: Vec<_> = core::iter::from_fn(|| self.hca.check(now)).take(64).collect();
         assert!(events.len() < 64, "endless events: {events:?}");
         events
     }
 
-    /// Lets driver and device look after each other until both are content; gives what the driver told.
+    /// Lets driver and device act in turn until both are at rest; returns the driver's events.
     pub fn settle(&mut self) -> Vec<Event> {
         let mut all = Vec::new();
         for _ in 0..8 {
@@ -59,7 +59,7 @@ impl<D: Doorbell> Pair<D> {
     }
 }
 
-/// A packet of `length` bytes with a right LRH; the rest depends on `seed`.
+/// Returns a packet of `length` bytes with a valid LRH; the rest depends on `seed`.
 pub fn packet(length: usize, seed: usize) -> Vec<u8> {
     let mut packet: Vec<u8> = (0..length).map(|i| (i * 31 + seed * 7).to_le_bytes()[0]).collect();
     let [low, high, ..] = (length / 4 + 1).to_le_bytes();

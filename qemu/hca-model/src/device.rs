@@ -1,4 +1,4 @@
-//! The device: identity, life, and its ports.
+//! The device: identity, generations, ports.
 
 use std::os::fd::OwnedFd;
 
@@ -14,23 +14,23 @@ const VENDOR_ID: u32 = 0x02_5054;
 const DEVICE_ID: u32 = 1;
 const REVISION: u32 = 1;
 
-/// Who a device is.
+/// Identity of a device.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
-    /// Its node GUID; port `p`'s GUID is this plus `p`.
+    /// Node GUID; port `p`'s GUID (1-based) is this plus `p`.
     pub node_guid: Guid,
-    /// Whom the driver rings; the carrier says what that means.
+    /// Target of the driver's doorbell; its meaning is the carrier's.
     pub doorbell_target: u16,
 }
 
-/// A device that lives. All methods take `interrupt`, which interrupts the driver at a vector.
+/// A device that runs. `interrupt` interrupts the driver at a vector.
 #[derive(Debug)]
 pub struct Device {
     bar: Bar,
     identity: Identity,
     ports: Vec<Port>,
     generation: u32,
-    /// Whether the driver has taken this generation up.
+    /// `true` if the driver has taken up this generation.
     attached: bool,
     heartbeat: u32,
     receive_buffer: [u8; BUFFER],
@@ -38,7 +38,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Begins to live in `bar`, whatever a former device left there, with one port for each of one or two `cables`.
+    /// Starts a device in `bar`, whatever a former device left there, with one port for each of one or two `cables`.
     pub fn start(bar: Bar, identity: Identity, cables: Vec<Cable>, mut interrupt: impl FnMut(u16)) -> Self {
         let ports = cables.into_iter().zip(0..hca_contract::MAX_PORTS).map(|(cable, number)| Port::new(number, cable));
         let mut device = Self {
@@ -55,22 +55,22 @@ impl Device {
         device
     }
 
-    /// The cable of each port, to wait for.
+    /// Returns the cable of each port, to wait for.
     pub fn cables(&self) -> impl Iterator<Item = &Cable> {
         self.ports.iter().map(Port::cable)
     }
 
-    /// Time has passed: to be called at least every [`device::HEARTBEAT_PERIOD_MS`].
+    /// Moves the heartbeat; call it at least every [`device::HEARTBEAT_PERIOD_MS`] milliseconds.
     pub fn beat(&mut self) {
         self.heartbeat = self.heartbeat.wrapping_add(1);
         self.bar.store(device::HEARTBEAT, self.heartbeat);
     }
 
-    /// The cable of port `index` (from 0) has something to read or room to write. What there is may be too much for one
-    /// call. To be followed by [`Device::serve`].
+    /// Reads the cable of port `index` (from 0), and sends messages that waited for room. One call may leave messages
+    /// unread. Call [`Device::serve`] afterwards.
     ///
     /// # Errors
-    /// The other end says what is no message. It is no end of a cable, and the cable is pulled.
+    /// The other end sent an invalid message. The device has unplugged the cable.
     pub fn receive(&mut self, index: usize, mut interrupt: impl FnMut(u16)) -> Result<(), MessageError> {
         match self.ports.get_mut(index) {
             Some(port) => port.receive(&self.bar, &mut self.receive_buffer, &mut interrupt),
@@ -78,15 +78,15 @@ impl Device {
         }
     }
 
-    /// Plugs a connected socket into port `index` (from 0), whose cable was pulled.
+    /// Plugs a connected socket into port `index` (from 0), whose cable is unplugged.
     pub fn plug(&mut self, index: usize, socket: OwnedFd, mut interrupt: impl FnMut(u16)) {
         if let Some(port) = self.ports.get_mut(index) {
             port.plug(&self.bar, socket, &mut interrupt);
         }
     }
 
-    /// Does what the driver wants: to be called when it rang, and after everything else. Returns whether there is more
-    /// to do at once, for which nobody will ring.
+    /// Serves the driver; call it on each notification, and after each other call. Returns `true` if work is left for
+    /// which no notification will come.
     pub fn serve(&mut self, mut interrupt: impl FnMut(u16)) -> bool {
         let taken_up = self.bar.load(driver::GENERATION) == self.generation;
         let is_released = self.bar.load(driver::RELEASED) == self.generation;
@@ -107,12 +107,12 @@ impl Device {
         more
     }
 
-    /// The driver's machine is gone: links down, and a new generation for whoever comes.
+    /// Takes the links down and begins a new generation, because the driver's machine is gone.
     pub fn abandon(&mut self, mut interrupt: impl FnMut(u16)) {
         self.begin(&mut interrupt);
     }
 
-    /// Says that there is no device any more.
+    /// Ends the device in good order.
     pub fn stop(self, mut interrupt: impl FnMut(u16)) {
         self.bar.store(device::GENERATION, 0);
         interrupt(STATUS_VECTOR);

@@ -1,10 +1,10 @@
 //! The emulated HCA: the device's side of the contract `hca_contract`, on memory that it shares with the driver.
 //!
-//! A [`Device`] is BAR2, seen through a [`Bar`], and for each port the end of a cable. It does nothing by itself: whoever
-//! drives it says that the driver rang, that a cable has something, or that time has passed, and hands in how to
-//! interrupt the driver.
+//! A [`Device`] is BAR2, reached through a [`Bar`], and for each port the end of a cable. The device does nothing by
+//! itself: its caller reports notifications of the driver, messages of a cable and the passing of time, and passes a
+//! function that interrupts the driver.
 //!
-//! What the driver wrote is read once, checked, and never trusted to stay. A driver can spoil its own packets only.
+//! The device reads each word of the driver's once, and checks it. A driver can spoil its own packets only.
 
 mod bar;
 mod device;

@@ -10,13 +10,13 @@ use super::bar::Bar;
 use super::ring::{ReceiveRing, SendRing, Slot};
 use cable::{self, BUFFER, Blocked, Cable, End, Event, MessageError, Received};
 
-/// Messages or packets that are taken from one source before others get their turn.
+/// Messages or packets that the port takes from one source before it serves another.
 const BATCH: usize = 64;
 
-/// The peer is given new credit when it can be given this much at once.
+/// Least credit, in packets, that the port gives the peer at once.
 const CREDIT_STEP: u32 = Ring::PacketReceive.slots() / 2;
 
-/// A port of a device.
+/// Port of a device.
 #[derive(Debug)]
 pub(super) struct Port {
     /// 0-based.
@@ -25,27 +25,27 @@ pub(super) struct Port {
     /// Indexed by [`Pair`].
     send: [SendRing; 2],
     receive: [ReceiveRing; 2],
-    /// State and epoch of the link as the driver was told.
-    told: (LinkState, u32),
-    /// The last link request that was acted on.
+    /// State and epoch of the link in BAR2.
+    published: (LinkState, u32),
+    /// Sequence number of the last link request that the port acted on.
     request_done: u32,
-    /// Counters that the cable's end does not keep.
+    /// Counters that the cable's end does not keep; saturating.
     malformed: u64,
     vl15_dropped: u64,
     xmit_discards: u64,
 }
 
-/// The rings of one kind of packet, in both directions.
+/// Rings of one kind of packet, in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pair {
     /// VL15.
     Qp0 = 0,
-    /// Every other VL.
+    /// All other VLs.
     Data = 1,
 }
 
 impl Pair {
-    /// Where `packet` belongs; `None` if it is malformed, or none of InfiniBand's transport.
+    /// Returns the rings of `packet`; `None` if it is malformed, or not of the IBA transport.
     fn of(packet: &[u8]) -> Option<Self> {
         let Ok(Packet::Transport(parsed)) = packet::parse(packet) else { return None };
         let (pair, ring) = match parsed.lrh.vl() {
@@ -57,7 +57,7 @@ impl Pair {
 }
 
 impl Port {
-    /// Port `number` (0-based) at `cable`, with its link held down.
+    /// Creates port `number` (0-based) at `cable`, with its link held down.
     pub(super) fn new(number: u16, mut cable: Cable) -> Self {
         cable.with_end(End::disable);
         Self {
@@ -65,7 +65,7 @@ impl Port {
             cable,
             send: [Ring::Qp0Send, Ring::PacketSend].map(|ring| SendRing::new(number, ring)),
             receive: [Ring::Qp0Receive, Ring::PacketReceive].map(|ring| ReceiveRing::new(number, ring)),
-            told: (LinkState::Disabled, 0),
+            published: (LinkState::Disabled, 0),
             request_done: 0,
             malformed: 0,
             vl15_dropped: 0,
@@ -73,27 +73,29 @@ impl Port {
         }
     }
 
+    /// Returns the cable.
     pub(super) fn cable(&self) -> &Cable {
         &self.cable
     }
 
+    /// Returns the offset of a register of this port.
     fn register(&self, offset: usize) -> usize {
         port_offset(self.number) + offset
     }
 
-    /// Begins anew, as the device takes a new generation: link down, all own words as at first.
+    /// Resets the port for a new generation: link down, own words as at start.
     pub(super) fn reset(&mut self, bar: &Bar) {
         self.cable.with_end(End::disable);
         self.send.iter_mut().for_each(|ring| ring.reset(bar));
         self.receive.iter_mut().for_each(|ring| ring.reset(bar));
-        self.told = (LinkState::Disabled, 0);
+        self.published = (LinkState::Disabled, 0);
         self.request_done = 0;
         bar.store64(self.register(port::LINK), LinkState::Disabled as u64);
         bar.store(self.register(port::LINK_REQUEST_DONE), 0);
         self.publish_counters(bar);
     }
 
-    /// The driver has taken the device up: the link looks for its peer.
+    /// Lets the link look for its peer, once the driver has taken up the device.
     pub(super) fn enable(&mut self, bar: &Bar, interrupt: &mut impl FnMut(u16)) {
         self.cable.with_end(End::enable);
         self.publish_link(bar, interrupt);
@@ -105,11 +107,11 @@ impl Port {
         self.publish_link(bar, interrupt);
     }
 
-    /// The cable has something to read, or room to write. Does not read it empty if there is much. The driver is
-    /// interrupted once for all packets of a turn.
+    /// Reads messages from the cable, at most [`BATCH`], and sends those that waited for room. Interrupts the driver once
+    /// for all packets.
     ///
     /// # Errors
-    /// The other end says what is no message. It is no end of a cable, and the cable is pulled.
+    /// The other end sent an invalid message. The port has unplugged the cable.
     pub(super) fn receive(
         &mut self,
         bar: &Bar,
@@ -119,7 +121,7 @@ impl Port {
         if self.cable.is_full() {
             self.cable.flush();
         }
-        let mut turn = Ok(());
+        let mut result = Ok(());
         for _ in 0..BATCH {
             match self.cable.receive(buffer) {
                 Received::Event(Event::Packet(packet)) => match Pair::of(packet) {
@@ -133,23 +135,23 @@ impl Port {
                 Received::Empty => break,
                 Received::Unplugged(_, error) => {
                     self.publish_link(bar, interrupt);
-                    turn = error.map_or(Ok(()), Err);
+                    result = error.map_or(Ok(()), Err);
                     break;
                 }
             }
         }
-        self.receive.iter_mut().filter_map(|ring| ring.tell(bar)).for_each(interrupt);
-        turn
+        self.receive.iter_mut().filter_map(|ring| ring.notify(bar)).for_each(interrupt);
+        result
     }
 
-    /// Does what the driver asks of the link, sends what it has to send, and gives the peer credit. Returns whether
-    /// there may be more to do at once.
+    /// Sends the driver's packets, acts on its link request, and gives the peer credit. Returns `true` if packets are
+    /// left that could be sent at once.
     pub(super) fn serve(&mut self, bar: &Bar, buffer: &mut [u8], interrupt: &mut impl FnMut(u16)) -> bool {
-        // Read first: what the send rings held when it was made goes out before it takes effect.
+        // Read first: packets that were in the send rings before the request go out before it takes effect.
         let request = bar.load64(self.register(port::LINK_REQUEST));
         let more = self.send(bar, Pair::Qp0, buffer, interrupt) | self.send(bar, Pair::Data, buffer, interrupt);
         if !more {
-            self.obey(bar, request, interrupt);
+            self.act_on(bar, request, interrupt);
         }
         self.grant(bar);
         self.publish_counters(bar);
@@ -157,7 +159,7 @@ impl Port {
     }
 
     /// Acts on the link request `word` if it is new.
-    fn obey(&mut self, bar: &Bar, word: u64, interrupt: &mut impl FnMut(u16)) {
+    fn act_on(&mut self, bar: &Bar, word: u64, interrupt: &mut impl FnMut(u16)) {
         let [request, sequence] = [word, word >> port::LINK_REQUEST_SEQ_SHIFT].map(|word| (word & 0xffff_ffff) as u32);
         if sequence == self.request_done {
             return;
@@ -169,7 +171,9 @@ impl Port {
             DISABLE => drop(self.cable.with_end(End::disable)),
             ENABLE => self.cable.with_end(End::enable),
             RETRAIN => drop(self.cable.with_end(End::retrain)),
-            unknown => log::warn!("port {}: the driver asks for link request {unknown}: ignored", self.number + 1),
+            unknown => {
+                log::warn!("port {}: cannot act on link request {unknown}: it is unknown; ignored", self.number + 1)
+            }
         }
         self.publish_link(bar, interrupt);
         self.request_done = sequence;
@@ -177,7 +181,7 @@ impl Port {
         interrupt(STATUS_VECTOR);
     }
 
-    /// Sends from one of the two send rings. Returns whether it stopped with packets left that could be sent at once.
+    /// Sends from one of the two send rings. Returns `true` if packets are left that could be sent at once.
     fn send(&mut self, bar: &Bar, pair: Pair, buffer: &mut [u8], interrupt: &mut impl FnMut(u16)) -> bool {
         let ring = &mut self.send[pair as usize];
         let mut more = true;
@@ -193,7 +197,7 @@ impl Port {
             };
             match packet.map(|packet| self.cable.transmit(packet)) {
                 Some(Ok(())) => {}
-                // The packet stays where it is. Credit, or room in the socket, brings us back here.
+                // The packet stays in its slot. Credit, or room in the socket, leads to the next attempt.
                 Some(Err(Blocked::Full)) => {
                     more = false;
                     break;
@@ -208,7 +212,7 @@ impl Port {
         more
     }
 
-    /// Gives the peer credit for the free slots, and sees to it that we come back here when there are more.
+    /// Gives the peer credit for the free slots, and requests a notification once more of them are free.
     fn grant(&mut self, bar: &Bar) {
         let ring = &mut self.receive[Pair::Data as usize];
         loop {
@@ -224,7 +228,7 @@ impl Port {
         }
     }
 
-    /// Tells the driver of the link's state if it changed.
+    /// Publishes the link's state if it changed.
     fn publish_link(&mut self, bar: &Bar, interrupt: &mut impl FnMut(u16)) {
         let (state, rate) = match self.cable.end().state() {
             cable::LinkState::Disabled => (LinkState::Disabled, 0),
@@ -236,11 +240,11 @@ impl Port {
                     | u64::from(link.speed_ext) << port::LINK_SPEED_EXT_SHIFT,
             ),
         };
-        if state == self.told.0 {
+        if state == self.published.0 {
             return;
         }
-        self.told = (state, self.told.1.wrapping_add(1));
-        let epoch = u64::from(self.told.1) << port::LINK_EPOCH_SHIFT;
+        self.published = (state, self.published.1.wrapping_add(1));
+        let epoch = u64::from(self.published.1) << port::LINK_EPOCH_SHIFT;
         bar.store64(self.register(port::LINK), state as u64 | rate | epoch);
         interrupt(STATUS_VECTOR);
     }

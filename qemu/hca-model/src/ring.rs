@@ -1,44 +1,45 @@
-//! The device's side of the rings. Own indices are kept here and only published; the driver's are checked against them.
+//! Rings as the device sees them: its own indices, which it publishes and never reads back, and checks of the driver's.
 
 use hca_contract::{Ring, control, ring_control_offset, slot, slot_offset};
 
 use super::bar::Bar;
 
-/// A ring whose producer is the driver.
+/// Ring that the driver fills.
 #[derive(Debug)]
 pub(super) struct SendRing {
     port: u16,
     ring: Ring,
     /// Slots consumed so far.
     consumed: u32,
-    /// What the driver was told of that.
+    /// Last value of `consumed` that the driver can see.
     published: u32,
 }
 
-/// What lies in the next slot of a [`SendRing`].
+/// Content of the next slot of a [`SendRing`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Slot {
-    /// Nothing yet; or the driver claims more slots than there are, which is as good as nothing.
+    /// Not produced yet, or the driver claims more slots than the ring has.
     Empty,
-    /// Garbage.
+    /// A slot with another index, or with an impossible length.
     Bad,
-    /// A packet of so many bytes.
+    /// A packet of this length in bytes.
     Packet(usize),
 }
 
 impl SendRing {
-    /// A ring before its first generation.
+    /// Creates a ring before the first generation.
     pub(super) fn new(port: u16, ring: Ring) -> Self {
         Self { port, ring, consumed: 0, published: 0 }
     }
 
-    /// Begins a generation.
+    /// Resets the ring for a new generation, in BAR2 too.
     pub(super) fn reset(&mut self, bar: &Bar) {
         (self.consumed, self.published) = (0, 0);
         bar.store(self.control(control::CONSUMED), 0);
         bar.store(self.control(control::DATA_EVENT), 0);
     }
 
+    /// Returns the offset of a control word.
     fn control(&self, word: usize) -> usize {
         ring_control_offset(self.port, self.ring) + word
     }
@@ -48,7 +49,7 @@ impl SendRing {
         ready == 0 || ready > self.ring.slots()
     }
 
-    /// Copies the next packet to the front of `into`.
+    /// Copies the next packet to the front of `into`, without consuming it.
     pub(super) fn peek(&self, bar: &Bar, into: &mut [u8]) -> Slot {
         if self.is_empty(bar) {
             return Slot::Empty;
@@ -62,12 +63,12 @@ impl SendRing {
         Slot::Packet(length)
     }
 
-    /// Takes the slot that was peeked at.
+    /// Consumes the next slot.
     pub(super) fn advance(&mut self) {
         self.consumed = self.consumed.wrapping_add(1);
     }
 
-    /// Tells the driver what was taken. Returns the vector at which to interrupt it, if it asked for that.
+    /// Publishes the consumed slots. Returns the vector at which to interrupt the driver, if it waits for that.
     pub(super) fn publish(&mut self, bar: &Bar) -> Option<u16> {
         if self.consumed == self.published {
             return None;
@@ -79,7 +80,7 @@ impl SendRing {
         hca_contract::notify(event, self.consumed, before).then(|| self.ring.vector(self.port))
     }
 
-    /// Asks for the doorbell at the next packet. Returns whether there is one already.
+    /// Requests a notification of the next packet. Returns `true` if the ring has a packet already.
     pub(super) fn arm(&self, bar: &Bar) -> bool {
         bar.store(self.control(control::DATA_EVENT), self.consumed);
         bar.fence();
@@ -87,39 +88,39 @@ impl SendRing {
     }
 }
 
-/// A ring whose producer is the device.
+/// Ring that the device fills.
 #[derive(Debug)]
 pub(super) struct ReceiveRing {
     port: u16,
     ring: Ring,
     /// Slots produced so far.
     produced: u32,
-    /// What the driver was told of that.
-    told: u32,
-    /// Slots that the driver consumed, as far as it is believed.
+    /// Value of `produced` at the last check for a notification.
+    notified: u32,
+    /// Slots consumed, by the driver's last valid claim.
     consumed: u32,
 }
 
 impl ReceiveRing {
-    /// A ring before its first generation.
+    /// Creates a ring before the first generation.
     pub(super) fn new(port: u16, ring: Ring) -> Self {
-        Self { port, ring, produced: 0, told: 0, consumed: 0 }
+        Self { port, ring, produced: 0, notified: 0, consumed: 0 }
     }
 
-    /// Begins a generation.
+    /// Resets the ring for a new generation, in BAR2 too.
     pub(super) fn reset(&mut self, bar: &Bar) {
-        (self.produced, self.told, self.consumed) = (0, 0, 0);
+        (self.produced, self.notified, self.consumed) = (0, 0, 0);
         bar.store(self.control(control::PRODUCED), 0);
-        // The last index there is: who does not ask with `arm_space` is not told.
+        // No notifications before `arm_space`: this index is 2^32 - 1 packets away.
         bar.store(self.control(control::SPACE_EVENT), u32::MAX);
     }
 
+    /// Returns the offset of a control word.
     fn control(&self, word: usize) -> usize {
         ring_control_offset(self.port, self.ring) + word
     }
 
-    /// Free slots. What the driver consumed only ever grows, and never past what was produced: a claim that does
-    /// otherwise is not believed.
+    /// Returns the number of free slots. Ignores a claim of the driver's that goes backwards or past `produced`.
     pub(super) fn free(&mut self, bar: &Bar) -> u32 {
         let claimed = bar.load(self.control(control::CONSUMED));
         if claimed.wrapping_sub(self.consumed) <= self.produced.wrapping_sub(self.consumed) {
@@ -129,7 +130,7 @@ impl ReceiveRing {
     }
 
     /// Puts `packet`, which a slot can hold, into the next slot, where a driver that polls finds it at once. Returns
-    /// whether there was a free slot.
+    /// `false` if the ring is full.
     pub(super) fn put(&mut self, bar: &Bar, packet: &[u8]) -> bool {
         if self.free(bar) == 0 {
             return false;
@@ -144,19 +145,18 @@ impl ReceiveRing {
         true
     }
 
-    /// Returns the vector at which to interrupt the driver, if it asked for that at one of the packets that were put since
-    /// the last call.
-    pub(super) fn tell(&mut self, bar: &Bar) -> Option<u16> {
-        if self.produced == self.told {
+    /// Returns the vector at which to interrupt the driver, if it waits for one of the packets since the last call.
+    pub(super) fn notify(&mut self, bar: &Bar) -> Option<u16> {
+        if self.produced == self.notified {
             return None;
         }
-        let before = std::mem::replace(&mut self.told, self.produced);
+        let before = std::mem::replace(&mut self.notified, self.produced);
         bar.fence();
         let event = bar.load(self.control(control::DATA_EVENT));
         hca_contract::notify(event, self.produced, before).then(|| self.ring.vector(self.port))
     }
 
-    /// Asks for the doorbell when so many slots are free. Returns whether they are already.
+    /// Requests a notification once `free` slots are free. Returns `true` if they are already.
     pub(super) fn arm_space(&mut self, bar: &Bar, free: u32) -> bool {
         let consumed = self.produced.wrapping_add(free).wrapping_sub(self.ring.slots());
         bar.store(self.control(control::SPACE_EVENT), consumed.wrapping_sub(1));
@@ -170,11 +170,11 @@ mod tests {
     use super::*;
     use crate::tests::world::{memory, numbered};
 
-    /// A run of packets across the point where indices wrap.
+    /// Index a little before the wrap.
     const START: u32 = u32::MAX - 300;
 
     #[test]
-    fn a_send_ring_passes_the_wrap_of_its_indices() {
+    fn send_ring_across_the_wrap_of_indices_keeps_its_order() {
         let bar = Bar::map(memory()).unwrap();
         let mut ring = SendRing { port: 1, ring: Ring::Qp0Send, consumed: START, published: START };
         let mut buffer = [0; hca_contract::PACKET_SLOT];
@@ -203,18 +203,18 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_ring_passes_the_wrap_of_its_indices() {
+    fn receive_ring_across_the_wrap_of_indices_keeps_its_order() {
         let bar = Bar::map(memory()).unwrap();
         let mut ring =
-            ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, told: START, consumed: START };
+            ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, notified: START, consumed: START };
         for index in (0..600).map(|step| START.wrapping_add(step)) {
             bar.store(ring.control(control::CONSUMED), index);
             bar.store(ring.control(control::DATA_EVENT), index);
             assert!(!ring.arm_space(&bar, 256 + 1));
             assert!(ring.arm_space(&bar, 256));
             assert!(ring.put(&bar, &numbered(0, index)));
-            assert_eq!(ring.tell(&bar), Some(2));
-            assert_eq!(ring.tell(&bar), None);
+            assert_eq!(ring.notify(&bar), Some(2));
+            assert_eq!(ring.notify(&bar), None);
             assert_eq!(bar.load(slot_offset(0, Ring::PacketReceive, index) + slot::INDEX), index);
             assert!(!ring.arm_space(&bar, 256));
             assert_eq!(bar.load(ring.control(control::SPACE_EVENT)), index, "its consumption makes all slots free");
@@ -222,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_cannot_give_back_more_or_less_than_it_got() {
+    fn impossible_claim_of_consumed_slots_is_ignored() {
         let bar = Bar::map(memory()).unwrap();
         let mut ring =
-            ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, told: START, consumed: START };
+            ReceiveRing { port: 0, ring: Ring::PacketReceive, produced: START, notified: START, consumed: START };
         for number in 0..100 {
             assert!(ring.put(&bar, &numbered(0, number)));
         }

@@ -23,7 +23,7 @@ struct World<D> {
     driver: Driver<D>,
     far: Cable,
     arrived: Vec<Vec<u8>>,
-    /// Vectors that the driver rang, and that the device interrupted.
+    /// Vectors of the driver's notifications, and of the device's interrupts.
     rung: Rc<RefCell<Vec<u16>>>,
     interrupts: Vec<u16>,
 }
@@ -38,7 +38,7 @@ fn start(memory: &OwnedFd) -> (Device, Cable) {
     (Device::start(Bar::map(memory).unwrap(), identity, vec![near], |_| {}), far)
 }
 
-/// A device that is taken up, with its link up.
+/// Creates a device that is taken up, with its link up.
 fn world() -> World<impl Doorbell> {
     let memory = memfd_create("hca-test", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&memory, hca_contract::BAR2_SIZE as u64).unwrap();
@@ -56,7 +56,7 @@ fn world() -> World<impl Doorbell> {
 }
 
 impl<D: Doorbell> World<D> {
-    /// Everybody does what there is to do; the device looks at its rings only when it was rung for.
+    /// Lets both sides act until they are at rest. The device serves its rings only after a notification.
     fn settle(&mut self) {
         for _ in 0..16 {
             self.device.receive(0, |vector| self.interrupts.push(vector)).unwrap();
@@ -70,7 +70,7 @@ impl<D: Doorbell> World<D> {
 }
 
 #[test]
-fn the_device_is_taken_up_as_what_it_is() {
+fn model_is_taken_up_with_its_identity() {
     let mut world = world();
     let identity = world.driver.hca.identity().unwrap();
     assert_eq!((identity.generation, identity.ports, identity.node_guid), (1, 1, NODE_GUID));
@@ -82,7 +82,7 @@ fn the_device_is_taken_up_as_what_it_is() {
 }
 
 #[test]
-fn packets_pass_in_both_directions_round_the_rings() {
+fn packets_round_the_rings_pass_in_both_directions() {
     let mut world = world();
     for (queue, make) in [(Queue::Qp0, smp as fn(u64) -> Vec<u8>), (Queue::Packet, mad)] {
         for number in 0..700 {
@@ -104,7 +104,7 @@ fn packets_pass_in_both_directions_round_the_rings() {
 }
 
 #[test]
-fn a_batch_is_one_bell_and_one_interrupt() {
+fn batch_of_packets_is_one_notification_and_one_interrupt() {
     let mut world = world();
     for number in 0..50 {
         world.driver.hca.send(Port::One, Queue::Qp0, &smp(number)).unwrap();
@@ -165,7 +165,7 @@ fn link_requests_reach_the_other_end() {
 }
 
 #[test]
-fn a_device_that_starts_again_is_taken_up_again() {
+fn device_that_starts_again_is_taken_up_again() {
     let mut world = world();
     for generation in 2..5 {
         world.driver.hca.send(Port::One, Queue::Qp0, &smp(0)).unwrap();
@@ -192,7 +192,7 @@ fn a_device_that_starts_again_is_taken_up_again() {
 }
 
 #[test]
-fn a_driver_that_starts_again_gets_a_device_as_new() {
+fn driver_that_starts_again_gets_a_new_generation() {
     let mut world = world();
     world.driver.hca.send(Port::One, Queue::Packet, &mad(0)).unwrap();
     let mut second = Driver::new(&world.memory, |_, _| {});

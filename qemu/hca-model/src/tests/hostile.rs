@@ -3,20 +3,20 @@ use proptest::prelude::*;
 
 use super::world::{World, numbered, packet};
 
-/// What a driver that went mad may do.
+/// Step of a driver that keeps no contract.
 #[derive(Clone, Debug)]
-enum Madness {
-    /// Writes a word that is its own.
+enum HostileStep {
+    /// Writes one of its own words.
     Word { offset: usize, value: u32 },
-    /// A packet comes for it.
+    /// A packet arrives for the driver.
     Arrival { vl: u8 },
-    /// It rings, or the device looks by itself.
+    /// Notifies the device.
     Step,
 }
 
-/// Offsets of all the driver's words of ports 0 and 1, and some of its slots'.
+/// Returns the offsets of all the driver's words of ports 0 and 1, and of some of its slots.
 fn words() -> Vec<usize> {
-    let mut words = vec![driver::GENERATION];
+    let mut words = vec![driver::GENERATION, driver::RELEASED];
     for port in 0..2 {
         words.extend([0, 4].map(|half| port_offset(port) + port::LINK_REQUEST + half));
         for ring in [Ring::Qp0Send, Ring::PacketSend] {
@@ -37,32 +37,32 @@ fn value() -> impl Strategy<Value = u32> {
     prop_oneof![0_u32..5, 250_u32..260, any::<u32>(), Just(u32::MAX), Just(u32::MAX - 255), Just(284)]
 }
 
-fn madness() -> impl Strategy<Value = Madness> {
+fn hostile_step() -> impl Strategy<Value = HostileStep> {
     prop_oneof![
-        6 => (prop::sample::select(words()), value()).prop_map(|(offset, value)| Madness::Word { offset, value }),
-        2 => prop::sample::select(vec![0_u8, 15]).prop_map(|vl| Madness::Arrival { vl }),
-        3 => Just(Madness::Step),
+        6 => (prop::sample::select(words()), value()).prop_map(|(offset, value)| HostileStep::Word { offset, value }),
+        2 => prop::sample::select(vec![0_u8, 15]).prop_map(|vl| HostileStep::Arrival { vl }),
+        3 => Just(HostileStep::Step),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Whatever the driver writes and whenever: the device goes on, keeps the credit that it gave, and serves the next
-    /// driver that takes it up as if nothing had been.
+    /// Whatever a driver writes, and whenever, the device goes on, keeps the credit that it gave, and serves the next
+    /// driver as usual.
     #[test]
-    fn a_mad_driver_harms_only_itself(steps in prop::collection::vec(madness(), 1..80)) {
+    fn device_after_a_hostile_driver_serves_the_next_one(steps in prop::collection::vec(hostile_step(), 1..80)) {
         let mut world = World::up(2);
         for step in steps {
             match step {
                 // Halves of the link request are written one by one, as a driver with u32 stores would.
-                Madness::Word { offset, value } => world.driver.bar.store(offset, value),
-                Madness::Arrival { vl } => drop(world.far[0].transmit(&packet(vl, 64))),
-                Madness::Step => world.step(),
+                HostileStep::Word { offset, value } => world.driver.bar.store(offset, value),
+                HostileStep::Arrival { vl } => drop(world.far[0].transmit(&packet(vl, 64))),
+                HostileStep::Step => world.step(),
             }
         }
         world.settle();
-        world.driver.give_up();
+        world.driver.release();
         world.settle();
         world.driver.take_up();
         world.settle();

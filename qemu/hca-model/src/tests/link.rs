@@ -8,7 +8,7 @@ const POLLING: u8 = LinkState::Polling as u8;
 const UP: u8 = LinkState::Up as u8;
 
 #[test]
-fn requests_are_done_once_and_confirmed() {
+fn link_requests_are_done_once_and_confirmed() {
     let mut world = World::up(1);
     let (_, epoch) = world.driver.link(0);
     world.driver.request(0, LinkRequest::Enable);
@@ -33,7 +33,7 @@ fn requests_are_done_once_and_confirmed() {
 }
 
 #[test]
-fn what_was_sent_before_a_request_goes_out_before_it_takes_effect() {
+fn packets_before_a_link_request_go_out_before_it_takes_effect() {
     let mut world = World::open(1);
     for number in 0..200 {
         world.driver.send(0, Ring::Qp0Send, &numbered(15, number));
@@ -47,7 +47,7 @@ fn what_was_sent_before_a_request_goes_out_before_it_takes_effect() {
 }
 
 #[test]
-fn a_request_that_does_not_exist_is_confirmed_and_changes_nothing() {
+fn unknown_link_request_is_confirmed_and_changes_nothing() {
     let mut world = World::up(1);
     let before = world.driver.link_word(0);
     for request in [0, 4, u32::MAX] {
@@ -69,7 +69,7 @@ fn ports_have_links_of_their_own() {
 }
 
 #[test]
-fn the_far_end_going_down_and_up_is_seen() {
+fn link_disabled_and_retrained_at_the_far_end_is_reported() {
     let mut world = World::up(1);
     let (_, epoch) = world.driver.link(0);
     world.far[0].with_end(End::disable);
@@ -82,7 +82,7 @@ fn the_far_end_going_down_and_up_is_seen() {
 }
 
 #[test]
-fn a_pulled_cable_is_a_link_that_is_down_until_one_is_plugged_in() {
+fn link_without_a_cable_is_down_until_one_is_plugged_in() {
     let mut world = World::up(1);
     let (_, epoch) = world.driver.link(0);
     world.far[0].unplug();
@@ -97,7 +97,7 @@ fn a_pulled_cable_is_a_link_that_is_down_until_one_is_plugged_in() {
 }
 
 #[test]
-fn who_says_what_is_no_message_is_no_end_of_a_cable() {
+fn cable_after_an_invalid_message_is_unplugged() {
     let mut world = World::up(1);
     let socket = world.far[0].socket().unwrap();
     rustix::net::send(socket, b"hello", rustix::net::SendFlags::empty()).unwrap();
@@ -107,7 +107,7 @@ fn who_says_what_is_no_message_is_no_end_of_a_cable() {
 }
 
 #[test]
-fn a_cable_from_port_to_port_comes_up() {
+fn cable_between_two_ports_of_a_device_comes_up() {
     let mut world = World::new(2);
     let (one, two) = plugged(1, 2);
     world.device = start(&world.memory, vec![one, two], &mut Vec::new());

@@ -1,7 +1,7 @@
 //! The device beside a driver of the tests' own, written from the contract, and the far end of its cable.
 
+mod generations;
 mod hostile;
-mod life;
 mod link;
 mod traffic;
 pub(super) mod world;

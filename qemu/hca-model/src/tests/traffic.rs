@@ -8,7 +8,7 @@ const QP0_VECTOR: u16 = 1;
 const DATA_VECTOR: u16 = 2;
 
 #[test]
-fn packets_pass_both_ways_as_they_are() {
+fn packets_pass_both_ways_unchanged() {
     let mut world = World::open(2);
     for port in [0, 1] {
         for (send, receive, vl, lengths) in [
@@ -47,18 +47,18 @@ fn rings_wrap_and_keep_order() {
 }
 
 #[test]
-fn a_full_send_ring_is_sent_at_one_ring_of_the_bell() {
+fn full_send_ring_is_sent_after_one_notification() {
     let mut world = World::up(1);
     let rings: Vec<_> = (0..256).map(|number| world.driver.send(0, Ring::Qp0Send, &numbered(15, number))).collect();
     assert_eq!(rings.iter().filter(|ring| **ring).count(), 1);
     assert!(rings[0]);
     world.settle();
     assert_eq!(world.arrived.len(), 256);
-    assert!(world.driver.send(0, Ring::Qp0Send, &numbered(15, 256)), "the device went to sleep and asked for the bell");
+    assert!(world.driver.send(0, Ring::Qp0Send, &numbered(15, 256)), "the device waits for a notification");
 }
 
 #[test]
-fn vl15_is_dropped_and_counted_when_the_driver_has_no_room() {
+fn vl15_packet_for_a_full_ring_is_dropped_and_counted() {
     let mut world = World::up(1);
     for number in 0..300 {
         world.far[0].transmit(&numbered(15, number)).unwrap();
@@ -73,7 +73,7 @@ fn vl15_is_dropped_and_counted_when_the_driver_has_no_room() {
 }
 
 #[test]
-fn data_waits_for_credit_and_none_is_dropped() {
+fn data_from_the_peer_waits_for_credit_and_is_never_dropped() {
     let mut world = World::up(1);
     let mut sent = 0;
     let fill = |world: &mut World, sent: &mut u32| {
@@ -95,7 +95,7 @@ fn data_waits_for_credit_and_none_is_dropped() {
             received += 1;
             rung = ring;
         }
-        assert!(rung, "the ring ran empty, and nobody gives the peer credit");
+        assert!(rung, "the ring is empty, and the peer has no credit");
         world.settle();
     }
     assert_eq!(world.driver.counter(0, Counter::RcvErrors), 0);
@@ -103,7 +103,7 @@ fn data_waits_for_credit_and_none_is_dropped() {
 }
 
 #[test]
-fn damaged_packets_do_not_use_up_credit() {
+fn damaged_packets_use_no_credit() {
     let mut world = World::up(1);
     // A raw packet: right as a frame, and for no ring. The far end's credit is spent on it all the same.
     let mut raw = packet(0, 64);
@@ -136,10 +136,10 @@ fn data_of_the_driver_waits_for_credit_and_vl15_does_not() {
 }
 
 #[test]
-fn a_cable_that_takes_no_more_holds_packets_back_and_loses_none() {
+fn full_cable_holds_packets_back_and_loses_none() {
     let mut world = World::up(1);
     let mut sent = 0;
-    // Nobody reads the far end: the socket fills, and then the ring does.
+    // The far end does not read: the socket fills, and then the ring does.
     while sent - world.driver.word(0, Ring::Qp0Send, control::CONSUMED) < 256 {
         world.driver.send(0, Ring::Qp0Send, &numbered(15, sent));
         sent += 1;
@@ -154,7 +154,7 @@ fn a_cable_that_takes_no_more_holds_packets_back_and_loses_none() {
 }
 
 #[test]
-fn interrupts_come_when_asked_for() {
+fn interrupts_come_on_request_only() {
     let mut world = World::up(1);
     let arrive = |world: &mut World, vl, expected: &[u16]| {
         world.far[0].transmit(&numbered(vl, 0)).unwrap();
@@ -179,7 +179,7 @@ fn interrupts_come_when_asked_for() {
 }
 
 #[test]
-fn bad_slots_are_discarded_and_counted_and_the_next_packet_goes() {
+fn bad_slots_are_discarded_and_counted_and_the_next_packet_is_sent() {
     let mut world = World::open(1);
     let good = packet(15, 284);
     let change = |at: usize, value: u8| {
@@ -207,7 +207,7 @@ fn bad_slots_are_discarded_and_counted_and_the_next_packet_goes() {
 }
 
 #[test]
-fn what_is_sent_without_a_link_is_discarded_and_counted() {
+fn packets_without_a_link_are_discarded_and_counted() {
     let mut world = World::up(1);
     world.driver.request(0, hca_contract::LinkRequest::Disable);
     world.settle();
@@ -219,7 +219,7 @@ fn what_is_sent_without_a_link_is_discarded_and_counted() {
 }
 
 #[test]
-fn two_devices_at_one_cable_talk() {
+fn two_devices_at_one_cable_exchange_packets() {
     let (one, two) = plugged(1, 2);
     let mut sides: Vec<(Device, Driver)> = [one, two]
         .map(|cable| {

@@ -15,7 +15,7 @@ use cable::{Abilities, BUFFER, Cable, End, Event, Hello, Received, pair};
 pub(super) const NODE_GUID: u64 = 0x0250_5400_0000_0100;
 pub(super) const DOORBELL_TARGET: u16 = 7;
 
-/// BAR2's memory, zeroed.
+/// Creates BAR2's memory, zeroed.
 pub(crate) fn memory() -> OwnedFd {
     let memory = memfd_create("hca-test", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&memory, hca_contract::BAR2_SIZE as u64).unwrap();
@@ -26,7 +26,7 @@ pub(super) fn cable(node: u64) -> Cable {
     Cable::new(End::new(Hello { node: Guid::new(node), port: PortNum::new(1) }, Abilities::default()), None)
 }
 
-/// A packet of `length` bytes, a multiple of 4, with an opcode of a reliable connection.
+/// Returns a packet of `length` bytes, a multiple of 4, with an opcode of a reliable connection.
 pub(super) fn packet(vl: u8, length: usize) -> Vec<u8> {
     let mut packet: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0]).collect();
     let words = u16::try_from(length / 4 + 1).unwrap().to_be_bytes();
@@ -35,7 +35,7 @@ pub(super) fn packet(vl: u8, length: usize) -> Vec<u8> {
     packet
 }
 
-/// Packet number `number` of a run of them.
+/// Returns a packet that carries `number`.
 pub(crate) fn numbered(vl: u8, number: u32) -> Vec<u8> {
     let mut packet = packet(vl, 64);
     packet[20..24].copy_from_slice(&number.to_le_bytes());
@@ -46,7 +46,7 @@ pub(super) fn number_of(packet: &[u8]) -> u32 {
     u32::from_le_bytes(packet[20..24].try_into().unwrap())
 }
 
-/// A driver by the book, and a way to leave the book.
+/// A driver that keeps the contract, with methods that break it.
 pub(super) struct Driver {
     pub(super) bar: Bar,
     produced: [[u32; 4]; 2],
@@ -80,7 +80,8 @@ impl Driver {
         self.bar.store(driver::GENERATION, self.generation());
     }
 
-    pub(super) fn give_up(&self) {
+    /// Releases the device.
+    pub(super) fn release(&self) {
         self.bar.store(driver::RELEASED, self.bar.load(driver::GENERATION));
         self.bar.store(driver::GENERATION, 0);
     }
@@ -93,12 +94,12 @@ impl Driver {
         self.bar.store(ring_control_offset(port, ring) + word, value);
     }
 
-    /// Sends; says whether the device asked for the doorbell.
+    /// Sends; returns `true` if the device waits for a notification.
     pub(super) fn send(&mut self, port: u16, ring: Ring, packet: &[u8]) -> bool {
         self.send_slot(port, ring, 0, u32::try_from(packet.len()).unwrap(), packet)
     }
 
-    /// Sends a slot that is perhaps wrong: its index is off by `skew`, and its length what is said.
+    /// Sends a slot whose index is off by `skew` and whose length is `length`.
     pub(super) fn send_slot(&mut self, port: u16, ring: Ring, skew: u32, length: u32, packet: &[u8]) -> bool {
         let index = self.produced[usize::from(port)][ring as usize];
         assert!(index.wrapping_sub(self.word(port, ring, control::CONSUMED)) < ring.slots(), "the ring is full");
@@ -112,11 +113,11 @@ impl Driver {
         hca_contract::notify(self.word(port, ring, control::DATA_EVENT), published, index)
     }
 
-    /// Receives without telling the device.
+    /// Receives a packet without publishing that.
     pub(super) fn peek(&mut self, port: u16, ring: Ring) -> Option<Vec<u8>> {
         let index = self.consumed[usize::from(port)][ring as usize];
         let ready = self.word(port, ring, control::PRODUCED).wrapping_sub(index);
-        assert!(ready <= ring.slots(), "the device produced more than there is room for");
+        assert!(ready <= ring.slots(), "the device overran the ring");
         if ready == 0 {
             return None;
         }
@@ -128,7 +129,7 @@ impl Driver {
         Some(packet)
     }
 
-    /// Receives; says also whether the device asked for the doorbell.
+    /// Receives; returns also `true` if the device waits for a notification.
     pub(super) fn receive(&mut self, port: u16, ring: Ring) -> Option<(Vec<u8>, bool)> {
         let packet = self.peek(port, ring)?;
         let consumed = self.consumed[usize::from(port)][ring as usize];
@@ -187,14 +188,14 @@ pub(super) struct World {
     pub(super) driver: Driver,
     /// The far end of each port's cable.
     pub(super) far: Vec<Cable>,
-    /// What arrived there.
+    /// Packets that arrived there.
     pub(super) arrived: Vec<Vec<u8>>,
     /// Vectors that were interrupted.
     pub(super) interrupts: Vec<u16>,
 }
 
 impl World {
-    /// A device that has started and that nobody has taken up.
+    /// Creates a device that has started and is not taken up.
     pub(super) fn new(ports: u16) -> Self {
         Self::on(memory(), ports)
     }

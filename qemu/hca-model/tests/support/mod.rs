@@ -13,7 +13,7 @@ use iba::{Guid, Lid, PortNum, Sl};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// The real driver, with what it told.
+/// The real driver, with its events.
 pub struct Driver<D> {
     pub hca: Hca<D>,
     pub events: Vec<Event>,
@@ -21,7 +21,7 @@ pub struct Driver<D> {
 }
 
 impl<D: Doorbell> Driver<D> {
-    /// Drives the device in `memory`, which stays mapped until the process ends.
+    /// Creates a driver of the device in `memory`, which stays mapped until the process ends.
     pub fn new(memory: impl AsFd, doorbell: D) -> Self {
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a new mapping at an address of the system's choice disturbs no other.
@@ -31,7 +31,7 @@ impl<D: Doorbell> Driver<D> {
         Self { hca: Hca::new(bar, doorbell), events: Vec::new(), start: Instant::now() }
     }
 
-    /// Looks after the device, and goes back to sleep.
+    /// Takes the driver's events, and requests interrupts for the next packets.
     pub fn check(&mut self) {
         let now = self.start.elapsed();
         self.events.extend(std::iter::from_fn(|| self.hca.check(now)));
@@ -40,18 +40,18 @@ impl<D: Doorbell> Driver<D> {
         }
     }
 
-    /// Whether the last word about port 1's link is that it is up.
+    /// Returns `true` if the last event of port 1's link is that it came up.
     pub fn is_up(&self) -> bool {
         let links = |event: &&Event| matches!(event, Event::LinkUp { .. } | Event::LinkDown { .. });
         matches!(self.events.iter().rfind(links), Some(Event::LinkUp { port: Port::One, .. }))
     }
 
-    /// Generation of the device that is taken up.
+    /// Returns the generation of the device while attached.
     pub fn generation(&self) -> Option<u32> {
         self.hca.identity().map(|identity| identity.generation)
     }
 
-    /// Everything that lies in a queue of port 1.
+    /// Receives all packets in a queue of port 1.
     pub fn receive(&mut self, queue: Queue) -> Vec<Vec<u8>> {
         let mut buffer = [0; MAX_PACKET];
         let mut packets = Vec::new();
@@ -62,12 +62,12 @@ impl<D: Doorbell> Driver<D> {
     }
 }
 
-/// An end of a cable with credit for everything that a test sends.
+/// Creates an end of a cable.
 pub fn end(node: u64) -> Cable {
     Cable::new(End::new(Hello { node: Guid::new(node), port: PortNum::new(1) }, Abilities::default()), None)
 }
 
-/// What came to the far end: packets are added to `arrived`. `false` once the cable is pulled.
+/// Reads the far end and adds its packets to `arrived`. Returns `false` once the cable is unplugged.
 pub fn drain(far: &mut Cable, arrived: &mut Vec<Vec<u8>>) -> bool {
     let mut buffer = [0; BUFFER];
     loop {
@@ -81,14 +81,14 @@ pub fn drain(far: &mut Cable, arrived: &mut Vec<Vec<u8>>) -> bool {
     }
 }
 
-/// A subnet management packet with transaction id `number`.
+/// Returns a subnet management packet with transaction id `number`.
 pub fn smp(number: u64) -> Vec<u8> {
     let mut packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), FromZeros::new_zeroed());
     packet.smp.header.transaction_id = number.into();
     packet.as_bytes().to_vec()
 }
 
-/// A packet for queue pair 1 with transaction id `number`.
+/// Returns a packet for queue pair 1 with transaction id `number`.
 pub fn mad(number: u64) -> Vec<u8> {
     let mut packet = MadPacket::new(Lid::new(1), Lid::new(2), Sl::new(0), FromZeros::new_zeroed());
     packet.mad.header.transaction_id = number.into();

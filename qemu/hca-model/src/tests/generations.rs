@@ -4,7 +4,7 @@ use super::world::{DOORBELL_TARGET, NODE_GUID, World, memory, packet};
 use crate::Bar;
 
 #[test]
-fn a_started_device_says_who_it_is_and_waits() {
+fn started_device_shows_its_identity_and_touches_no_ring() {
     let mut world = World::new(2);
     let bar = &world.driver.bar;
     assert_eq!((bar.load(device::MAGIC), bar.load(device::VERSION)), (MAGIC, VERSION));
@@ -17,13 +17,13 @@ fn a_started_device_says_who_it_is_and_waits() {
 
     world.driver.send(0, Ring::Qp0Send, &packet(15, 284));
     world.settle();
-    assert_eq!(world.driver.link(0), (LinkState::Disabled as u8, 0), "nobody took it up");
+    assert_eq!(world.driver.link(0), (LinkState::Disabled as u8, 0), "not taken up");
     assert_eq!(world.driver.word(0, Ring::Qp0Send, control::CONSUMED), 0, "the ring was touched");
     assert_eq!(world.arrived, [[0; 0]; 0]);
 }
 
 #[test]
-fn taking_it_up_brings_the_links_up() {
+fn links_after_take_up_come_up() {
     let mut world = World::new(2);
     world.driver.take_up();
     world.interrupts.clear();
@@ -37,7 +37,7 @@ fn taking_it_up_brings_the_links_up() {
 }
 
 #[test]
-fn the_heartbeat_beats() {
+fn heartbeat_grows_by_one() {
     let mut world = World::new(1);
     let before = world.driver.bar.load(device::HEARTBEAT);
     world.device.beat();
@@ -45,12 +45,12 @@ fn the_heartbeat_beats() {
 }
 
 #[test]
-fn a_driver_that_gives_up_gets_a_new_generation_with_everything_as_at_first() {
+fn device_after_release_begins_a_new_generation_from_zero() {
     let mut world = World::up(1);
     world.driver.send(0, Ring::Qp0Send, &packet(15, 284));
     world.far[0].transmit(&packet(15, 284)).unwrap();
     world.settle();
-    world.driver.give_up();
+    world.driver.release();
     world.interrupts.clear();
     world.serve();
     assert_eq!(world.driver.generation(), 2);
@@ -59,7 +59,7 @@ fn a_driver_that_gives_up_gets_a_new_generation_with_everything_as_at_first() {
     assert_eq!(world.driver.word(0, Ring::Qp0Receive, control::PRODUCED), 0);
     assert_eq!(world.driver.word(0, Ring::Qp0Send, control::CONSUMED), 0);
     world.settle();
-    assert_eq!(world.driver.generation(), 2, "one generation for one giving up");
+    assert_eq!(world.driver.generation(), 2, "one generation for one release");
 
     world.driver.take_up();
     world.settle();
@@ -72,7 +72,7 @@ fn a_driver_that_gives_up_gets_a_new_generation_with_everything_as_at_first() {
 fn generation_released_before_the_device_saw_the_take_up_is_replaced() {
     let mut world = World::new(1);
     world.driver.take_up();
-    world.driver.give_up();
+    world.driver.release();
     world.serve();
     assert_eq!(world.driver.generation(), 2);
     world.serve();
@@ -80,21 +80,21 @@ fn generation_released_before_the_device_saw_the_take_up_is_replaced() {
 }
 
 #[test]
-fn a_restarted_device_takes_the_next_generation_and_ignores_the_old_word() {
+fn restarted_device_takes_the_next_generation_and_ignores_the_old_word() {
     let mut world = World::up(1);
     world.driver.send(0, Ring::PacketSend, &packet(0, 64));
     world.restart();
     world.settle();
     assert_eq!(world.driver.generation(), 2);
     assert_eq!(world.driver.bar.load(driver::GENERATION), 1);
-    assert_eq!(world.arrived, [[0; 0]; 0], "what was sent to the dead device was sent");
+    assert_eq!(world.arrived, [[0; 0]; 0], "the packet went to the dead device");
     world.driver.take_up();
     world.settle();
     assert!(world.driver.is_up(0));
 }
 
 #[test]
-fn a_generation_is_never_0_and_never_the_drivers_word() {
+fn generation_is_never_zero_nor_a_word_of_the_driver() {
     for (left, taken_up, released, expected) in [
         (5, 0, 0, 6),
         (u32::MAX, 0, 0, 1),
@@ -119,7 +119,7 @@ fn a_generation_is_never_0_and_never_the_drivers_word() {
 }
 
 #[test]
-fn a_machine_that_goes_takes_the_links_down() {
+fn links_after_the_end_of_the_machine_are_down() {
     let mut world = World::up(1);
     world.device.abandon(|_| {});
     world.settle();
@@ -128,7 +128,7 @@ fn a_machine_that_goes_takes_the_links_down() {
 }
 
 #[test]
-fn a_device_that_stops_says_so() {
+fn stopped_device_shows_generation_zero() {
     let world = World::up(1);
     let mut interrupts = Vec::new();
     world.device.stop(|vector| interrupts.push(vector));
