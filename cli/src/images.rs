@@ -1,4 +1,4 @@
-//! The images that a machine is given.
+//! Images of a machine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use partition_table::ImageName;
 use super::workspace::{self, IMAGES};
 use portico_qemu::config::{Config, Image};
 
-/// The images that `config` names, and where they are. Where partitions may be added later, all that are built from the
-/// sources are among them.
+/// Returns the names and files of the images of `config`, and with spare ports of every image that is built from the
+/// sources.
 ///
 /// # Errors
-/// There is none of a name, or two files would have the same one.
+/// An image does not exist, or two files would get one name.
 pub(crate) fn of(config: &Config) -> Result<Vec<(ImageName, PathBuf)>> {
     let mut images = BTreeMap::new();
     for Image { name, file } in config.partitions.iter().filter_map(|partition| partition.image.as_ref()) {
@@ -21,10 +21,14 @@ pub(crate) fn of(config: &Config) -> Result<Vec<(ImageName, PathBuf)>> {
             Some(file) => file.clone(),
             None => workspace::image(name.text())?,
         };
-        ensure!(file.is_file(), "there is no image {}", file.display());
+        ensure!(file.is_file(), "cannot find the image {}: check the path", file.display());
         let other = images.insert(name.text(), (*name, file.clone())).map(|(_, other)| other);
         if let Some(other) = other.filter(|other| *other != file) {
-            anyhow::bail!("{} and {} would be one image, {name}: rename a file", other.display(), file.display());
+            anyhow::bail!(
+                "cannot use {} and {}: both would be the image {name}; rename a file",
+                other.display(),
+                file.display()
+            );
         }
     }
     if config.spare_ports > 0 {

@@ -17,9 +17,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use portico_qemu::{hca_process, launch};
+use portico_qemu::hca_process;
+use portico_qemu::launch::{remove_after_run, supervise};
 
-/// A hypervisor that shares one InfiniBand port among logical partitions, and its machine in QEMU.
+/// Hypervisor that shares one InfiniBand port among logical partitions, and its machine in QEMU
 #[derive(Parser)]
 #[command(name = "cargo portico", bin_name = "cargo portico", version)]
 struct Cli {
@@ -29,32 +30,32 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Set up what is missing, build, boot, bring the subnet up, show it, and stay until Ctrl-C
+    /// Install missing programs, build, boot, bring the subnet up, show it, and run until Ctrl-C
     Run(run::Options),
-    /// Begin, end, add, remove and show the partitions of a running machine
+    /// Start, stop, add, remove and show the partitions of a running machine
     Ctl(ctl::Options),
-    /// Run every test
+    /// Run the checks and the tests
     Test(test::Options),
-    /// Measure, beside the peers
+    /// Measure, beside the same work by other programs
     Bench(bench::Options),
-    /// Make the flashable ROM image
+    /// Create the flashable ROM image
     Image(image::Options),
-    /// Be the HCA of one machine
+    /// Model one HCA
     #[command(hide = true)]
     Model(hca_process::Options),
-    /// Become a program that dies with process PARENT
+    /// Execute a program that the system kills when process PARENT ends
     #[command(hide = true)]
-    Leash {
+    Supervise {
         parent: u32,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         program: Vec<OsString>,
     },
-    /// Remove DIR once nobody holds the other end of standard input
+    /// Remove DIR after the end of standard input
     #[command(hide = true)]
     Janitor { dir: PathBuf },
 }
 
-/// Does what the command line asks for.
+/// Runs the command of the command line.
 fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(code) => code,
@@ -74,8 +75,8 @@ impl Command {
             Self::Bench(options) => bench::run(&options),
             Self::Image(options) => image::run(&options),
             Self::Model(options) => hca_process::run(&options).map(|()| ExitCode::SUCCESS),
-            Self::Leash { parent, program } => Err(launch::leash::exec(parent, &program)),
-            Self::Janitor { dir } => launch::folder::clean(&dir).map(|()| ExitCode::SUCCESS),
+            Self::Supervise { parent, program } => Err(supervise::exec(parent, &program)),
+            Self::Janitor { dir } => remove_after_run(&dir).map(|()| ExitCode::SUCCESS),
         }
     }
 }

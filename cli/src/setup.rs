@@ -1,4 +1,4 @@
-//! What this machine lacks, and how it gets it.
+//! Installation of missing programs.
 
 use std::fs;
 use std::path::Path;
@@ -15,19 +15,19 @@ use crate::workspace;
 pub(super) struct Need {
     package: &'static str,
     source: Source,
-    why: &'static str,
-    sign: Sign,
+    purpose: &'static str,
+    evidence: Evidence,
 }
 
-/// The registry that has a package.
+/// Registry of a package.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Debian,
     CratesIo,
 }
 
-/// What tells that a [`Need`] is met, whoever installed it.
-enum Sign {
+/// Evidence that a [`Need`] is met.
+enum Evidence {
     Program(&'static str),
     PerlModule(&'static str),
 }
@@ -42,41 +42,41 @@ pub(super) const VALGRIND: Need = need("valgrind", "counts instructions", "valgr
 pub(super) const PERL_CRC: Need = Need {
     package: "libdigest-crc-perl",
     source: Source::Debian,
-    why: "checks the CRCs of captures independently",
-    sign: Sign::PerlModule("Digest::CRC"),
+    purpose: "checks the CRCs of captures independently",
+    evidence: Evidence::PerlModule("Digest::CRC"),
 };
 
 pub(super) const CODESPELL: Need = need("codespell", "checks spelling", "codespell");
 pub(super) const CARGO_DENY: Need =
     Need { source: Source::CratesIo, ..need("cargo-deny", "checks licences of dependencies", "cargo-deny") };
 
-const fn need(package: &'static str, why: &'static str, program: &'static str) -> Need {
-    Need { package, source: Source::Debian, why, sign: Sign::Program(program) }
+const fn need(package: &'static str, purpose: &'static str, program: &'static str) -> Need {
+    Need { package, source: Source::Debian, purpose, evidence: Evidence::Program(program) }
 }
 
 impl Need {
-    /// Whether this machine has it.
+    /// Returns `true` if this host has it.
     pub(super) fn is_met(&self) -> bool {
-        match self.sign {
-            Sign::Program(name) => find_program(name).is_some(),
-            Sign::PerlModule(name) => succeeds(Command::new("perl").args([&format!("-M{name}"), "-e", "1"])),
+        match self.evidence {
+            Evidence::Program(name) => find_program(name).is_some(),
+            Evidence::PerlModule(name) => succeeds(Command::new("perl").args([&format!("-M{name}"), "-e", "1"])),
         }
     }
 }
 
-/// Installs what is missing of `needs`, and of the compiler's own source, from which the kernel's `core` is built.
+/// Installs the missing ones of `needs`, and the compiler's source, from which the kernel's `core` is built.
 ///
 /// # Errors
-/// Something is missing and cannot be installed here: the message says what, and how to install it by hand.
+/// An installation fails; the error has the commands for an installation by hand.
 pub(super) fn ensure_present(needs: &[&Need]) -> Result<()> {
     ensure_rust_src()?;
     let missing: Vec<_> = needs.iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("This machine lacks what Portico uses:");
+    eprintln!("Portico needs these packages, which are not installed:");
     for need in &missing {
-        eprintln!("  {:<20} {}", need.package, need.why);
+        eprintln!("  {:<20} {}", need.package, need.purpose);
     }
     let packages_of =
         |source| -> Vec<_> { missing.iter().filter(|need| need.source == source).map(|need| need.package).collect() };
@@ -94,19 +94,17 @@ fn install_from_debian(packages: &[&str]) -> Result<()> {
     }
     let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
     if find_program("apt-get").is_none() {
-        bail!(
-            "there is no apt-get here: install these packages, or your system's like of them, by hand, and try again"
-        );
+        bail!("cannot install packages: this host has no apt-get; install them by hand, and try again");
     }
-    // OpenSM's package starts it as a service, and on a real fabric a second manager is no small thing.
+    // OpenSM's package starts it as a service; on a real fabric a second subnet manager does harm.
     if packages.contains(&OPENSM.package) && has_real_adapter() {
         bail!(
-            "this machine has an InfiniBand adapter, and installing OpenSM starts it there: \
-             when you want that, `{by_hand}`, else use a machine without one"
+            "cannot install OpenSM: its package starts it as a service, and this host has an InfiniBand adapter; \
+             run `{by_hand}` if you want that, else use a host without an adapter"
         );
     }
     let Some(root) = become_root() else {
-        bail!("no right to install them: do `sudo {by_hand}` and try again");
+        bail!("cannot install packages without root: run `sudo {by_hand}`, and try again");
     };
     install(&root, packages)
 }
@@ -120,7 +118,7 @@ fn install_from_crates_io(packages: &[&str]) -> Result<()> {
     let step = Step::begin(format!("install {} ({by_hand}); this takes minutes", packages.join(" ")));
     let mut command = workspace::cargo("install")?;
     command.arg("--locked").args(packages).env_remove("CARGO_TARGET_DIR");
-    step.watch(command).with_context(|| format!("cannot install {}: do `{by_hand}`", packages.join(" ")))?;
+    step.watch(command).with_context(|| format!("cannot install {}: run `{by_hand}`", packages.join(" ")))?;
     step.done();
     Ok(())
 }
@@ -139,22 +137,19 @@ fn install(root: &[&str], packages: &[&str]) -> Result<()> {
         step.watch(apt(root, &["update"]))?;
         installed = step.watch(apt(root, &arguments));
     }
-    installed.context("cannot install what is missing")?;
+    installed.context("cannot install the missing packages")?;
     step.done();
     Ok(())
 }
 
-/// Another installation may be under way, such as an automatic upgrade: wait for it, in seconds.
-const WAIT: &str = "-oDPkg::Lock::Timeout=120";
-
 fn apt(root: &[&str], arguments: &[&str]) -> Command {
-    let words = [root, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", WAIT], arguments].concat();
+    let words = [root, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", WAIT_FOR_LOCK], arguments].concat();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]);
     command
 }
 
-/// What to put before a command so that it runs as root; nothing if there is no way without a password.
+/// Returns the words before a command that runs as root; `None` if that needs a password.
 fn become_root() -> Option<Vec<&'static str>> {
     if rustix::process::geteuid().is_root() {
         return Some(Vec::new());
@@ -179,18 +174,18 @@ fn ensure_rust_src() -> Result<()> {
     }
     let toolchain = workspace::TOOLCHAIN;
     let by_hand = format!("rustup component add rust-src --toolchain {toolchain}");
-    eprintln!("The kernel is built with its own `core`, whose source (4 MB) this toolchain lacks.");
+    eprintln!("The kernel's build compiles `core`, whose source (4 MB) this toolchain lacks.");
     let step = Step::begin(format!("install rust-src ({by_hand})"));
     let mut command = Command::new("rustup");
     command.args(["component", "add", "rust-src", "--toolchain", toolchain]);
     step.watch(command).with_context(|| {
         format!(
-            "cannot install the component rust-src: do `{by_hand}` by hand, or unpack Debian's package rust-src \
+            "cannot install the component rust-src: run `{by_hand}`, or unpack Debian's package rust-src \
              {toolchain} into {}, and try again",
             sysroot.display()
         )
     })?;
-    ensure!(source(&sysroot), "rustup installed rust-src, and yet {} has none", sysroot.display());
+    ensure!(source(&sysroot), "cannot find rust-src after its installation: {} lacks it", sysroot.display());
     step.done();
     Ok(())
 }
@@ -199,19 +194,22 @@ fn succeeds(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
 }
 
+/// Option of apt-get: waits up to 120 s for another installation, such as an automatic upgrade.
+const WAIT_FOR_LOCK: &str = "-oDPkg::Lock::Timeout=120";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_found_where_it_is_and_nowhere_else() {
+    fn need_of_a_missing_program_is_unmet() {
         assert!(find_program("sh").is_some());
         assert!(find_program("no-such-program-anywhere").is_none());
-        assert!(!need("nothing", "shows what is missing", "no-such-program-anywhere").is_met());
+        assert!(!need("nothing", "is missing", "no-such-program-anywhere").is_met());
     }
 
     #[test]
-    fn apt_runs_as_root_without_questions() {
+    fn apt_command_is_noninteractive() {
         let command = apt(&["sudo", "-n"], &["install", "-y", "opensm"]);
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         assert_eq!(command.get_program(), "sudo");

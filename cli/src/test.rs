@@ -1,4 +1,4 @@
-//! `cargo portico test`: every check and every test, and one line that sums them up.
+//! `cargo portico test`: runs every check and every test, and prints their totals.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -13,12 +13,12 @@ use clap::{Args, ValueEnum};
 use super::setup;
 use crate::workspace::{build_kernel, build_umad_library, cargo, cargo_kernel};
 
-/// What to test.
+/// Checks and tests to run.
 #[derive(Args)]
 pub(super) struct Options {
-    /// Run the tests whose name contains this
+    /// Run only the tests whose name contains this text
     filter: Option<String>,
-    /// Run these stages alone
+    /// Run only this stage; may be repeated
     #[arg(long = "stage", value_enum)]
     stages: Vec<Stage>,
 }
@@ -26,25 +26,25 @@ pub(super) struct Options {
 /// The stages, in their order.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Stage {
-    /// Source is formatted
+    /// Check the format of the source
     Format,
-    /// Words are spelled as codespell knows them
+    /// Check the spelling by codespell
     Spell,
-    /// Licences and sources of dependencies are allowed, and no advisory is open
+    /// Check licences, sources and advisories of dependencies
     Dependencies,
-    /// Clippy has nothing to say, on the host's code and on the kernel's
+    /// Run Clippy on the host's code and on the kernel's
     Lint,
-    /// The documentation builds without a warning
+    /// Build the documentation without warnings
     Document,
-    /// What runs on the host alone
+    /// Run the tests that need no machine
     Host,
-    /// What boots: the kernel's own tests, and the whole system's
+    /// Run the tests that boot machines: the kernel's own, and the whole system's
     System,
 }
 
-/// How many passed, failed, and were skipped.
+/// Counts of passed, failed and skipped checks and tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
+struct Totals {
     passed: u64,
     failed: u64,
     skipped: u64,
@@ -69,52 +69,52 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     }
     setup::ensure_present(&needs)?;
     let start = Instant::now();
-    let mut total = Tally::default();
+    let mut sum = Totals::default();
     for stage in stages {
-        total += stage.run(options.filter.as_deref())?;
+        sum += stage.run(options.filter.as_deref())?;
     }
     println!("in {} s:", start.elapsed().as_secs());
-    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
-    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+    Ok(if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Stage {
-    fn run(self, filter: Option<&str>) -> Result<Tally> {
-        let mut tally = Tally::default();
+    fn run(self, filter: Option<&str>) -> Result<Totals> {
+        let mut totals = Totals::default();
         match self {
-            Self::Format => tally += check("formatting", cargo("fmt")?, &["--all", "--check"])?,
-            Self::Spell => tally += check("spelling", Command::new("codespell"), &[])?,
+            Self::Format => totals += check("formatting", cargo("fmt")?, &["--all", "--check"])?,
+            Self::Spell => totals += check("spelling", Command::new("codespell"), &[])?,
             Self::Dependencies => {
                 let rules = ["check", "licenses", "bans", "sources"];
-                tally += check("licences and sources of dependencies", cargo("deny")?, &rules)?;
-                tally += check_advisories()?;
+                totals += check("licences and sources of dependencies", cargo("deny")?, &rules)?;
+                totals += check_advisories()?;
             }
             Self::Lint => {
                 let host = ["--workspace", "--all-targets", "--", "-D", "warnings"];
-                tally += check("lints of what builds for the host", cargo("clippy")?, &host)?;
-                tally += check("lints of the kernel", cargo_kernel("clippy")?, &["--", "-D", "warnings"])?;
+                totals += check("lints of what builds for the host", cargo("clippy")?, &host)?;
+                totals += check("lints of the kernel", cargo_kernel("clippy")?, &["--", "-D", "warnings"])?;
             }
             Self::Document => {
                 let host = ["--workspace", "--no-deps"];
-                tally += check("documentation of what builds for the host", strict(cargo("doc")?), &host)?;
-                tally += check("documentation of the kernel", strict(cargo_kernel("doc")?), &["--no-deps"])?;
+                totals += check("documentation of what builds for the host", strict(cargo("doc")?), &host)?;
+                totals += check("documentation of the kernel", strict(cargo_kernel("doc")?), &["--no-deps"])?;
             }
             Self::Host => {
                 let mut command = cargo("test")?;
                 command.args(["--workspace", "--exclude", "portico-tests", "--no-fail-fast"]);
-                tally += tests("tests on the host", command, filter)?;
+                totals += tests("tests on the host", command, filter)?;
             }
             Self::System => {
-                // Built first, so that no test's time limit pays for it.
+                // Built first, so that the build does not count against a test's time limit.
                 build_kernel()?;
                 build_umad_library()?;
                 let mut command = cargo("test")?;
                 // One test at a time: each boots machines that use every processor.
                 command.args(["--package", "portico-tests", "--no-fail-fast"]).env("RUST_TEST_THREADS", "1");
-                tally += tests("tests of the booted system", command, filter)?;
+                totals += tests("tests of the booted system", command, filter)?;
             }
         }
-        Ok(tally)
+        Ok(totals)
     }
 }
 
@@ -123,17 +123,17 @@ fn strict(mut command: Command) -> Command {
     command
 }
 
-/// A check that passes or fails as a whole.
-fn check(name: &str, mut command: Command, arguments: &[&str]) -> Result<Tally> {
+/// Runs a check that passes or fails as a whole.
+fn check(name: &str, mut command: Command, arguments: &[&str]) -> Result<Totals> {
     announce(name);
     let status = command.args(arguments).stdin(Stdio::null()).status().context("cannot run cargo")?;
     let passed = status.success();
     println!("{name}: {}", if passed { "ok" } else { "FAILED" });
-    Ok(Tally { passed: passed.into(), failed: (!passed).into(), skipped: 0 })
+    Ok(Totals { passed: passed.into(), failed: (!passed).into(), skipped: 0 })
 }
 
-/// Checks dependencies against the advisory database as it is today, or else against this machine's last copy of it.
-fn check_advisories() -> Result<Tally> {
+/// Checks dependencies against today's advisory database, or else against this host's last copy of it.
+fn check_advisories() -> Result<Totals> {
     let name = "advisories on dependencies";
     let mut fetch = cargo("deny")?;
     fetch.args(["fetch", "db"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -141,8 +141,8 @@ fn check_advisories() -> Result<Tally> {
         return check(name, cargo("deny")?, &["--offline", "check", "advisories"]);
     }
     announce(name);
-    println!("{name}: skipped: cannot fetch the advisory database, and this machine has no copy of it");
-    Ok(Tally { skipped: 1, ..Tally::default() })
+    println!("{name}: skipped: cannot fetch the advisory database, and this host has no copy of it");
+    Ok(Totals { skipped: 1, ..Totals::default() })
 }
 
 /// Returns `true` if cargo-deny has fetched an advisory database on this machine before.
@@ -153,49 +153,49 @@ fn has_advisories() -> bool {
     databases.is_some_and(|databases| databases.flatten().any(|entry| entry.path().is_dir()))
 }
 
-/// Test programs, each of which says at its end how many of its tests passed.
-fn tests(name: &str, mut command: Command, filter: Option<&str>) -> Result<Tally> {
+/// Runs test programs; adds up the totals of each.
+fn tests(name: &str, mut command: Command, filter: Option<&str>) -> Result<Totals> {
     announce(name);
     command.args(filter).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot run cargo")?;
-    let output = child.stdout.take().context("cargo has no output")?;
-    let mut tally = Tally::default();
+    let output = child.stdout.take().context("cannot read cargo's output")?;
+    let mut totals = Totals::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("cannot read cargo's output")?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        tally += summary(&line).unwrap_or_default();
+        totals += summary(&line).unwrap_or_default();
     }
     let status = child.wait()?;
-    // What does not even build, or dies before it can sum up, is a failure too.
-    if !status.success() && tally.failed == 0 {
+    // A program that does not build, or dies before its summary, is a failure too.
+    if !status.success() && totals.failed == 0 {
         println!("{name}: FAILED ({status})");
-        tally.failed = 1;
+        totals.failed = 1;
     }
-    Ok(tally)
+    Ok(totals)
 }
 
 fn announce(name: &str) {
     println!("== {name}");
 }
 
-/// What a test program's last line says: `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
-fn summary(line: &str) -> Option<Tally> {
-    let mut tally = Tally::default();
+/// Parses the last line of a test program: `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+fn summary(line: &str) -> Option<Totals> {
+    let mut totals = Totals::default();
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     for count in counts.split("; ") {
-        let (number, what) = count.split_once(' ')?;
-        match what {
-            "passed" => tally.passed = number.parse().ok()?,
-            "failed" => tally.failed = number.parse().ok()?,
-            "ignored" => tally.skipped = number.parse().ok()?,
+        let (number, outcome) = count.split_once(' ')?;
+        match outcome {
+            "passed" => totals.passed = number.parse().ok()?,
+            "failed" => totals.failed = number.parse().ok()?,
+            "ignored" => totals.skipped = number.parse().ok()?,
             _ => {}
         }
     }
-    Some(tally)
+    Some(totals)
 }
 
-impl AddAssign for Tally {
+impl AddAssign for Totals {
     fn add_assign(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -208,21 +208,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn summaries_of_test_programs_are_understood() {
+    fn summary_of_a_test_program_is_parsed() {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.05s";
-        assert_eq!(summary(line), Some(Tally { passed: 12, failed: 3, skipped: 1 }));
+        assert_eq!(summary(line), Some(Totals { passed: 12, failed: 3, skipped: 1 }));
         assert_eq!(summary("test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"), {
-            Some(Tally { passed: 5, failed: 0, skipped: 0 })
+            Some(Totals { passed: 5, failed: 0, skipped: 0 })
         });
         assert_eq!(summary("test a_name ... ok"), None);
         assert_eq!(summary("running 3 tests"), None);
     }
 
     #[test]
-    fn a_program_that_fails_without_a_summary_counts_as_one_failure() {
+    fn program_that_fails_without_a_summary_is_one_failure() {
         assert_eq!(tests("false", Command::new("false"), None).unwrap().failed, 1);
         let mut says = Command::new("sh");
         says.args(["-c", "echo 'test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured'; exit 101"]);
-        assert_eq!(tests("sh", says, None).unwrap(), Tally { passed: 1, failed: 2, skipped: 0 });
+        assert_eq!(tests("sh", says, None).unwrap(), Totals { passed: 1, failed: 2, skipped: 0 });
     }
 }

@@ -1,4 +1,4 @@
-//! Where the sources are, and what cargo makes of them for the machine.
+//! Sources of Portico, and their builds by cargo.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,13 +9,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::show::progress::Step;
 
-/// The pinned toolchain, as in `rust-toolchain.toml`.
+/// Pinned toolchain, as in `rust-toolchain.toml`.
 pub(crate) const TOOLCHAIN: &str = "1.95.0";
 
-/// The images that partitions run: each is a folder of `partitions/`, whose package `portico-NAME` has the program `NAME`.
+/// Images of partitions: each is a folder of `partitions/`, whose package `portico-NAME` has the program `NAME`.
 pub(crate) const IMAGES: &[&str] = &["bridge", "echo", "hostile", "measure", "sm", "traffic"];
 
-/// What cargo needs to be told of the target that the kernel and the images have: `core` and `alloc` are built with them.
+/// Cargo's arguments for the target of the kernel and the images, with `core` and `alloc` built from source.
 const KERNEL_TARGET: [&str; 5] = [
     "--target",
     "x86_64-target.json",
@@ -24,25 +24,28 @@ const KERNEL_TARGET: [&str; 5] = [
     "-Zbuild-std-features=compiler-builtins-mem",
 ];
 
-/// The root of the sources.
+/// Returns the root of the sources.
 pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Cargo's target directory: the one that this program was built into.
+/// Returns cargo's target directory: the one that holds this program.
 ///
 /// # Errors
-/// This program is not where cargo puts its output.
+/// This program is outside a target directory.
 pub(crate) fn target_dir() -> Result<PathBuf> {
-    let own = env::current_exe().context("cannot tell the path of this program")?;
-    let target = own.ancestors().nth(2).context("this program is not in cargo's target directory")?;
+    let own = env::current_exe().context("cannot find the path of this program")?;
+    let target = own
+        .ancestors()
+        .nth(2)
+        .context("cannot find cargo's target directory: start this program by `cargo portico`")?;
     Ok(target.to_owned())
 }
 
-/// Cargo, to be run on the sources, with `subcommand`.
+/// Returns a command of cargo with `subcommand`, for the sources.
 ///
 /// # Errors
-/// As [`target_dir`].
+/// Those of [`target_dir`].
 pub(crate) fn cargo(subcommand: &str) -> Result<Command> {
     let program = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
@@ -50,11 +53,11 @@ pub(crate) fn cargo(subcommand: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Cargo with `subcommand` on the kernel and the images for their own target. Stable cargo rebuilds `core` only when it is
-/// asked in this way; the code itself uses no unstable feature.
+/// Returns a command of cargo with `subcommand`, for the kernel and the images on their own target. Stable cargo rebuilds
+/// `core` only with these options; the code itself uses no unstable feature.
 ///
 /// # Errors
-/// As [`target_dir`].
+/// Those of [`target_dir`].
 pub(crate) fn cargo_kernel(subcommand: &str) -> Result<Command> {
     let mut command = cargo(subcommand)?;
     command.args(["--package", "portico-kernel"]);
@@ -63,10 +66,10 @@ pub(crate) fn cargo_kernel(subcommand: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Builds the kernel and the images, and says where the kernel is.
+/// Builds the kernel and the images; returns the path of the kernel.
 ///
 /// # Errors
-/// They cannot be built.
+/// The build fails.
 pub(crate) fn build_kernel() -> Result<PathBuf> {
     let step = Step::begin("build the kernel and the images");
     let mut command = cargo_kernel("build")?;
@@ -76,14 +79,14 @@ pub(crate) fn build_kernel() -> Result<PathBuf> {
     built("portico-kernel")
 }
 
-/// Where the image `name` is, once the kernel is built.
+/// Returns the path of the image `name`, after [`build_kernel`].
 ///
 /// # Errors
-/// There is none of this name.
+/// The sources have no such image.
 pub(crate) fn image(name: &str) -> Result<PathBuf> {
     ensure!(
         IMAGES.contains(&name),
-        "there is no image {name}: name one of {}, or a file by its path",
+        "cannot find the image {name}: name one of {}, or a file by its path",
         IMAGES.join(", ")
     );
     built(name)
@@ -91,41 +94,41 @@ pub(crate) fn image(name: &str) -> Result<PathBuf> {
 
 fn built(name: &str) -> Result<PathBuf> {
     let file = target_dir()?.join("x86_64-target/release").join(name);
-    ensure!(file.is_file(), "cargo built {name}, and yet there is no {}", file.display());
+    ensure!(file.is_file(), "cannot find {name} after its build: {} is missing", file.display());
     Ok(file)
 }
 
-/// Builds the preload library through which umad programs reach the fabric, and says where it is.
+/// Builds the preload library that connects umad programs to the fabric; returns its path.
 ///
 /// # Errors
-/// It cannot be built.
+/// The build fails.
 pub(crate) fn build_umad_library() -> Result<PathBuf> {
     build_for_host("umad library", "umad-shim", "libportico_umad.so")
 }
 
-/// Builds the program whose instructions are counted, and says where it is.
+/// Builds the program whose instructions callgrind counts; returns its path.
 ///
 /// # Errors
-/// It cannot be built.
+/// The build fails.
 pub(crate) fn build_benches() -> Result<PathBuf> {
     build_for_host("benchmark", "portico-benches", "smp")
 }
 
-fn build_for_host(what: &str, package: &str, file: &str) -> Result<PathBuf> {
-    let step = Step::begin(format!("build the {what}"));
+fn build_for_host(name: &str, package: &str, file: &str) -> Result<PathBuf> {
+    let step = Step::begin(format!("build the {name}"));
     let mut command = cargo("build")?;
     command.args(["--release", "--package", package]);
     step.watch(command)?;
     let built = target_dir()?.join("release").join(file);
-    ensure!(built.is_file(), "cargo built the {what}, and yet there is no {}", built.display());
+    ensure!(built.is_file(), "cannot find the {name} after its build: {} is missing", built.display());
     step.done();
     Ok(built)
 }
 
-/// The pinned toolchain's folder.
+/// Returns the folder of the pinned toolchain.
 ///
 /// # Errors
-/// The compiler cannot be asked.
+/// rustc cannot be run.
 pub(crate) fn rustc_sysroot() -> Result<PathBuf> {
     let output = Command::new("rustc")
         .args(["--print", "sysroot"])
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_image_is_a_folder_with_a_program_of_its_name() {
+    fn each_image_has_a_folder_with_its_program() {
         for name in IMAGES {
             let package = std::fs::read_to_string(root().join("partitions").join(name).join("Cargo.toml")).unwrap();
             assert!(package.contains(&format!("name = \"portico-{name}\"")), "{package}");
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pinned_toolchain_is_the_one_that_is_set_up() {
+    fn toolchain_equals_the_pinned_one() {
         let pinned = std::fs::read_to_string(root().join("rust-toolchain.toml")).unwrap();
         assert!(pinned.contains(&format!("channel = \"{TOOLCHAIN}\"")), "{pinned}");
     }

@@ -1,5 +1,5 @@
-//! A host outside that takes part in what partitions exchange: it is in their multicast group, and sends every datagram back to
-//! where it came from.
+//! A host that responds to partitions with the image `traffic`: it joins their multicast group, and sends every datagram
+//! back to its sender.
 
 use std::time::Duration;
 
@@ -16,27 +16,28 @@ use platform::group::{join, joined};
 use subnet::Time;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// The queue pair that its datagrams come from.
+/// Source queue pair of its datagrams.
 const OWN_QP: Qpn = Qpn::new(2);
 
-/// Transaction ids that no umad program has: the client's number, from bit 48 on, is none.
+/// Transaction id of no umad program: bits 48 to 63, the client's number, are not in use.
 const OWN: TransactionId = TransactionId::new(0xfffe << 48);
 
-/// How long until the administrator is asked again.
-const AGAIN: Duration = Duration::from_millis(200);
+/// Time until the request to subnet administration is sent again.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// The state of the host's membership.
 #[derive(Debug, Default)]
-pub(super) struct Responder {
-    joined: bool,
-    ask_at: Time,
+pub(crate) struct Responder {
+    is_member: bool,
+    /// Time of the next request.
+    retry_at: Time,
 }
 
-/// The host's port, as it is.
+/// Attributes of the host's port.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Port {
-    pub(super) info: PortInfo,
-    pub(super) guid: Guid,
+pub(crate) struct Port {
+    pub(crate) info: PortInfo,
+    pub(crate) guid: Guid,
 }
 
 impl Port {
@@ -46,30 +47,30 @@ impl Port {
 }
 
 impl Responder {
-    /// By when to call [`Self::poll`], if the port does not change.
-    pub(super) fn deadline(&self) -> Time {
-        if self.joined { Time::NEVER } else { self.ask_at }
+    /// Returns the time of the next [`Self::poll`], unless the port changes before.
+    pub(crate) fn deadline(&self) -> Time {
+        if self.is_member { Time::NEVER } else { self.retry_at }
     }
 
-    /// The packet to be sent now for the host at `port`: it asks to be let into the group.
-    pub(super) fn poll(&mut self, now: Time, port: &Port) -> Option<Vec<u8>> {
+    /// Returns the request to join the group, if it is due for the host at `port`.
+    pub(crate) fn poll(&mut self, now: Time, port: &Port) -> Option<Vec<u8>> {
         let ready = port.info.port_state() == PortState::ACTIVE && port.info.master_sm_lid.is_unicast();
-        self.joined &= ready;
-        if self.joined || now < self.ask_at {
+        self.is_member &= ready;
+        if self.is_member || now < self.retry_at {
             return None;
         }
-        self.ask_at = now.after(AGAIN);
+        self.retry_at = now.after(RETRY);
         ready.then(|| request(port))
     }
 
-    /// What to send for a packet that came to the host at `port`: nothing if it is for others.
-    pub(super) fn answer(&mut self, port: &Port, packet: &[u8]) -> Option<Vec<u8>> {
+    /// Returns the response to a packet that reached the host at `port`; `None` for a packet to queue pair 0 or 1.
+    pub(crate) fn respond(&mut self, port: &Port, packet: &[u8]) -> Option<Vec<u8>> {
         let Ok(Packet::Transport(found)) = packet::parse(packet) else { return None };
         match found.bth.dest_qp {
             Qpn::SMI => None,
             Qpn::GSI => {
                 let (mad, _) = MadHeader::ref_from_prefix(found.payload).ok()?;
-                self.joined |= mad.transaction_id == OWN && joined(found.payload).is_some();
+                self.is_member |= mad.transaction_id == OWN && joined(found.payload).is_some();
                 None
             }
             _ => send_back(port, packet),
@@ -77,7 +78,7 @@ impl Responder {
     }
 }
 
-/// The request to be a full member of the group.
+/// Returns the request to join the group as a full member.
 fn request(port: &Port) -> Vec<u8> {
     let mad = join(port.gid(), OWN);
     let info = &port.info;
@@ -87,7 +88,7 @@ fn request(port: &Port) -> Vec<u8> {
     [header.as_bytes(), mad.as_bytes()].concat()
 }
 
-/// A datagram, turned round.
+/// Returns the datagram `packet` with source and destination swapped.
 fn send_back(port: &Port, packet: &[u8]) -> Option<Vec<u8>> {
     let mut packet = packet.to_vec();
     let (lrh, rest) = Lrh::mut_from_prefix(&mut packet).ok()?;
@@ -140,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_goes_back_as_it_came() {
+    fn response_to_a_datagram_swaps_its_addresses() {
         let sent = datagram(Lid::new(2), OWN_QP, None, b"payload.");
-        let answer = Responder::default().answer(&port(PortState::ACTIVE), &sent).unwrap();
+        let answer = Responder::default().respond(&port(PortState::ACTIVE), &sent).unwrap();
         let Ok(Packet::Transport(back)) = packet::parse(&answer[..]) else { panic!("{answer:?}") };
         assert_eq!((back.lrh.slid, back.lrh.dlid), (Lid::new(2), SENDER));
         assert_eq!((back.bth.dest_qp, back.deth.unwrap().src_qp), (SENDER_QP, OWN_QP));
@@ -151,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn what_went_to_the_group_comes_back_from_the_host() {
+    fn response_to_a_multicast_comes_from_the_host() {
         let mut grh = Grh::default();
         (grh.sgid.guid, grh.dgid) = (Guid::new(0x55), GROUP);
         grh.set_ip_version(Grh::IP_VERSION);
         grh.next_header = Grh::NEXT_HEADER_BTH;
         grh.payload_length = 28.into(); // BTH, DETH, payload and invariant CRC
         let sent = datagram(Lid::new(0xc001), Qpn::MULTICAST, Some(grh), &[7; 4]);
-        let answer = Responder::default().answer(&port(PortState::ACTIVE), &sent).unwrap();
+        let answer = Responder::default().respond(&port(PortState::ACTIVE), &sent).unwrap();
         let Ok(Packet::Transport(back)) = packet::parse(&answer[..]) else { panic!("{answer:?}") };
         let route = back.grh.unwrap();
         assert_eq!((route.sgid, route.dgid), (port(PortState::ACTIVE).gid(), grh.sgid));
@@ -166,20 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_until_it_is_in_the_group() {
+    fn request_to_join_is_sent_until_the_host_is_a_member() {
         let mut responder = Responder::default();
-        assert_eq!(responder.poll(Time(0), &port(PortState::INIT)), None, "it cannot yet");
+        assert_eq!(responder.poll(Time(0), &port(PortState::INIT)), None, "the port is not Active");
         let active = port(PortState::ACTIVE);
-        let asked = responder.poll(responder.deadline(), &active).unwrap();
-        assert_eq!(responder.poll(Time(1), &active), None, "it just asked");
+        let request = responder.poll(responder.deadline(), &active).unwrap();
+        assert_eq!(responder.poll(Time(1), &active), None, "the retry is not due");
         assert!(responder.poll(responder.deadline(), &active).is_some());
-        let mut mad = SaMad::read_from_bytes(&asked[size_of::<UdHeader>()..]).unwrap();
+        let mut mad = SaMad::read_from_bytes(&request[size_of::<UdHeader>()..]).unwrap();
         assert_eq!(mad.record::<McMemberRecord>().mgid, GROUP);
         mad.header.method = Method::GET_RESP;
-        assert_eq!(responder.answer(&active, &datagram(Lid::new(2), Qpn::GSI, None, mad.as_bytes())), None);
+        assert_eq!(responder.respond(&active, &datagram(Lid::new(2), Qpn::GSI, None, mad.as_bytes())), None);
         assert_eq!(responder.deadline(), Time::NEVER);
         assert_eq!(responder.poll(Time(1 << 40), &active), None);
         responder.poll(Time(1 << 40), &port(PortState::INIT));
-        assert_ne!(responder.deadline(), Time::NEVER, "it has to ask again after its port was down");
+        assert_ne!(responder.deadline(), Time::NEVER, "the port was down");
     }
 }

@@ -1,209 +1,150 @@
-//! The fabric without its thread: packets by directed routes, links, loops.
+//! The fabric as a thread, with the test as the hypervisor at the other end of a cable.
 
-use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use iba::attr::{LinearForwardingBlock, NodeInfo, PortInfo, PortPhysicalState, PortState, SwitchInfo};
-use iba::mad::{Attribute, AttributeId, Class, Mad, MadHeader, Method};
-use iba::packet::{MadPacket, SmpPacket};
-use iba::smp::Smp;
-use iba::{Lid, PortNum, Sl};
-use subnet::Time;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use iba::PortNum;
+use iba::attr::PortState;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::net::Net;
-use super::wires::Wires;
-use crate::topology::{PortRef, Topology};
-use umad_server::{Fabric as _, NodePort};
+use super::{Config, Fabric, UplinkView};
+use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, PortRef, Topology};
+use cable::{self, Abilities, BUFFER, Cable, End, Event, Hello, LinkChange, LinkState, Received};
+use umad_server::Endpoint;
 
-/// Two switches in a row, with two cables between them, and a host at each.
-const TWO_SWITCHES: &str = r#"
-Switch 4 "S1"
-[1] "H1"[1]
-[2] "S2"[2] s=1 e=0
-[3] "S2"[3]
-
-Switch 4 "S2"
-[1] "H2"[1]
-[2] "S1"[2]
-[3] "S1"[3]
-
-Ca 1 "H1"
-[1] "S1"[1]
-
-Ca 2 "H2"
-[1] "S2"[1]
-"#;
 const S1: usize = 0;
-const S2: usize = 1;
-const H1: NodePort = NodePort { node: 2, port: PortNum::new(1) };
+const PORTICO: usize = 3;
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-fn at(node: usize, port: u8) -> NodePort {
-    NodePort { node, port: PortNum::new(port) }
+/// Returns a name that is unique to this test and process.
+fn endpoint() -> Endpoint {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    Endpoint::Local(format!("uplink-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-fn fabric(netlist: &str) -> Net {
-    let topology = Topology::parse(netlist).unwrap();
-    let wires = Wires::new(&topology, Path::new("no uplink here"), None).unwrap();
-    let mut net = Net::new(topology, wires).unwrap();
-    net.train_all();
-    settle(&mut net);
-    net
+struct Bench {
+    folder: tempfile::TempDir,
+    fabric: Fabric,
+    topology: Topology,
 }
 
-/// Carries everything, and gives what was delivered.
-fn settle(net: &mut Net) -> Vec<(NodePort, Vec<u8>)> {
-    let mut delivered = Vec::new();
-    while net.carry() {}
-    net.wires.deliveries.drain(|at, packet| delivered.push((at, packet.to_vec())));
-    delivered
-}
-
-fn smp(method: Method, id: AttributeId, modifier: u32, path: &[u8]) -> Smp {
-    let mut smp = Smp::default();
-    smp.header.base_version = MadHeader::BASE_VERSION;
-    smp.header.class = Class::SUBN_DIRECTED_ROUTE;
-    smp.header.class_version = Smp::CLASS_VERSION;
-    smp.header.method = method;
-    smp.header.attribute_id = id;
-    smp.header.attribute_modifier = modifier.into();
-    (smp.dr_slid, smp.dr_dlid) = (Lid::PERMISSIVE, Lid::PERMISSIVE);
-    smp.set_hop_count(u8::try_from(path.len()).unwrap());
-    for (to, &from) in smp.initial_path[1..].iter_mut().zip(path) {
-        *to = PortNum::new(from);
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut topology = Topology::parse(DEFAULT).unwrap();
+        topology.set_hypervisor(DEFAULT_HYPERVISOR).unwrap();
+        let config = Config {
+            topology: topology.clone(),
+            folder: folder.path().to_owned(),
+            capture: Some(folder.path().join("capture.pcap")),
+            umad: endpoint(),
+            bridges: Vec::new(),
+        };
+        Self { fabric: Fabric::start(config).unwrap(), folder, topology }
     }
-    smp
-}
 
-/// Sends an SMP from H1 and gives the answer, if there is one.
-fn ask(net: &mut Net, smp: Smp) -> Option<Smp> {
-    let mut packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::default(), smp);
-    net.submit(H1, packet.as_mut_bytes());
-    let delivered = settle(net);
-    assert!(delivered.len() <= 1, "{delivered:?}");
-    let (to, answer) = delivered.into_iter().next()?;
-    assert_eq!(to, H1);
-    Some(SmpPacket::read_from_bytes(&answer).unwrap().smp)
-}
-
-fn get<A: Attribute>(net: &mut Net, modifier: u32, path: &[u8]) -> Option<A> {
-    let answer = ask(net, smp(Method::GET, A::ID, modifier, path))?;
-    assert_eq!((answer.header.method, answer.status().get()), (Method::GET_RESP, 0));
-    Some(A::read_from_prefix(&answer.data).unwrap().0)
-}
-
-fn set<A: Attribute>(net: &mut Net, modifier: u32, path: &[u8], attribute: &A) {
-    let mut set = smp(Method::SET, A::ID, modifier, path);
-    set.set_attribute(attribute);
-    let answer = ask(net, set).expect("an answer");
-    assert_eq!((answer.header.method, answer.status().get()), (Method::GET_RESP, 0));
-}
-
-#[test]
-fn every_node_answers_at_the_end_of_its_route() {
-    let mut net = fabric(TWO_SWITCHES);
-    for (path, node, entry) in
-        [(&[][..], 2, 1), (&[1], S1, 1), (&[1, 2], S2, 2), (&[1, 3], S2, 3), (&[1, 2, 1], 3, 1), (&[1, 2, 3, 1], 2, 1)]
-    {
-        let info: NodeInfo = get(&mut net, 0, path).unwrap_or_else(|| panic!("no answer from {path:?}"));
-        assert_eq!((info.node_guid, info.local_port.get()), (net.topology.nodes[node].guid, entry), "{path:?}");
+    fn plug(&self) -> Cable {
+        let hello = Hello { node: self.topology.nodes[PORTICO].guid, port: PortNum::new(1) };
+        let mut cable = Cable::new(End::new(hello, Abilities::default()), None);
+        let path = cable::path(self.folder.path(), DEFAULT_HYPERVISOR, PortNum::new(1));
+        cable.plug(cable::dial(&path).unwrap());
+        cable
     }
-    for path in [&[2][..], &[1, 4], &[1, 5], &[1, 2, 1, 1]] {
-        assert!(get::<NodeInfo>(&mut net, 0, path).is_none(), "{path:?} leads nowhere");
-    }
-}
 
-#[test]
-fn cables_train_to_what_both_ends_and_the_netlist_allow() {
-    let mut net = fabric(TWO_SWITCHES);
-    let active = |net: &mut Net, port| {
-        let info: PortInfo = get(net, port, &[1]).unwrap();
-        let speeds = (info.link_speed_active().bits(), info.link_speed_ext_active().bits());
-        (info.port_state(), info.link_width_active.bits(), speeds)
-    };
-    assert_eq!(active(&mut net, 2), (PortState::INIT, 2, (1, 0)), "the netlist says SDR");
-    assert_eq!(active(&mut net, 3), (PortState::INIT, 2, (4, 2)));
-    assert_eq!(active(&mut net, 4).0, PortState::DOWN, "no cable");
-}
-
-#[test]
-fn a_pulled_cable_is_down_at_both_ends_until_it_is_plugged_in() {
-    let mut net = fabric(TWO_SWITCHES);
-    let states =
-        |net: &Net| [at(S1, 3), at(S2, 3)].map(|at| net.node(at).unwrap().port_info(at.port).unwrap().port_state());
-    net.pull(at(S2, 3), true);
-    settle(&mut net);
-    assert_eq!(states(&net), [PortState::DOWN; 2]);
-    assert!(get::<NodeInfo>(&mut net, 0, &[1, 3]).is_none());
-    let info: SwitchInfo = get(&mut net, 0, &[1]).unwrap();
-    assert!(info.port_state_change());
-    net.pull(at(S1, 3), false);
-    settle(&mut net);
-    assert_eq!(states(&net), [PortState::INIT; 2]);
-    assert!(get::<NodeInfo>(&mut net, 0, &[1, 3]).is_some());
-}
-
-#[test]
-fn a_manager_takes_a_link_down_after_its_answer_has_left_by_it() {
-    let mut net = fabric(TWO_SWITCHES);
-    // By the link that S2's answer takes, so an answer at all shows the order.
-    let mut info: PortInfo = get(&mut net, 2, &[1, 2]).unwrap();
-    info.set_port_state(PortState::DOWN);
-    info.set_physical_state(PortPhysicalState::NO_CHANGE);
-    (info.lid, info.master_sm_lid) = (Lid::new(5), Lid::new(1));
-    set(&mut net, 2, &[1, 2], &info);
-    let info: PortInfo = get(&mut net, 2, &[1, 2]).unwrap();
-    assert_eq!(info.port_state(), PortState::INIT, "it was trained anew");
-    let info: SwitchInfo = get(&mut net, 0, &[1]).unwrap();
-    assert!(info.port_state_change(), "the other end saw it go down");
-}
-
-#[test]
-fn a_loop_in_the_forwarding_tables_ends() {
-    let mut net = fabric(TWO_SWITCHES);
-    // LID 9 leads round and round between the switches, out by one cable and back by the other.
-    for (path, port) in [(&[1][..], 2), (&[1, 2], 3)] {
-        let mut info: SwitchInfo = get(&mut net, 0, path).unwrap();
-        info.linear_fdb_top = 9.into();
-        set(&mut net, 0, path, &info);
-        let mut block = LinearForwardingBlock::default();
-        block.ports[9] = PortNum::new(port);
-        set(&mut net, 0, path, &block);
-    }
-    activate(&mut net);
-    let mut packet = MadPacket::new(Lid::new(1), Lid::new(9), Sl::default(), Mad::new_zeroed());
-    net.submit(H1, packet.as_mut_bytes());
-    assert!(settle(&mut net).is_empty());
-    assert_eq!(net.wires.strays, 1);
-}
-
-/// Brings the way from H1 into the loop to Active, where data may pass.
-fn activate(net: &mut Net) {
-    let ways: [(&[u8], u32); 6] = [(&[], 1), (&[1], 1), (&[1], 2), (&[1], 3), (&[1, 2], 2), (&[1, 2], 3)];
-    for state in [PortState::ARMED, PortState::ACTIVE] {
-        for (path, port) in ways {
-            let mut info: PortInfo = get(net, port, path).unwrap();
-            info.set_port_state(state);
-            info.set_physical_state(PortPhysicalState::NO_CHANGE);
-            (info.lid, info.master_sm_lid) = (Lid::new(1), Lid::new(1));
-            set(net, port, path, &info);
+    /// Waits until the switch's port at the cable is in `state`; returns the cable.
+    fn wait_for(&self, state: PortState) -> UplinkView {
+        let start = Instant::now();
+        loop {
+            let snapshot = self.fabric.snapshot().expect("the fabric lives");
+            let port = &snapshot.nodes[S1].ports[3];
+            if port.info.port_state() == state {
+                return port.uplink.expect("a cable to another process");
+            }
+            assert!(start.elapsed() < TIMEOUT, "{port:?} is not {state:?}");
+            std::thread::yield_now();
         }
     }
 }
 
-#[test]
-fn a_snapshot_shows_every_port_and_its_peer() {
-    let net = fabric(TWO_SWITCHES);
-    let snapshot = net.snapshot();
-    let ports: Vec<_> = snapshot.nodes.iter().map(|node| node.ports.len()).collect();
-    assert_eq!(ports, [5, 5, 1, 2]);
-    let port = &snapshot.nodes[S1].ports[1];
-    assert_eq!((port.number.get(), port.info.port_state()), (1, PortState::INIT));
-    assert_eq!(port.peer, Some(PortRef { node: 2, port: PortNum::new(1) }));
+/// Receives messages until one has `change`.
+fn wait_for_change(cable: &mut Cable, change: LinkChange) {
+    let mut buffer = [0; BUFFER];
+    loop {
+        match cable.receive(&mut buffer) {
+            Received::Event(Event::Link(found)) | Received::Unplugged(Some(found), None) => {
+                assert_eq!(found, change);
+                return;
+            }
+            Received::Event(_) => {}
+            Received::Empty => {
+                let socket = cable.socket().expect("plugged in");
+                let timeout = Timespec::try_from(TIMEOUT).unwrap();
+                let ready = poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout)).unwrap();
+                assert_eq!(ready, 1, "{change:?} does not come");
+            }
+            Received::Unplugged(..) => panic!("unplugged before {change:?}"),
+        }
+    }
+}
+
+fn up() -> LinkChange {
+    LinkChange::Up(Abilities::default().common(Abilities::default()).unwrap())
 }
 
 #[test]
-fn nothing_is_due_in_a_fabric_at_rest() {
-    let mut net = fabric(TWO_SWITCHES);
-    net.set_time(Time(1));
-    assert_eq!(net.deadline(), None);
+fn link_follows_the_model_that_dies_and_restarts() {
+    let bench = Bench::new();
+    assert_eq!(bench.wait_for(PortState::DOWN).peer, None);
+    for _ in 0..2 {
+        let mut cable = bench.plug();
+        wait_for_change(&mut cable, up());
+        let uplink = bench.wait_for(PortState::INIT);
+        assert_eq!(uplink.peer, Some(bench.topology.nodes[PORTICO].guid));
+        assert!(matches!(uplink.link, LinkState::Up(_)));
+        drop(cable);
+        assert_eq!(bench.wait_for(PortState::DOWN).peer, None);
+    }
+}
+
+#[test]
+fn unplugged_cable_refuses_connections_until_it_is_plugged_in() {
+    let bench = Bench::new();
+    let mut cable = bench.plug();
+    wait_for_change(&mut cable, up());
+    let at = PortRef { node: S1, port: PortNum::new(3) };
+    bench.fabric.unplug(at);
+    wait_for_change(&mut cable, LinkChange::Down);
+    bench.wait_for(PortState::DOWN);
+    let mut refused = bench.plug();
+    assert_eq!(wait_for_end(&mut refused), Received::Unplugged(None, None));
+    bench.fabric.plug(at);
+    bench.fabric.snapshot().expect("the fabric lives"); // orders are executed in turn: the cable is in again
+    let mut cable = bench.plug();
+    wait_for_change(&mut cable, up());
+    bench.wait_for(PortState::INIT);
+}
+
+/// Receives messages until the cable is unplugged.
+fn wait_for_end(cable: &mut Cable) -> Received<'static> {
+    let mut buffer = [0; BUFFER];
+    while let Some(socket) = cable.socket() {
+        let timeout = Timespec::try_from(TIMEOUT).unwrap();
+        assert_eq!(poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout)).unwrap(), 1, "it stays");
+        if let Received::Unplugged(change, error) = cable.receive(&mut buffer) {
+            return Received::Unplugged(change, error);
+        }
+    }
+    panic!("not plugged in")
+}
+
+#[test]
+fn cable_between_two_hypervisors_is_refused() {
+    let mut topology = Topology::parse("Ca 1 \"a\"\n[1] \"b\"\n\nCa 1 \"b\"\n[1] \"a\"\n").unwrap();
+    topology.set_hypervisor("a").unwrap();
+    topology.set_hypervisor("b").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        Config { topology, folder: folder.path().to_owned(), capture: None, umad: endpoint(), bridges: Vec::new() };
+    let error = Fabric::start(config).expect_err("no switch");
+    assert_eq!(error.to_string(), "cannot join the hypervisors `a` and `b` by a cable: put a switch between them");
 }

@@ -1,4 +1,4 @@
-//! The fabric with OpenSM on it, both unmodified: what OpenSM makes of it, and what ibnetdiscover says of it.
+//! The fabric with unmodified OpenSM, ibnetdiscover and ibsim.
 #![allow(clippy::unwrap_used)] // clippy takes helpers of tests for other code
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use fabric::{Config, Fabric};
 use iba::attr::PortState;
 use umad_server::Endpoint;
 
-/// How long a program may take, in seconds.
+/// Time limit of a program, in seconds.
 const TIME_LIMIT: &str = "60";
 
 /// A fabric, and a folder for the programs that attach to it.
@@ -34,7 +34,7 @@ impl Bench {
             folder: folder.path().to_owned(),
             umad: Endpoint::Local(socket.clone()),
             capture: None,
-            lent: Vec::new(),
+            bridges: Vec::new(),
         });
         Self { fabric: fabric.unwrap(), topology, socket, folder }
     }
@@ -56,7 +56,7 @@ impl Bench {
         output
     }
 
-    /// Has OpenSM bring the subnet up, and gives its log.
+    /// Runs OpenSM until the subnet is up; returns its log.
     fn bring_up(&self, arguments: &[&str]) -> String {
         let log = self.folder.path().join("osm.log");
         let all = [&["-o", "-f", log.to_str().unwrap(), "-F", "/dev/null"], arguments].concat();
@@ -93,7 +93,7 @@ fn stock_library() -> PathBuf {
     libraries.next().expect("Debian's libumad2sim0 is installed")
 }
 
-/// A switch with `hosts` hosts.
+/// Returns the netlist of a switch with `hosts` hosts.
 fn star(hosts: usize) -> String {
     let mut netlist = format!("Switch {hosts} \"S1\"\n");
     for host in 1..=hosts {
@@ -145,7 +145,7 @@ Ca 2 "H5"
 "#;
 
 #[test]
-fn opensm_brings_one_switch_up() {
+fn opensm_on_one_switch_brings_it_up() {
     for hosts in [1, 2, 16] {
         let bench = Bench::new(&star(hosts));
         bench.bring_up(&[]);
@@ -154,14 +154,14 @@ fn opensm_brings_one_switch_up() {
 }
 
 #[test]
-fn opensm_brings_a_full_switch_up_as_fast_as_it_can_ask() {
+fn opensm_without_a_limit_of_smps_brings_a_full_switch_up() {
     let bench = Bench::new(&star(254));
     bench.bring_up(&["-n", "0"]);
     bench.assert_active(1);
 }
 
 #[test]
-fn opensm_brings_several_switches_up_also_with_more_than_one_lid_each() {
+fn opensm_with_lmc_brings_several_switches_up() {
     for lmc in [0_u16, 2] {
         let bench = Bench::new(TRIANGLE);
         bench.bring_up(&["-Q", "-l", &lmc.to_string()]);
@@ -170,7 +170,7 @@ fn opensm_brings_several_switches_up_also_with_more_than_one_lid_each() {
 }
 
 #[test]
-fn a_second_sweep_changes_nothing() {
+fn second_sweep_leaves_the_fabric_unchanged() {
     let bench = Bench::new(TRIANGLE);
     bench.bring_up(&[]);
     let before = format!("{:?}", bench.fabric.snapshot().unwrap());
@@ -179,7 +179,7 @@ fn a_second_sweep_changes_nothing() {
 }
 
 #[test]
-fn ibnetdiscover_finds_the_netlist() {
+fn output_of_ibnetdiscover_equals_the_netlist() {
     let bench = Bench::new(TRIANGLE);
     bench.bring_up(&[]);
     let output = bench.run("H2", "ibnetdiscover", &[]);
@@ -187,7 +187,7 @@ fn ibnetdiscover_finds_the_netlist() {
     assert_eq!(facts(&found), facts(&bench.topology));
 }
 
-/// Who is there, and which ports have cables between them; ids are ibnetdiscover's own.
+/// Returns nodes and cables by description: ids are ibnetdiscover's own.
 fn facts(topology: &Topology) -> BTreeSet<String> {
     let name = |node: usize| &topology.nodes[node].description;
     let nodes = topology.nodes.iter().map(|node| format!("{} {:?} {}", node.description, node.kind, node.guid));
@@ -201,7 +201,7 @@ fn facts(topology: &Topology) -> BTreeSet<String> {
 }
 
 #[test]
-fn ibsim_takes_the_netlists_that_are_written() {
+fn written_netlist_is_accepted_by_ibsim() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("written.net");
     std::fs::write(&path, Topology::parse(TRIANGLE).unwrap().to_string()).unwrap();
@@ -209,7 +209,7 @@ fn ibsim_takes_the_netlists_that_are_written() {
     assert!(said.contains("Network simulator ready"), "{said}");
 }
 
-/// What ibsim says of a netlist. It would serve it for ever: told to quit on its console, it ends.
+/// Runs ibsim on a netlist, with `quit` at its console; returns its output.
 fn ibsim(netlist: &Path) -> String {
     let mut console = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut console, b"quit\n").unwrap();

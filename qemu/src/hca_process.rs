@@ -1,4 +1,4 @@
-//! The device model as a process: one HCA of one machine, which may be killed and started again at any time.
+//! The HCA model as a process, which may be killed and started again at any time.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,28 +16,22 @@ use crate::ivshmem::{Membership, Peer};
 use cable::{Abilities, Cable, End, Hello, dial};
 use hca_model::{Bar, Device, Identity};
 
-/// How often the heartbeat is due. Half of what is allowed, so that a late one is not too late.
-const BEAT: Duration = Duration::from_millis(hca_contract::device::HEARTBEAT_PERIOD_MS / 2);
-
-/// Beats from one try to the next to plug a cable in that was pulled.
-const REDIAL: u32 = 8;
-
-/// What a model is told.
+/// Command line of a model.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Socket of the ivshmem server that holds BAR2
     #[arg(long)]
     pub ivshmem: PathBuf,
-    /// Socket to plug a port's cable into; one for each port, two at most
+    /// Socket of a port's cable; once for each port, at most twice
     #[arg(long, required = true)]
     pub cable: Vec<PathBuf>,
     /// Node GUID in hexadecimal
     #[arg(long, value_parser = guid)]
     pub node_guid: Guid,
-    /// Name of the machine, for the log
+    /// Name of the HCA, for the log
     #[arg(long)]
     pub name: String,
-    /// File to append the log to
+    /// File to which the model appends its log
     #[arg(long)]
     pub log: PathBuf,
 }
@@ -46,10 +40,10 @@ fn guid(text: &str) -> Result<Guid, String> {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).map(Guid::new).map_err(|error| error.to_string())
 }
 
-/// Lives as the model until the ivshmem server or the fabric goes away.
+/// Runs the model until the ivshmem server or the fabric ends.
 ///
 /// # Errors
-/// It cannot begin: a socket or the log cannot be opened, or BAR2 not be mapped. Or waiting for events fails.
+/// A socket or the log cannot be opened, BAR2 cannot be mapped, or epoll fails.
 pub fn run(options: &Options) -> Result<()> {
     let log = File::options().create(true).append(true).open(&options.log);
     let log = log.with_context(|| format!("cannot open the log {}", options.log.display()))?;
@@ -59,33 +53,28 @@ pub fn run(options: &Options) -> Result<()> {
         .format_timestamp_micros()
         .try_init()?;
     log::info!("{}: starts", options.name);
-    let result = Model::start(options).and_then(Model::live);
+    let result = Model::start(options).and_then(Model::run);
     if let Err(error) = &result {
         log::error!("{}: {error:#}", options.name);
     }
     result
 }
 
-/// The device with what it waits for.
+/// The device, and the descriptors that it waits for.
 struct Model {
     device: Device,
     peer: Peer,
     epoll: OwnedFd,
-    cables: Vec<Watched>,
+    cables: Vec<WatchedCable>,
 }
 
-/// What the event loop knows of a cable.
-struct Watched {
-    /// Where to plug it in.
+/// A cable in the event loop.
+struct WatchedCable {
+    /// Socket of the fabric's end.
     path: PathBuf,
-    /// Whether it is waited for to become writable.
-    full: bool,
+    /// `true` while epoll also waits until the cable's socket is writable.
+    waits_for_room: bool,
 }
-
-/// What an event is about; cables count on from [`CABLES`].
-const SERVER: u64 = 0;
-const DOORBELL: u64 = 1;
-const CABLES: u64 = 2;
 
 impl Model {
     fn start(options: &Options) -> Result<Self> {
@@ -94,7 +83,7 @@ impl Model {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, &peer, SERVER, EventFlags::IN)?;
         for doorbell in peer.doorbells() {
-            // Each ring is an edge, so that the descriptor needs not be read.
+            // Edge-triggered: each doorbell is an event without a read of the descriptor.
             watch(&epoll, doorbell, DOORBELL, EventFlags::IN | EventFlags::ET)?;
         }
         let identity = Identity { node_guid: options.node_guid, doorbell_target: peer.id() };
@@ -103,31 +92,31 @@ impl Model {
             Cable::new(End::new(hello, Abilities::default()), None)
         });
         let device = Device::start(bar, identity, ports.collect(), |vector| peer.ring(vector));
-        let cables = options.cable.iter().map(|path| Watched { path: path.clone(), full: false });
+        let cables = options.cable.iter().map(|path| WatchedCable { path: path.clone(), waits_for_room: false });
         let mut model = Self { device, peer, epoll, cables: cables.collect() };
-        model.plug_in()?;
+        model.connect_cables()?;
         Ok(model)
     }
 
-    /// Plugs in each cable that is not.
+    /// Connects each cable that is not connected.
     ///
     /// # Errors
-    /// There is nothing any more to plug it into.
-    fn plug_in(&mut self) -> Result<()> {
+    /// The fabric does not listen at a cable's socket.
+    fn connect_cables(&mut self) -> Result<()> {
         for (port, (cable, data)) in self.cables.iter_mut().zip(CABLES..).enumerate() {
             if self.device.cables().nth(port).is_some_and(|cable| cable.socket().is_none()) {
                 let socket = dial(&cable.path).with_context(|| {
                     format!("cannot plug the cable of port {} into {}", port + 1, cable.path.display())
                 })?;
                 watch(&self.epoll, &socket, data, EventFlags::IN)?;
-                cable.full = false;
+                cable.waits_for_room = false;
                 self.device.plug(port, socket, |vector| self.peer.ring(vector));
             }
         }
         Ok(())
     }
 
-    fn live(mut self) -> Result<()> {
+    fn run(mut self) -> Result<()> {
         let mut events = Vec::with_capacity(16);
         let mut beats = 0_u32;
         let mut due = Instant::now();
@@ -138,7 +127,7 @@ impl Model {
                 beats = beats.wrapping_add(1);
                 due = now + BEAT;
                 if beats.is_multiple_of(REDIAL)
-                    && let Err(gone) = self.plug_in()
+                    && let Err(gone) = self.connect_cables()
                 {
                     return self.end(gone);
                 }
@@ -171,19 +160,19 @@ impl Model {
         }
     }
 
-    /// Ends in good order: there is nothing left to be a model of.
+    /// Stops the device after the ivshmem server or the fabric ended.
     fn end(self, gone: Error) -> Result<()> {
         log::info!("ends: {gone:#}");
         self.device.stop(|vector| self.peer.ring(vector));
         Ok(())
     }
 
-    /// Waits for room in the sockets that have none.
+    /// Lets epoll wait for room in the sockets that are full.
     fn watch_full_cables(&mut self) -> Result<()> {
         for ((cable, watched), data) in self.device.cables().zip(&mut self.cables).zip(CABLES..) {
-            if let (Some(socket), true) = (cable.socket(), cable.is_full() != watched.full) {
-                watched.full = cable.is_full();
-                let flags = if watched.full { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            if let (Some(socket), true) = (cable.socket(), cable.is_full() != watched.waits_for_room) {
+                watched.waits_for_room = cable.is_full();
+                let flags = if watched.waits_for_room { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
                 epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(data), flags)?;
             }
         }
@@ -194,3 +183,14 @@ impl Model {
 fn watch(epoll: &OwnedFd, source: impl AsFd, data: u64, flags: EventFlags) -> Result<()> {
     epoll::add(epoll, source, epoll::EventData::new_u64(data), flags).context("cannot watch for events")
 }
+
+/// Period of the heartbeat: half of the limit, so that a late one is in time.
+const BEAT: Duration = Duration::from_millis(hca_contract::device::HEARTBEAT_PERIOD_MS / 2);
+
+/// Beats between two tries to connect a cable.
+const REDIAL: u32 = 8;
+
+// Tokens of epoll events; cables count on from `CABLES`.
+const SERVER: u64 = 0;
+const DOORBELL: u64 = 1;
+const CABLES: u64 = 2;

@@ -24,7 +24,10 @@ fn processes(mark: &str) -> Vec<String> {
 /// The processes marked `mark` whose command line contains `words`, but for those on the way to become another program.
 pub(crate) fn find(mark: &str, words: &str) -> Vec<Pid> {
     let found = marked(mark).into_iter();
-    found.filter(|(_, line)| line.contains(words) && !line.contains(" leash ")).map(|(process, _)| process).collect()
+    found
+        .filter(|(_, line)| line.contains(words) && !line.contains(" supervise "))
+        .map(|(process, _)| process)
+        .collect()
 }
 
 fn marked(mark: &str) -> Vec<(Pid, String)> {

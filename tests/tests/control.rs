@@ -177,11 +177,11 @@ fn what_makes_no_sense_is_refused_with_what_would() {
         (&["port", "nobody", "down"], "\"nobody\" names no port"),
         (&["port", "9/1", "down"], "there is no uplink 9: `status` lists"),
         (&["add", "image=echo"], "missing field `name`"),
-        (&["add", "name=a", "qp0=all"], "expected one of `none`, `query`, `manager`"),
-        (&["add", "name=a", "image=nothing"], "there is no image nothing: "),
+        (&["add", "name=a", "qp0=all"], "use one of [\"none\", \"query\", \"manager\"]"),
+        (&["add", "name=a", "image=nothing"], "cannot find the image nothing: "),
         (&["add", "name=a", "image=bridge"], "a bridge sends at queue pair 0"),
         (&["add", "name=a", "image=./a.elf"], "was not given an image file-a when it began"),
-        (&["add", "name=a", "hypervisor=west"], "has no hypervisor west: it has portico-0"),
+        (&["add", "name=a", "hypervisor=west"], "cannot find the hypervisor west at the socket "),
         (&["add", "name=a", "image=echo", "memory=2G"], "no 2048 MiB of memory in one piece, and "),
         (&["add", "name=portico-0-lhca1", "guid=0x02"], "portico-0-lhca1"),
         (&["add", "name=a", "guid=0x026fb8f2d5000101"], "0x026fb8f2d50001"),
@@ -204,8 +204,8 @@ fn of_several_hypervisors_one_is_meant() {
         let output = machine.ctl(words);
         assert!(output.code == Some(1) && output.stderr.contains(why), "{words:?}: {output:?}");
     };
-    refused(&["add", "name=a"], "say --hypervisor and one of east, west");
-    refused(&["add", "name=west-lhca1", "hypervisor=east"], "the name west-lhca1 is taken at west");
+    refused(&["add", "name=a"], "add --hypervisor with one of east, west");
+    refused(&["add", "name=west-lhca1", "hypervisor=east"], "west has a partition of this name");
     refused(&["add", "name=west-lhca1", "hypervisor=west"], "the name west-lhca1 is taken: choose another");
     change(&machine, &["add", "name=a", "hypervisor=east"]);
     change(&machine, &["--hypervisor", "east", "port", "a", "down"]);
@@ -260,7 +260,7 @@ fn a_configuration_that_makes_no_sense_is_refused_by_its_line() {
     let mut machine = Machine::start(&["--config", file.to_str().unwrap()]);
     assert_eq!(machine.wait().0.code(), Some(1));
     let said = machine.stderr();
-    assert!(said.contains("portico.toml, line 3, `memory = \"1M\"`: memory is a number and M or G"), "{said}");
+    assert!(said.contains("portico.toml, line 3, `memory = \"1M\"`: write memory as a number and M or G"), "{said}");
 }
 
 #[test]

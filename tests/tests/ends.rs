@@ -47,17 +47,17 @@ fn a_machine_that_cannot_begin_ends_the_run_with_what_qemu_says_of_it() {
     let mut machine = Machine::start(&["--memory", "1X"]);
     assert_eq!(machine.wait().0.code(), Some(1));
     let said = machine.stderr();
-    assert!(said.contains("QEMU said at last:\nqemu-system-x86_64: ") && said.contains("1X"), "{said}");
+    assert!(said.contains("last lines of QEMU:\nqemu-system-x86_64: ") && said.contains("1X"), "{said}");
 }
 
 #[test]
 fn a_fabric_that_makes_no_sense_is_refused_with_the_reason() {
     let mut machine = Machine::start(&["--hypervisor", "nobody"]);
     assert_eq!(machine.wait().0.code(), Some(1));
-    assert!(machine.stderr().contains("no node `nobody`"), "{}", machine.stderr());
+    assert!(machine.stderr().contains("cannot run Portico on `nobody`"), "{}", machine.stderr());
     // 253 LHCAs and the subnet manager's.
     let mut machine = Machine::start(&["--sm", "partition", "--lhcas", "253"]);
     assert_eq!(machine.wait().0.code(), Some(1));
     let said = machine.stderr();
-    assert!(said.contains("254 LHCAs") && said.contains("a logical switch takes 253: ask for fewer"), "{said}");
+    assert!(said.contains("254 LHCAs") && said.contains("a logical switch takes 253; use fewer"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! What datagrams and hypercalls cost, from one partition to another and to the cable.
+//! Instructions of datagrams and hypercalls, between partitions and to the cable, and VM exits under load.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
@@ -11,47 +11,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use super::{Interrupt, Interrupted};
+use super::interrupt::{Interrupt, Interrupted};
 use crate::images;
-use crate::run::{HOST, Outcome, Run};
+use crate::run::{HOST, Outcome, Patience, RunningMachine, SweepSource};
 use crate::show::progress::Step;
 use crate::show::table::draw;
 use crate::workspace;
 use fabric::topology::{DEFAULT, DEFAULT_HYPERVISOR, Topology};
+use partition_table::MAX_LHCAS;
 use portico_qemu::config::Config;
-use portico_qemu::launch::machine::Plan;
+use portico_qemu::launch::{Clock, Kernel, Plan};
 
-/// What to measure.
+/// Parameters of the benchmark.
 #[derive(Args)]
 pub(super) struct Options {
-    /// Logical HCAs; may be repeated
-    #[arg(long, value_name = "N", default_values_t = [2, 253], value_parser = clap::value_parser!(u8).range(2..=253))]
+    /// Number of logical HCAs; may be repeated
+    #[arg(long, value_name = "N", default_values_t = [2, MAX_LHCAS], value_parser = clap::value_parser!(u8).range(2..=i64::from(MAX_LHCAS)))]
     lhcas: Vec<u8>,
-    /// Datagrams of the load whose exits are counted; 0 for no load
+    /// Datagrams of the load for the count of VM exits; 0 for no load
     #[arg(long, value_name = "N", default_value_t = 50_000)]
     load: u32,
 }
 
-/// What is counted, by its name on the console; for people; and how many instructions it may take if all is as it should be.
-const FIGURES: [(&str, &str, Option<u64>); 5] = [
-    ("hypercall", "a hypercall that does nothing", Some(150)),
-    ("logical-64", "64 bytes to another partition", Some(400)),
-    ("logical-4096", "4096 bytes to another partition", None),
-    ("cable-64", "64 bytes to the cable", None),
-    ("cable-4096", "4096 bytes to the cable", None),
-];
-
-/// How long the partitions may take until they have counted, or until the load is through.
-const PATIENCE: Duration = Duration::from_secs(180);
-/// How often their console is looked at: nothing tells of it.
-const LOOK: Duration = Duration::from_millis(100);
-/// The partitions' names.
-const SENDER: &str = "measure";
-const RECEIVER: &str = "peer";
-/// The load's processors: one for the hypervisor, one for each partition.
-const LOAD_CPUS: u8 = 3;
-
-/// All that was counted.
+/// Counts of every size.
 pub(super) struct Figures {
     sizes: Vec<Size>,
     load: u32,
@@ -59,24 +41,24 @@ pub(super) struct Figures {
 
 struct Size {
     lhcas: u8,
-    /// Least and median of each of [`FIGURES`].
+    /// Minimum and median of each of [`FIGURES`].
     instructions: Vec<(u64, u64)>,
-    /// How often the sender and the receiver were left under load.
+    /// VM exits of the sender and the receiver under load.
     exits: Option<[Exits; 2]>,
 }
 
-/// How often a partition was left, by reason.
+/// VM exits of a partition, by reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Exits {
     doorbells: u32,
     halts: u32,
     interrupts: u32,
-    /// Other hypercalls, and all else.
+    /// Other hypercalls, and all other reasons.
     others: u32,
 }
 
 impl Size {
-    /// What is shown of it.
+    /// Returns the rows of the table.
     fn rows(&self, load: u32) -> Vec<[String; 4]> {
         let mut rows = Vec::new();
         let mut row = |what: &str, figure, verdict| rows.push([self.lhcas.to_string(), what.into(), figure, verdict]);
@@ -86,12 +68,12 @@ impl Size {
             row(what, format!("{median} ({least})"), verdict);
         }
         let per_thousand = |count: u32| format!("{:.2}", f64::from(count) * 1000.0 / f64::from(load));
-        for (who, exits) in ["sender", "receiver"].into_iter().zip(self.exits.into_iter().flatten()) {
-            let what = format!("exits of the {who} per 1000 datagrams");
+        for (role, exits) in ["sender", "receiver"].into_iter().zip(self.exits.into_iter().flatten()) {
+            let what = format!("VM exits of the {role} per 1000 datagrams");
             row(&what, per_thousand(exits.all()), format!("0: {}", met(exits.all() == 0)));
             let Exits { doorbells, halts, interrupts, others } = exits;
             for (why, count) in
-                [("doorbells", doorbells), ("halts", halts), ("interrupts", interrupts), ("all else", others)]
+                [("doorbells", doorbells), ("halts", halts), ("interrupts", interrupts), ("others", others)]
             {
                 row(&format!("  {why}"), per_thousand(count), String::new());
             }
@@ -106,10 +88,10 @@ impl Exits {
     }
 }
 
-/// Counts.
+/// Boots a machine for each size, and counts.
 ///
 /// # Errors
-/// A machine cannot be started, or its partitions do not get so far.
+/// A machine cannot be started, or its partitions exceed the time limit.
 pub(super) fn measure(options: &Options, interrupt: &Interrupt) -> Result<Figures> {
     let lab = Lab {
         kernel: workspace::build_kernel()?,
@@ -143,17 +125,17 @@ impl Lab<'_> {
         Ok(Size { lhcas, instructions, exits: Some([exits(&console, SENDER)?, exits(&console, RECEIVER)?]) })
     }
 
-    /// Boots a machine whose partitions count, or make a load; its console once they are done.
+    /// Boots a machine whose partitions count, or make a load; returns the console once they are done.
     fn run(&self, lhcas: u8, load: Option<u32>) -> Result<String> {
         let plan = self.plan(lhcas, load)?;
         let console = plan.logs.join(format!("{DEFAULT_HYPERVISOR}.console.log"));
         let (sender, events) = channel();
-        let mut run = Run::start(plan, sender, events)?;
+        let mut run = RunningMachine::start(plan, sender, events)?;
         if matches!(run.wait_for_hypervisors()?, Outcome::Interrupted) {
             return Err(Interrupted.into());
         }
-        run.machine.start_opensm(HOST, &self.library)?;
-        if matches!(run.wait_for_subnet_up(true, false)?, Outcome::Interrupted) {
+        run.machine().start_opensm(HOST, &self.library)?;
+        if matches!(run.wait_for_subnet_up(SweepSource::Own, Patience::Limited)?, Outcome::Interrupted) {
             return Err(Interrupted.into());
         }
         let ended = |text: &str| match load {
@@ -171,10 +153,10 @@ impl Lab<'_> {
             if ended(&text) {
                 return Ok(text);
             }
-            if start.elapsed() > PATIENCE {
-                bail!("the partitions are not done after {PATIENCE:?}: see {}", console.display());
+            if start.elapsed() > TIME_LIMIT {
+                bail!("cannot measure: the partitions are not done after {TIME_LIMIT:?}; see {}", console.display());
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -201,32 +183,31 @@ impl Lab<'_> {
             socket: format!("portico-bench-{}", process::id()),
             capture: None,
             logs: workspace::target_dir()?.join("portico/bench-data"),
-            flash: false,
-            counts_instructions: load.is_none(),
-            kernel: self.kernel.clone(),
+            clock: if load.is_none() { Clock::Instructions } else { Clock::Host },
+            kernel: Kernel::Elf(self.kernel.clone()),
         })
     }
 }
 
-/// Least and median of what a console says of a figure.
+/// Returns minimum and median of a figure on the console.
 fn figure(console: &str, name: &str) -> Result<(u64, u64)> {
     let numbers = console.lines().find_map(|line| line.split_once(&format!("figure {name} ")).map(|(_, rest)| rest));
-    let numbers = numbers.with_context(|| format!("the console says nothing of {name}"))?;
-    let (least, median) = numbers.split_once(' ').context("a figure is two numbers")?;
+    let numbers = numbers.with_context(|| format!("cannot find the figure {name} on the console"))?;
+    let (least, median) = numbers.split_once(' ').context("cannot read a figure: it is not two numbers")?;
     let figure = (least.parse()?, median.trim().parse()?);
-    ensure!(figure.0 > 0, "{name} took no instructions: time is not counted in them");
+    ensure!(figure.0 > 0, "cannot use the figure {name}: its time is 0; boot with a clock of instructions");
     Ok(figure)
 }
 
-/// How often the console says that a partition was left under load.
+/// Returns the VM exits of a partition under load, from the console.
 fn exits(console: &str, partition: &str) -> Result<Exits> {
     let counts =
         console.lines().find_map(|line| line.split_once(&format!(" {partition}: left for "))?.1.split_once(": "));
-    let (_, counts) = counts.with_context(|| format!("{partition} does not say how often it was left"))?;
+    let (_, counts) = counts.with_context(|| format!("cannot find the VM exits of {partition} on the console"))?;
     let of = |reason: &str| -> Result<u32> {
         let mut words = counts.split_whitespace();
         let count = words.find(|word| *word == reason).and_then(|_| words.next());
-        Ok(count.with_context(|| format!("no {reason} in {counts:?}"))?.parse()?)
+        Ok(count.with_context(|| format!("cannot find {reason} in {counts:?}"))?.parse()?)
     };
     Ok(Exits {
         doorbells: of("doorbells")?,
@@ -240,26 +221,45 @@ impl Display for Figures {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "Instructions, counted by QEMU's -icount in a machine with one processor, from the doorbell, the store that posts"
+            "Instructions, counted by QEMU's -icount in a machine with one processor: from the store that posts a datagram"
         )?;
-        writeln!(f, "a datagram, until the receiver's completion is there and the sender goes on. The median of 200;")?;
-        writeln!(f, "the least in brackets.\n")?;
+        writeln!(f, "until the receiver's completion is written and the sender continues. The median of 200;")?;
+        writeln!(f, "the minimum in brackets.\n")?;
         if self.load > 0 {
             writeln!(
                 f,
-                "Exits, by the hypervisor's own count, while sender and receiver poll, with a processor for each and one"
+                "VM exits, by the hypervisor's own count, while sender and receiver poll, with a processor for each and one"
             )?;
             writeln!(
                 f,
-                "for the hypervisor: how often each was left for {} datagrams of 64 bytes, once the load was under way.",
+                "for the hypervisor: exits of each during {} datagrams of 64 bytes, after the start of the load.",
                 self.load
             )?;
-            writeln!(f, "An interrupt is one of its processor, by the timer or by another processor.\n")?;
+            writeln!(f, "An interrupt comes from the timer or from another processor.\n")?;
         }
         let rows: Vec<_> = self.sizes.iter().flat_map(|size| size.rows(self.load)).collect();
-        write!(f, "{}", draw(["LHCAs", "what", "figure", "aim"], 2, &rows))
+        write!(f, "{}", draw(["LHCAs", "operation", "figure", "aim"], 2, &rows))
     }
 }
+
+/// Figures: name on the console, name in the table, and the aim in instructions.
+const FIGURES: [(&str, &str, Option<u64>); 5] = [
+    ("hypercall", "null hypercall", Some(150)),
+    ("logical-64", "64 bytes to another partition", Some(400)),
+    ("logical-4096", "4096 bytes to another partition", None),
+    ("cable-64", "64 bytes to the cable", None),
+    ("cable-4096", "4096 bytes to the cable", None),
+];
+
+/// Time limit of the partitions for their count or their load.
+const TIME_LIMIT: Duration = Duration::from_secs(180);
+/// Interval between two reads of the console.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Names of the partitions.
+const SENDER: &str = "measure";
+const RECEIVER: &str = "peer";
+/// Processors under load: one for the hypervisor, one for each partition.
+const LOAD_CPUS: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -271,7 +271,7 @@ mod tests {
 ";
 
     #[test]
-    fn a_console_is_read() {
+    fn console_with_figures_and_exits_is_parsed() {
         assert_eq!(figure(CONSOLE, "hypercall").unwrap(), (147, 149));
         assert!(figure(CONSOLE, "call").is_err());
         let expected = Exits { doorbells: 3, halts: 2, interrupts: 12, others: 5 };

@@ -1,29 +1,26 @@
-//! How many instructions an SMP costs.
+//! Instructions of an SMP, in `subnet` and in ibsim.
 
 use std::fmt::{self, Display, Formatter};
 
 use anyhow::Result;
 use portico_benches::Request;
 
-use super::Interrupt;
+use super::interrupt::Interrupt;
 use super::table::compare;
 use crate::show::progress::Step;
 use crate::show::table::draw;
 use crate::workspace;
 
-/// Instructions that an SMP may cost at most, if all is as it should be.
-const AIM: f64 = 150.0;
-
-/// What each request costs: in `subnet`, and in ibsim.
+/// By request: instructions in `subnet`, and in ibsim.
 pub(super) struct Costs(Vec<(Request, f64, f64)>);
 
-/// Has callgrind count.
+/// Counts by callgrind.
 ///
 /// # Errors
 /// A program fails under callgrind.
 pub(super) fn measure(interrupt: &Interrupt) -> Result<Costs> {
     let program = workspace::build_benches()?;
-    let step = Step::begin("callgrind counts instructions");
+    let step = Step::begin("count instructions by callgrind");
     let mut costs = Vec::new();
     for request in Request::ALL {
         step.note(&format!("{}: subnet", request.name()));
@@ -59,3 +56,6 @@ fn row(&(request, ours, theirs): &(Request, f64, f64)) -> [String; 5] {
         if ours <= AIM { "met" } else { "missed" }.into(),
     ]
 }
+
+/// Instructions of an SMP, at most.
+const AIM: f64 = 150.0;

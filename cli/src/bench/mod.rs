@@ -1,7 +1,8 @@
-//! `cargo portico bench`: the figures, beside their peers.
+//! `cargo portico bench`: measures Portico beside its peers.
 
 mod data;
 mod instructions;
+mod interrupt;
 mod netlist;
 mod opensm;
 mod site;
@@ -9,37 +10,33 @@ mod sweep;
 mod table;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
-use thiserror::Error;
 
-use super::{run, setup};
+use self::interrupt::{Interrupt, Interrupted};
+use crate::{run, setup};
 
-/// What to measure.
+/// Benchmark to run.
 #[derive(Args)]
 pub(super) struct Options {
     #[command(subcommand)]
-    what: What,
+    benchmark: Benchmark,
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// OpenSM's first sweep, and the instructions that an SMP costs, on Portico and on ibsim
+enum Benchmark {
+    /// Time OpenSM's first sweep and count the instructions of an SMP, on Portico and on ibsim
     Sweep(sweep::Options),
-    /// The instructions that a datagram and a hypercall cost, and how often a partition under load is left
+    /// Count the instructions of a datagram and a hypercall, and the VM exits under load
     Data(data::Options),
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let interrupt = Interrupt::catch()?;
-    let outcome = match &options.what {
-        What::Sweep(options) => figures(options, &interrupt),
-        What::Data(options) => data(options, &interrupt),
+    let outcome = match &options.benchmark {
+        Benchmark::Sweep(options) => sweep(options, &interrupt),
+        Benchmark::Data(options) => data(options, &interrupt),
     };
     match outcome {
         Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(run::INTERRUPTED)),
@@ -47,8 +44,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     }
 }
 
-/// Measures, and prints tables.
-fn figures(options: &sweep::Options, interrupt: &Interrupt) -> Result<()> {
+/// Measures sweeps and SMPs, and prints a table of each.
+fn sweep(options: &sweep::Options, interrupt: &Interrupt) -> Result<()> {
     setup::ensure_present(&[&setup::QEMU, &setup::OPENSM, &setup::IBSIM, &setup::VALGRIND])?;
     let sweeps = sweep::measure(options, interrupt)?;
     println!("\n{sweeps}\n");
@@ -57,33 +54,10 @@ fn figures(options: &sweep::Options, interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
-/// Measures, and prints a table.
+/// Measures datagrams and hypercalls, and prints a table.
 fn data(options: &data::Options, interrupt: &Interrupt) -> Result<()> {
     setup::ensure_present(&[&setup::QEMU, &setup::OPENSM])?;
     let figures = data::measure(options, interrupt)?;
     println!("\n{figures}");
     Ok(())
-}
-
-/// Whether the user wants the run to end. The processes that were started end with the values that stand for them, so an
-/// interrupted run returns rather than dies.
-struct Interrupt(Arc<AtomicBool>);
-
-/// The user wants the run to end.
-#[derive(Debug, Error)]
-#[error("interrupted")]
-struct Interrupted;
-
-impl Interrupt {
-    fn catch() -> Result<Self> {
-        let wanted = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            flag::register(signal, Arc::clone(&wanted)).context("cannot wait for signals")?;
-        }
-        Ok(Self(wanted))
-    }
-
-    fn check(&self) -> Result<(), Interrupted> {
-        if self.0.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
-    }
 }

@@ -1,4 +1,4 @@
-//! A subnet as one host sees it, as the netlist from which another simulator makes the same.
+//! Topology of a subnet that one host discovered, as a netlist for another simulator.
 
 use iba::attr::PortInfo;
 
@@ -6,7 +6,7 @@ use crate::show::subnet::{self, Subnet};
 use cable::Abilities;
 use fabric::topology::{Kind, Node, Port, PortRef, Topology};
 
-/// The topology of `subnet`. What is logical in it is a switch or a host like any other. Each node goes by its
+/// Returns the topology of `subnet`. Logical nodes are switches and hosts like any other. The id of a node is its
 /// description.
 pub(super) fn of(subnet: &Subnet) -> Topology {
     Topology { nodes: subnet.nodes.iter().map(node).collect() }
@@ -34,7 +34,7 @@ fn node(node: &subnet::Node) -> Node {
     }
 }
 
-/// What the link runs at; not what it could run at, which simulators make up.
+/// Returns the active width and speed of the link; simulators derive the supported ones.
 fn abilities(info: &PortInfo) -> Abilities {
     Abilities {
         widths: info.link_width_active.bits(),
@@ -51,7 +51,7 @@ mod tests {
     use umad_server::Endpoint;
 
     #[test]
-    fn what_a_host_sees_is_what_was_made() {
+    fn topology_of_a_discovered_subnet_equals_the_configured_one() {
         let made = Topology::parse(
             r#"
             Ca 1 "H1"
@@ -72,11 +72,11 @@ mod tests {
             topology: made.clone(),
             folder: folder.path().to_owned(),
             capture: None,
-            lent: Vec::new(),
+            bridges: Vec::new(),
             umad: Endpoint::Local(socket.clone()),
         })
         .unwrap();
-        let seen = of(&Subnet::look(&mut Agent::attach(&socket, "H1").unwrap()).unwrap());
+        let seen = of(&Subnet::discover(&mut Agent::attach(&socket, "H1").unwrap()).unwrap());
         assert_eq!(seen.to_string(), made.to_string());
         assert_eq!(seen, made);
     }

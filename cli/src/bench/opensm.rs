@@ -1,7 +1,7 @@
 //! A sweep of OpenSM, timed and counted by OpenSM itself.
 //!
-//! It says in its log, to the microsecond, when it begins to discover the subnet and when the subnet is up; and at its
-//! console, how many SMPs it sent.
+//! The log of OpenSM has the times of the start of discovery and of the subnet's being up, in microseconds; its console
+//! has the number of SMPs sent.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,67 +11,65 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::Interrupt;
+use super::interrupt::Interrupt;
 use crate::run::HOST;
-use portico_qemu::launch::opensm::OpenSm;
+use portico_qemu::launch::opensm::{Console, OpenSm};
 
-/// How long a sweep may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often to look whether the user wants the run to end.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// A first sweep of a subnet that no manager has touched yet.
+/// A first sweep of a subnet that no subnet manager has configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sweep {
-    /// From the begin of the discovery until the subnet is up.
+    /// Time from the start of discovery until the subnet is up.
     pub(super) time: Duration,
     /// SMPs that OpenSM sent.
     pub(super) smps: u32,
 }
 
-/// What OpenSM does.
+/// An event of OpenSM.
 enum Event {
-    Said(String),
+    Line(String),
     Ended(ExitStatus),
 }
 
-/// Has OpenSM sweep the subnet at `socket` once, through the preload library `library`, and ends it. Its files go into
-/// `folder`.
+/// Runs OpenSM for one sweep of the subnet at `socket`, through the preload library `library`, with its files in `folder`.
 ///
 /// # Errors
-/// It cannot be started, ends, or does not bring the subnet up.
+/// OpenSM cannot be started, ends, or exceeds the time limit.
 pub(super) fn sweep(socket: &str, library: &Path, folder: &Path, interrupt: &Interrupt) -> Result<Sweep> {
     let log = folder.join("opensm.log");
-    let opensm = OpenSm { socket, host: HOST, library, folder, log: &log, console: true };
+    let opensm = OpenSm { socket, host: HOST, library, folder, log: &log, console: Console::Open };
     let (sender, events) = channel();
-    let (_opensm, console) = opensm.start(&sender, |line| Some(Event::Said(line.to_owned())), Event::Ended)?;
-    let mut console = console.context("OpenSM has no console")?;
+    let (_opensm, console) = opensm.start(&sender, |line| Some(Event::Line(line.to_owned())), Event::Ended)?;
+    let mut console = console.context("cannot open the console of OpenSM")?;
     let mut transcript = Transcript::default();
-    let deadline = Instant::now() + PATIENCE;
-    let mut asked = false;
+    let deadline = Instant::now() + TIME_LIMIT;
+    let mut is_requested = false;
     loop {
         interrupt.check()?;
-        match events.recv_timeout(LOOK) {
-            Ok(Event::Said(line)) => transcript.read(line),
-            Ok(Event::Ended(status)) => bail!("OpenSM ended ({status}), saying:\n{}", transcript.lines.join("\n")),
+        match events.recv_timeout(POLL_INTERVAL) {
+            Ok(Event::Line(line)) => transcript.read(line),
+            Ok(Event::Ended(status)) => {
+                bail!("cannot time a sweep: OpenSM ended ({status}); its output:\n{}", transcript.lines.join("\n"))
+            }
             Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-            Err(_) => bail!("OpenSM has no sweep done after {PATIENCE:?}, and says:\n{}", transcript.lines.join("\n")),
+            Err(_) => bail!(
+                "cannot time a sweep: OpenSM is not done after {TIME_LIMIT:?}; its output:\n{}",
+                transcript.lines.join("\n")
+            ),
         }
         if let Some(sweep) = transcript.sweep() {
             return Ok(sweep);
         }
-        if transcript.up.is_some() && !asked {
-            console.write_all(b"status\n").context("cannot ask OpenSM for its status")?;
-            asked = true;
+        if transcript.up.is_some() && !is_requested {
+            console.write_all(b"status\n").context("cannot request the status of OpenSM")?;
+            is_requested = true;
         }
     }
 }
 
-/// What OpenSM has said.
+/// Output of OpenSM so far.
 #[derive(Debug, Default)]
 struct Transcript {
-    began: Option<Duration>,
+    started: Option<Duration>,
     up: Option<Duration>,
     smps: Option<u32>,
     lines: Vec<String>,
@@ -81,7 +79,7 @@ impl Transcript {
     fn read(&mut self, line: String) {
         if let Some((time, text)) = stamped(&line) {
             match text {
-                "Entering DISCOVERING state" => self.began = self.began.or(Some(time)),
+                "Entering DISCOVERING state" => self.started = self.started.or(Some(time)),
                 "SUBNET UP" => self.up = self.up.or(Some(time)),
                 _ => {}
             }
@@ -91,18 +89,18 @@ impl Transcript {
         self.lines.push(line);
     }
 
-    /// The sweep, once all of it is known.
+    /// Returns the sweep once its times and its count are known.
     fn sweep(&self) -> Option<Sweep> {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        let (began, up) = (self.began?, self.up?);
+        let (started, up) = (self.started?, self.up?);
         // The clock may pass midnight.
-        let time = up.checked_sub(began).unwrap_or(up + DAY.saturating_sub(began));
+        let time = up.checked_sub(started).unwrap_or(up + DAY.saturating_sub(started));
         Some(Sweep { time, smps: self.smps? })
     }
 }
 
-/// Time of day and text of a line of the log: `Nov 22 15:15:46 889921 [1E7DE740] 0x80 -> text`, perhaps behind the
-/// console's prompt. `None` if it is no such line.
+/// Returns time of day and text of a line of the log: `Nov 22 15:15:46 889921 [1E7DE740] 0x80 -> text`, also behind the
+/// console's prompt; `None` for any other line.
 fn stamped(line: &str) -> Option<(Duration, &str)> {
     let (head, text) = line.split_once(" -> ")?;
     let (stamp, _) = head.split_once(" [")?;
@@ -113,6 +111,12 @@ fn stamped(line: &str) -> Option<(Duration, &str)> {
     let time = Duration::from_secs((hours * 60 + minutes) * 60 + seconds) + Duration::from_micros(micros);
     Some((time, text.trim()))
 }
+
+/// Time limit of a sweep.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Interval between two checks for an interruption.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_lasts_from_discovery_to_subnet_up() {
+    fn sweep_lasts_from_discovery_to_subnet_up() {
         let mut transcript = transcript(&[
             "OpenSM 3.3.23",
             "Nov 22 15:15:46 888110 [1E7DE740] 0x02 -> osm_vendor_init: 1000 pending umads specified",
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_may_pass_midnight() {
+    fn sweep_over_midnight_has_the_right_time() {
         let transcript = transcript(&[
             "Dec 31 23:59:59 900000 [1E7DE740] 0x80 -> Entering DISCOVERING state",
             "Jan 01 00:00:00 100000 [1B7D76C0] 0x02 -> SUBNET UP",
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_sweep_counts() {
+    fn second_sweep_is_ignored() {
         let transcript = transcript(&[
             "Nov 22 10:00:00 000000 [1] 0x80 -> Entering DISCOVERING state",
             "Nov 22 10:00:01 000000 [1] 0x02 -> SUBNET UP",
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_stamp_is_no_line_of_the_log() {
+    fn line_without_a_time_is_ignored() {
         for line in ["", " -> ", "a [b -> c", "1:2 3 [4] -> c", "OpenSM $ status"] {
             assert_eq!(stamped(line), None, "{line}");
         }

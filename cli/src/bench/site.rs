@@ -1,4 +1,4 @@
-//! The subnets that are swept: Portico's, and the same one as others make it.
+//! Subnets for sweeps: Portico's, and the same topology by other simulators.
 
 use std::fs;
 use std::path::Path;
@@ -9,59 +9,52 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Interrupt, Interrupted};
-use crate::run::{HOST, Outcome, Run};
+use super::interrupt::{Interrupt, Interrupted};
+use crate::run::{HOST, Outcome, RunningMachine};
 use crate::show::agent::Agent;
 use crate::show::subnet::Subnet;
 use fabric::topology::Topology;
 use fabric::{self, Fabric};
-use portico_qemu::launch::leash::{self, Child};
-use portico_qemu::launch::machine::Plan;
+use portico_qemu::launch::Plan;
+use portico_qemu::launch::supervise::{self, Child};
 use umad_server::Endpoint;
 
-/// How long ibsim may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often it is asked.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// Who makes the subnet.
+/// Simulator of a subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Maker {
-    /// The whole of Portico: a machine in QEMU, and the fabric around it.
+pub(super) enum Simulator {
+    /// Portico: a machine in QEMU, and its fabric.
     Portico,
-    /// Portico's fabric alone, the logical nodes run by it too.
-    Native,
-    /// ibsim.
+    /// Portico's fabric alone, which also runs the logical nodes.
+    Fabric,
+    /// ibsim, Debian's.
     Ibsim,
 }
 
-impl Maker {
-    pub(super) const ALL: [Self; 3] = [Self::Portico, Self::Native, Self::Ibsim];
+impl Simulator {
+    pub(super) const EACH: [Self; 3] = [Self::Portico, Self::Fabric, Self::Ibsim];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Portico => "Portico",
-            Self::Native => "Portico's fabric alone",
+            Self::Fabric => "Portico's fabric alone",
             Self::Ibsim => "ibsim",
         }
     }
 }
 
-/// A subnet that is there as long as this value.
+/// A running subnet. Dropping it ends the subnet.
 pub(super) struct Site {
     socket: String,
-    /// Ends with it.
     _parts: Parts,
 }
 
 enum Parts {
-    Portico { _run: Box<Run> },
-    Native { _fabric: Fabric },
+    Portico { _run: Box<RunningMachine> },
+    Fabric { _fabric: Fabric },
     Ibsim { _ibsim: Ibsim },
 }
 
-/// A running ibsim. It ends with its console.
+/// A running ibsim. Closing its console ends it.
 struct Ibsim {
     _process: Child,
     _console: ChildStdin,
@@ -69,45 +62,45 @@ struct Ibsim {
 }
 
 impl Site {
-    /// Boots the machine that `plan` describes, and waits until all its logical nodes answer.
+    /// Boots the machine of `plan`, and waits until all its logical nodes respond.
     ///
     /// # Errors
-    /// It cannot be started, or is not ready in time.
+    /// The machine cannot be started, or exceeds the time limit.
     pub(super) fn portico(plan: Plan) -> Result<Self> {
         let socket = plan.socket.clone();
         let (sender, events) = channel();
-        let mut run = Run::start(plan, sender, events)?;
+        let mut run = RunningMachine::start(plan, sender, events)?;
         match run.wait_for_hypervisors()? {
             Outcome::Done(_) => Ok(Self { socket, _parts: Parts::Portico { _run: Box::new(run) } }),
             Outcome::Interrupted => Err(Interrupted.into()),
         }
     }
 
-    /// Makes `topology` by Portico's fabric; `folder` is for its sockets, of which it has none here.
+    /// Starts Portico's fabric with `topology`; `folder` is for the sockets of cables.
     ///
     /// # Errors
-    /// It cannot be started.
-    pub(super) fn native(topology: &Topology, socket: String, folder: &Path) -> Result<Self> {
+    /// The fabric cannot be started.
+    pub(super) fn fabric(topology: &Topology, socket: String, folder: &Path) -> Result<Self> {
         let umad = Endpoint::Local(socket.clone());
         let config = fabric::Config {
             topology: topology.clone(),
             folder: folder.to_owned(),
             capture: None,
             umad,
-            lent: Vec::new(),
+            bridges: Vec::new(),
         };
         let fabric = Fabric::start(config).context("cannot start the fabric")?;
-        Ok(Self { socket, _parts: Parts::Native { _fabric: fabric } })
+        Ok(Self { socket, _parts: Parts::Fabric { _fabric: fabric } })
     }
 
-    /// Makes `topology` by ibsim; its netlist goes into `folder`.
+    /// Starts ibsim with `topology`; writes the netlist to `folder`.
     ///
     /// # Errors
-    /// It cannot be started, or is not ready in time.
+    /// ibsim cannot be started, or exceeds the time limit.
     pub(super) fn ibsim(topology: &Topology, socket: String, folder: &Path, interrupt: &Interrupt) -> Result<Self> {
         let netlist = folder.join("netlist");
         fs::write(&netlist, topology.to_string()).with_context(|| format!("cannot write {}", netlist.display()))?;
-        let mut command = leash::command("ibsim")?;
+        let mut command = supervise::command("ibsim")?;
         command
             .args(["-s", "-n"])
             .arg(netlist)
@@ -117,39 +110,45 @@ impl Site {
             .stderr(Stdio::null());
         let (sender, end) = channel();
         let (process, pipes) = Child::spawn(&mut command, sender, |status| status)?;
-        let console = pipes.stdin.context("ibsim has no console")?;
+        let console = pipes.stdin.context("cannot open the console of ibsim")?;
         let ibsim = Ibsim { _process: process, _console: console, end };
         ibsim.wait(&socket, interrupt)?;
         Ok(Self { socket, _parts: Parts::Ibsim { _ibsim: ibsim } })
     }
 
-    /// IBSIM_SOCKNAME.
+    /// Returns IBSIM_SOCKNAME.
     pub(super) fn socket(&self) -> &str {
         &self.socket
     }
 
-    /// What a host sees of it.
+    /// Discovers the subnet from a host.
     ///
     /// # Errors
-    /// A node does not answer.
-    pub(super) fn look(&self) -> Result<Subnet> {
+    /// A node does not respond.
+    pub(super) fn discover(&self) -> Result<Subnet> {
         let mut agent = Agent::attach(&self.socket, HOST).context("cannot attach to the fabric")?;
-        Ok(Subnet::look(&mut agent)?)
+        Ok(Subnet::discover(&mut agent)?)
     }
 }
 
 impl Ibsim {
-    /// Waits until somebody can attach: nothing else tells that it is up.
+    /// Waits until an agent can attach: ibsim reports its start in no other way.
     fn wait(&self, socket: &str, interrupt: &Interrupt) -> Result<()> {
         let start = Instant::now();
         while let Err(error) = Agent::attach(socket, HOST) {
             interrupt.check()?;
             if let Ok(status) = self.end.try_recv() {
-                bail!("ibsim ended ({status})");
+                bail!("cannot start ibsim: it ended ({status})");
             }
-            ensure!(start.elapsed() < PATIENCE, "ibsim does not answer after {PATIENCE:?}: {error}");
-            thread::sleep(LOOK);
+            ensure!(start.elapsed() < TIME_LIMIT, "cannot reach ibsim after {TIME_LIMIT:?}: {error}");
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 }
+
+/// Time limit of ibsim's start.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Interval between two tries to attach.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);

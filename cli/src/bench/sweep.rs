@@ -1,4 +1,4 @@
-//! How long OpenSM takes to bring the subnet up.
+//! Time of OpenSM's first sweep.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs;
@@ -9,36 +9,37 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use super::interrupt::Interrupt;
+use super::netlist;
 use super::opensm::{self, Sweep};
-use super::site::{Maker, Site};
+use super::site::{Simulator, Site};
 use super::table::{compare, median};
-use super::{Interrupt, netlist};
 use crate::show::progress::Step;
 use crate::show::table::draw;
 use crate::workspace;
 use fabric::topology::{DEFAULT, DEFAULT_HYPERVISOR, Topology};
+use partition_table::MAX_LHCAS;
 use portico_qemu::config::Config;
-use portico_qemu::launch::folder::Folder;
-use portico_qemu::launch::machine::Plan;
+use portico_qemu::launch::{Clock, Kernel, Plan, RunFolder};
 
-/// What to sweep.
+/// Parameters of the benchmark.
 #[derive(Args)]
 pub(super) struct Options {
-    /// Logical HCAs; may be repeated
-    #[arg(long, value_name = "N", default_values_t = [16, 200, 253], value_parser = clap::value_parser!(u8).range(1..=253))]
+    /// Number of logical HCAs; may be repeated
+    #[arg(long, value_name = "N", default_values_t = [16, 200, MAX_LHCAS], value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_LHCAS)))]
     lhcas: Vec<u8>,
-    /// Sweeps of each; the median counts
+    /// Sweeps of each simulator; the table shows the median
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
 }
 
-/// Sweeps of a subnet with so many LHCAs, for each of [`Maker::ALL`].
+/// Sweeps of a subnet with `lhcas` LHCAs, for each of [`Simulator::EACH`].
 struct Size {
     lhcas: u8,
-    sweeps: [Vec<Sweep>; Maker::ALL.len()],
+    sweeps: [Vec<Sweep>; Simulator::EACH.len()],
 }
 
-/// All sweeps.
+/// Sweeps of every size.
 pub(super) struct Sweeps {
     sizes: Vec<Size>,
     rounds: u8,
@@ -47,17 +48,18 @@ pub(super) struct Sweeps {
 /// Times the sweeps.
 ///
 /// # Errors
-/// A subnet cannot be made, or OpenSM does not bring it up.
+/// A simulator cannot be started, or OpenSM does not bring the subnet up.
 pub(super) fn measure(options: &Options, interrupt: &Interrupt) -> Result<Sweeps> {
     let rounds = options.rounds;
-    let lab = Lab { folder: Folder::new()?, kernel: workspace::build_kernel()?, library: stock_library()?, interrupt };
+    let lab =
+        Lab { folder: RunFolder::new()?, kernel: workspace::build_kernel()?, library: stock_library()?, interrupt };
     let sizes = options.lhcas.iter().map(|&lhcas| lab.size(lhcas, rounds)).collect::<Result<_>>()?;
     Ok(Sweeps { sizes, rounds })
 }
 
-/// Where sweeps are made.
+/// Files and processes that sweeps share.
 struct Lab<'a> {
-    folder: Folder,
+    folder: RunFolder,
     kernel: PathBuf,
     library: PathBuf,
     interrupt: &'a Interrupt,
@@ -66,35 +68,38 @@ struct Lab<'a> {
 impl Lab<'_> {
     fn size(&self, lhcas: u8, rounds: u8) -> Result<Size> {
         let step = Step::begin(format!("OpenSM sweeps {lhcas} LHCAs, {rounds} times each"));
-        let topology = netlist::of(&Site::portico(self.plan(lhcas)?)?.look()?);
-        let mut sweeps = Maker::ALL.map(|_| Vec::new());
+        let topology = netlist::of(&Site::portico(self.plan(lhcas)?)?.discover()?);
+        let mut sweeps = Simulator::EACH.map(|_| Vec::new());
         for round in 1..=rounds {
-            for (maker, sweeps) in Maker::ALL.into_iter().zip(&mut sweeps) {
-                step.note(&format!("round {round}: {}", maker.name()));
-                let sweep = self.sweep(maker, lhcas, &topology);
-                sweeps.push(sweep.with_context(|| format!("{lhcas} LHCAs, {}", maker.name()))?);
+            for (simulator, sweeps) in Simulator::EACH.into_iter().zip(&mut sweeps) {
+                step.note(&format!("round {round}: {}", simulator.name()));
+                let sweep = self.sweep(simulator, lhcas, &topology);
+                sweeps.push(sweep.with_context(|| format!("{lhcas} LHCAs, {}", simulator.name()))?);
             }
         }
         step.done();
         Ok(Size { lhcas, sweeps })
     }
 
-    /// A sweep of a new subnet. Before it and after it, that is looked at: it has to be the one that is meant, and up.
-    fn sweep(&self, maker: Maker, lhcas: u8, topology: &Topology) -> Result<Sweep> {
+    /// Times a sweep of a new subnet. Checks the topology before it, and the ports' states after it.
+    fn sweep(&self, simulator: Simulator, lhcas: u8, topology: &Topology) -> Result<Sweep> {
         let folder = tempfile::tempdir_in(self.folder.path())?;
-        let site = match maker {
-            Maker::Portico => Site::portico(self.plan(lhcas)?)?,
-            Maker::Native => Site::native(topology, socket(), folder.path())?,
-            Maker::Ibsim => Site::ibsim(topology, socket(), folder.path(), self.interrupt)?,
+        let site = match simulator {
+            Simulator::Portico => Site::portico(self.plan(lhcas)?)?,
+            Simulator::Fabric => Site::fabric(topology, socket(), folder.path())?,
+            Simulator::Ibsim => Site::ibsim(topology, socket(), folder.path(), self.interrupt)?,
         };
-        ensure!(netlist::of(&site.look()?) == *topology, "this is another topology than Portico's");
+        ensure!(
+            netlist::of(&site.discover()?) == *topology,
+            "cannot compare sweeps: this topology differs from Portico's"
+        );
         let sweep = opensm::sweep(site.socket(), &self.library, folder.path(), self.interrupt)?;
-        let inactive = site.look()?.inactive_ports().count();
-        ensure!(inactive == 0, "OpenSM says that the subnet is up, and {inactive} ports are not Active");
+        let inactive = site.discover()?.inactive_ports().count();
+        ensure!(inactive == 0, "cannot use this sweep: {inactive} ports are not Active after SUBNET UP");
         Ok(sweep)
     }
 
-    /// A machine as `cargo portico run` makes it.
+    /// Returns the plan of a machine of `cargo portico run`.
     fn plan(&self, lhcas: u8) -> Result<Plan> {
         let mut topology = Topology::parse(DEFAULT)?;
         topology.set_hypervisor(DEFAULT_HYPERVISOR)?;
@@ -106,26 +111,25 @@ impl Lab<'_> {
             socket: socket(),
             capture: None,
             logs: workspace::target_dir()?.join("portico/bench"),
-            flash: false,
-            counts_instructions: false,
-            kernel: self.kernel.clone(),
+            clock: Clock::Host,
+            kernel: Kernel::Elf(self.kernel.clone()),
             images: Vec::new(),
         })
     }
 }
 
-/// A name of our own, so that other machines on this host are left in peace.
+/// Returns a socket name that other machines on this host do not use.
 fn socket() -> String {
     format!("portico-bench-{}", process::id())
 }
 
-/// The preload library that ibsim brings.
+/// Returns the preload library of ibsim.
 fn stock_library() -> Result<PathBuf> {
     let folders = fs::read_dir("/usr/lib").context("cannot read /usr/lib")?.flatten();
     let mut files = folders.map(|folder| folder.path().join("umad2sim/libumad2sim.so"));
-    files.find(|file| file.is_file()).context(
-        "there is no /usr/lib/*/umad2sim/libumad2sim.so, which Debian's package ibsim-utils brings: install that",
-    )
+    files
+        .find(|file| file.is_file())
+        .context("cannot find /usr/lib/*/umad2sim/libumad2sim.so: install Debian's package ibsim-utils")
 }
 
 impl Display for Sweeps {
@@ -133,33 +137,33 @@ impl Display for Sweeps {
         let groups: Vec<_> = self.sizes.iter().map(rows).collect();
         let rows = groups.join(&[const { String::new() }; 7]);
         writeln!(f, "OpenSM's first sweep, by its own log from \"Entering DISCOVERING state\" to \"SUBNET UP\";")?;
-        writeln!(f, "the median of {}, the makers in turn; SMPs as OpenSM's console counts them.", self.rounds)?;
+        writeln!(f, "the median of {}, the simulators in turn; SMPs as OpenSM's console counts them.", self.rounds)?;
         writeln!(f, "Each with the same topology, options and preload library, which is ibsim's own.")?;
-        writeln!(f, "In Portico an SMP goes on through cable, HCA model and QEMU, each with a process to wake,")?;
-        writeln!(f, "and back; its fabric alone is ibsim's peer. ibsim's adapters take more SMPs, for longer")?;
+        writeln!(f, "In Portico an SMP passes the cable, the HCA model and QEMU, each a process to wake,")?;
+        writeln!(f, "and returns; its fabric alone is ibsim's peer. ibsim's adapters take more SMPs, for longer")?;
         writeln!(f, "P_Key tables and more Sets of PortInfo.\n")?;
-        let header = ["subnet made by", "LHCAs", "SMPs", "sweep ms", "fastest ms", "us/SMP", "beside ibsim"];
+        let header = ["simulator", "LHCAs", "SMPs", "sweep ms", "fastest ms", "us/SMP", "beside ibsim"];
         write!(f, "{}", draw(header, 1, &rows))
     }
 }
 
-fn rows(Size { lhcas, sweeps }: &Size) -> [[String; 7]; Maker::ALL.len()] {
+fn rows(Size { lhcas, sweeps }: &Size) -> [[String; 7]; Simulator::EACH.len()] {
     let ms = |sweep: &Sweep| sweep.time.as_secs_f64() * 1e3;
     let time = |sweeps: &[Sweep]| median(sweeps.iter().map(ms)).unwrap_or(f64::NAN);
-    let ibsim = time(&sweeps[Maker::Ibsim as usize]);
-    Maker::ALL.map(|maker| {
-        let sweeps = &sweeps[maker as usize];
+    let ibsim = time(&sweeps[Simulator::Ibsim as usize]);
+    Simulator::EACH.map(|simulator| {
+        let sweeps = &sweeps[simulator as usize];
         let smps = median(sweeps.iter().map(|sweep| sweep.smps.into())).unwrap_or(f64::NAN);
         let fastest = sweeps.iter().map(|sweep| sweep.time).min().unwrap_or(Duration::ZERO);
         let time = time(sweeps);
         [
-            maker.name().into(),
+            simulator.name().into(),
             lhcas.to_string(),
             format!("{smps:.0}"),
             format!("{time:.1}"),
             format!("{:.1}", fastest.as_secs_f64() * 1e3),
             format!("{:.1}", time * 1e3 / smps),
-            if maker == Maker::Ibsim { String::new() } else { compare(time, ibsim, "slower", "faster") },
+            if simulator == Simulator::Ibsim { String::new() } else { compare(time, ibsim, "slower", "faster") },
         ]
     })
 }

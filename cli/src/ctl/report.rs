@@ -1,9 +1,9 @@
-//! What the user sees.
+//! Tables of `list` and `status`.
 
 use super::answer::{Lhca, Port, Qp0, State, Uplink};
 use crate::show::table::draw;
 
-/// The partitions, one a line.
+/// Returns the partitions, one a line.
 pub(super) fn list(state: &State) -> String {
     let header = ["NAME", "PARTITION", "IMAGE", "QP0", "MEMORY", "STARTS", "ACTIVE PORTS", "LAST END"];
     let row = |lhca: &Lhca| {
@@ -23,7 +23,7 @@ pub(super) fn list(state: &State) -> String {
     format!("{}\n{}", heading(state), draw(header, header.len(), &rows))
 }
 
-/// The logical ports, one a line.
+/// Returns the logical ports, one a line.
 pub(super) fn status(state: &State) -> String {
     let header = ["PORT", "NAME", "GUID", "LID", "STATE", "PARTITION", "WHY NOT ACTIVE"];
     let row = |(lhca, port): (&Lhca, &Port)| {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_are_listed() {
+    fn list_has_a_line_for_each_partition() {
         let expected = "\
 portico-0: uplink 1 Active, logical switch 0x026fb8f2d5ffff00 LID 3
 NAME     PARTITION  IMAGE    QP0    MEMORY  STARTS  ACTIVE PORTS  LAST END
@@ -97,7 +97,7 @@ adapter  none       -        -      -       -       1 of 1";
     }
 
     #[test]
-    fn ports_are_listed_with_what_they_lack() {
+    fn status_has_a_reason_for_each_inactive_port() {
         let expected = "\
 portico-0: uplink 1 Active, logical switch 0x026fb8f2d5ffff00 LID 3
 QP0 of uplink 1: 120 SMPs received, 4 looped back, 3 routed out, 99 answered, 7 delivered

@@ -1,6 +1,6 @@
-//! `cargo portico run`: the machine, from nothing to a subnet that is up.
+//! `cargo portico run`: builds and boots the machine, and brings its subnet up.
 
-mod wait;
+mod running_machine;
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,87 +14,88 @@ use iba::PortNum;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-pub(super) use self::wait::{HOST, Outcome, Run};
+pub(super) use self::running_machine::{HOST, Outcome, Patience, RunningMachine, SweepSource};
 use super::{image, setup};
 use portico_qemu::config::{BRIDGE, Config, Image, SUBNET_MANAGER};
-use portico_qemu::launch::machine::{Event, Plan};
-use portico_qemu::launch::table;
+use portico_qemu::launch::{Clock, Event, Kernel, Plan, table};
 
 use crate::show::Tree;
 use crate::show::progress::Step;
 use crate::{images, workspace};
 use fabric::topology::{DEFAULT, DEFAULT_HYPERVISOR, Kind, PortRef, Topology};
+use partition_table::MAX_LHCAS;
 
-/// The machine to run.
+/// Machine to run.
 #[derive(Args)]
 pub(super) struct Options {
-    /// Logical HCAs behind each hypervisor's port; besides them `--sm partition` and `--sm bridge` add one, and 253 are all
-    /// that a logical switch takes
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=253))]
+    /// Logical HCAs of each hypervisor. `--sm partition` and `--sm bridge` add one; a logical switch takes 253 together
+    /// with the spare ports
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_LHCAS)))]
     lhcas: u8,
-    /// What runs in a partition behind each logical HCA: `echo`, which answers ibping, or the path of an ELF file
-    /// [default: there are no partitions, and the hypervisor alone answers for its logical HCAs]
+    /// Image of the partition behind each logical HCA: a folder of partitions/ by its name, such as echo, or an ELF file
+    /// by its path [default: no partitions; the hypervisor alone answers for its logical HCAs]
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
-    /// Ports of each logical switch to keep free, for `cargo portico ctl add` [default: 0]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=253))]
+    /// Free ports of each logical switch, for `cargo portico ctl add` [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_LHCAS)))]
     spare_ports: Option<u8>,
-    /// The partitions and what each may do, a portico.toml, such as qemu/examples/portico.toml
+    /// Configuration of the partitions, such as qemu/examples/portico.toml; book/src/portico-toml.md has every key
     #[arg(long, value_name = "FILE", conflicts_with_all = ["lhcas", "image", "spare_ports"])]
     config: Option<PathBuf>,
-    /// Boot the hypervisor from flash, without any firmware
+    /// Boot the hypervisor from flash, without firmware
     #[arg(long)]
     flash: bool,
     /// Processors of each hypervisor
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
     cpus: u8,
-    /// Memory of each hypervisor, as QEMU takes it
+    /// Memory of each hypervisor, in QEMU's notation
     #[arg(long, default_value = "256M")]
     memory: String,
-    /// The physical fabric, in ibsim's netlist format or as ibnetdiscover prints it [default: a switch S1, hosts H1
-    /// and H2, and the hypervisor portico-0]
+    /// Physical fabric, a netlist of ibsim or ibnetdiscover; book/src/topology.md describes it [default: a switch S1,
+    /// hosts H1 and H2, and the hypervisor portico-0]
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
-    /// Which Ca of the topology is a Portico machine; may be repeated [default: portico-0]
+    /// Ca of the topology that is a hypervisor; may be repeated [default: portico-0]
     #[arg(long = "hypervisor", value_name = "NAME")]
     hypervisors: Vec<String>,
-    /// The subnet manager [default: opensm; where OpenSM is not installed, partition]
+    /// Subnet manager [default: opensm if OpenSM is installed, else partition]
     #[arg(long, value_enum)]
     sm: Option<Sm>,
-    /// A host that takes part in what partitions with the image `traffic` exchange: it sends back what it gets
+    /// Host that joins the multicast group of the image `traffic` and sends each datagram back
     #[arg(long, value_name = "HOST")]
     responder: Option<String>,
-    /// IBSIM_SOCKNAME, at which umad programs attach
+    /// Name of the sockets for umad programs (IBSIM_SOCKNAME) and for `cargo portico ctl`
     #[arg(long, value_name = "NAME", default_value = "portico")]
     socket: String,
-    /// End once the subnet is up and shown
+    /// End after the subnet is up and shown
     #[arg(long)]
     once: bool,
-    /// Capture every packet on the hypervisors' cables
+    /// Capture file for the packets on the hypervisors' cables
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Where the logs go [default: under target/portico/]
+    /// Folder of the logs [default: target/portico/SOCKET]
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Sm {
-    /// OpenSM, as Debian packages it, at H1
+    /// OpenSM at the host H1
     Opensm,
-    /// A partition of the first hypervisor that runs the image `sm`
+    /// The image `sm` in a partition of the first hypervisor
     Partition,
-    /// OpenSM inside the hypervisor: it sends as the partition `bridge` does, whose port it is lent
+    /// OpenSM at the port of the partition `bridge`, inside the first hypervisor
     Bridge,
-    /// None: attach one yourself
-    None,
+    /// No subnet manager; attach one to the fabric
+    #[value(name = "none")]
+    External,
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let sm = options.sm();
     match sm {
         Sm::Opensm | Sm::Bridge => setup::ensure_present(&[&setup::QEMU, &setup::OPENSM])?,
-        Sm::Partition | Sm::None => setup::ensure_present(&[&setup::QEMU])?,
+        Sm::Partition | Sm::External => setup::ensure_present(&[&setup::QEMU])?,
     }
     let plan = options.plan(sm)?;
     let library = workspace::build_umad_library()?;
@@ -105,15 +106,15 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
 
     let step = Step::begin(format!("boot ({})", options.describe(&plan)));
     let responder = options.responder(&plan.topology)?;
-    let mut run = Run::start(plan, sender, events)?;
+    let mut run = RunningMachine::start(plan, sender, events)?;
     if let Some(host) = responder {
-        run.machine.fabric().respond(host);
+        run.machine().fabric().respond(host);
     }
     match run.wait_for_hypervisors()? {
         Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Done(_) => step.done(),
     }
-    for partition in run.machine.lent_ports().collect::<Vec<_>>() {
+    for partition in run.machine().bridges().collect::<Vec<_>>() {
         if let Outcome::Interrupted = run.wait_for_port(&partition)? {
             return Ok(ExitCode::from(INTERRUPTED));
         }
@@ -122,19 +123,20 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     println!("ready: IBSIM_SOCKNAME={socket} SIM_HOST={HOST} LD_PRELOAD={}", library.display());
     let host = match sm {
         Sm::Opensm => Some(HOST.to_owned()),
-        Sm::Bridge => run.machine.lent_ports().next(),
-        Sm::Partition | Sm::None => None,
+        Sm::Bridge => run.machine().bridges().next(),
+        Sm::Partition | Sm::External => None,
     };
     if let Some(host) = &host {
-        run.machine.start_opensm(host, &library)?;
+        run.machine().start_opensm(host, &library)?;
     }
     let step = match (&host, sm) {
         (Some(host), _) => Step::begin(format!("OpenSM at {host} brings the subnet up")),
         (None, Sm::Partition) => Step::begin("the subnet manager in a partition brings the subnet up"),
         (None, _) => Step::begin("wait for a subnet manager to bring the subnet up"),
     };
-    let patiently = sm == Sm::None && !options.once;
-    match run.wait_for_subnet_up(host.is_some(), patiently)? {
+    let source = if host.is_some() { SweepSource::Own } else { SweepSource::Other };
+    let patience = if sm == Sm::External && !options.once { Patience::Unlimited } else { Patience::Limited };
+    match run.wait_for_subnet_up(source, patience)? {
         Outcome::Interrupted => return Ok(ExitCode::from(INTERRUPTED)),
         Outcome::Done(subnet) => {
             step.done();
@@ -143,32 +145,33 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         }
     }
     if !options.once {
-        eprintln!("Ctrl-C ends it.");
-        run.stay()?;
+        eprintln!("running; Ctrl-C ends the run");
+        run.serve()?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The exit code with which a shell reports a program that Ctrl-C ended.
+/// Exit code of a program that Ctrl-C ended, as shells report it.
 pub(super) const INTERRUPTED: u8 = 130;
 
 impl Options {
-    /// The port of the host that is to send back what it gets.
+    /// Returns the port of the host of `--responder`.
     fn responder(&self, topology: &Topology) -> Result<Option<PortRef>> {
         let Some(name) = &self.responder else { return Ok(None) };
         let host = topology.find(name).filter(|&node| topology.nodes[node].kind == Kind::Host);
-        let node =
-            host.with_context(|| format!("the topology has no host {name} that could send back what it gets"))?;
+        let node = host.with_context(|| {
+            format!("cannot let {name} respond: the topology has no such host; name a Ca that is not a hypervisor")
+        })?;
         Ok(Some(PortRef { node, port: PortNum::new(1) }))
     }
 
-    /// The subnet manager that is asked for; if none is, one that there is.
+    /// Returns the subnet manager of `--sm`, or the default.
     fn sm(&self) -> Sm {
         self.sm.unwrap_or_else(|| {
             if setup::OPENSM.is_met() {
                 return Sm::Opensm;
             }
-            eprintln!("OpenSM is not installed here: a partition manages the subnet; --sm opensm installs OpenSM.");
+            eprintln!("OpenSM is not installed: a partition manages the subnet (--sm opensm installs OpenSM)");
             Sm::Partition
         })
     }
@@ -177,7 +180,7 @@ impl Options {
         let mut topology = match &self.topology {
             Some(path) => {
                 let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-                Topology::parse(&text).with_context(|| format!("{} is no netlist", path.display()))?
+                Topology::parse(&text).with_context(|| format!("cannot read the netlist {}", path.display()))?
             }
             None => Topology::parse(DEFAULT)?,
         };
@@ -187,17 +190,17 @@ impl Options {
             topology.set_hypervisor(name)?;
         }
         if topology.find(HOST).is_none() {
-            bail!("the topology has no host {HOST}, where the subnet manager and the tools attach: name one so");
+            bail!("cannot attach a subnet manager: the topology has no host {HOST}; rename a host to {HOST}");
         }
         let logs = match &self.log_dir {
             Some(dir) => dir.clone(),
             None => workspace::target_dir()?.join("portico").join(&self.socket),
         };
         let config = self.config(&topology, sm)?;
-        // It is made when the machine starts; what is wrong with it is to be known before anything is built.
+        // The machine creates the tables again at its start; a mistake must show before the build.
         table::of_hypervisors(&topology, &config)?;
         let elf = workspace::build_kernel()?;
-        let kernel = if self.flash { image::pack(&elf, None)? } else { elf };
+        let kernel = if self.flash { Kernel::Flash(image::pack(&elf, None)?) } else { Kernel::Elf(elf) };
         Ok(Plan {
             images: images::of(&config)?,
             topology,
@@ -207,8 +210,7 @@ impl Options {
             socket: self.socket.clone(),
             capture: self.pcap.clone(),
             logs: std::path::absolute(logs)?,
-            flash: self.flash,
-            counts_instructions: false,
+            clock: Clock::Host,
             kernel,
         })
     }
@@ -218,7 +220,7 @@ impl Options {
         match sm {
             Sm::Partition => config.add_manager(SUBNET_MANAGER)?,
             Sm::Bridge => config.add_manager(BRIDGE)?,
-            Sm::Opensm | Sm::None => {}
+            Sm::Opensm | Sm::External => {}
         }
         Ok(config)
     }

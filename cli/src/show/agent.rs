@@ -1,4 +1,4 @@
-//! A management agent of our own: asks the nodes of the subnet what they are, as any program at that host could.
+//! A management agent on a host of the fabric, which sends SubnGet as any umad program could.
 
 use std::io::{self, ErrorKind};
 use std::os::linux::net::SocketAddrExt;
@@ -12,11 +12,7 @@ use thiserror::Error;
 use umad_protocol::{ConnectData, Control, ControlKind, Datagram, name};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-/// How long the server may take. It answers in the fabric's place where the fabric does not, so this is for a server
-/// that is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// An agent, attached to a host of the fabric.
+/// A management agent, attached to a host of the fabric.
 pub(crate) struct Agent {
     control: UnixDatagram,
     data: UnixDatagram,
@@ -26,25 +22,25 @@ pub(crate) struct Agent {
     transaction: u32,
 }
 
-/// Why there is no answer.
+/// Reason why a request has no response.
 #[derive(Debug, Error)]
-pub(crate) enum AskError {
-    /// Nobody took the request, or its answer was lost.
-    #[error("no answer")]
-    NoAnswer,
-    /// The node refused it.
-    #[error("refused with status {0}")]
+pub(crate) enum GetError {
+    /// The request or its response was lost.
+    #[error("cannot reach the node: no response")]
+    NoResponse,
+    /// The node responded with an error status.
+    #[error("cannot read the attribute: status {0}")]
     Refused(Status),
-    /// The server cannot be talked to.
-    #[error("the server of the fabric does not answer")]
+    /// The socket of the umad server failed.
+    #[error("cannot reach the server of the fabric")]
     Server(#[from] io::Error),
 }
 
 impl Agent {
-    /// Attaches to `host` of the fabric that is served at `base`.
+    /// Attaches to `host` of the fabric whose sockets have the name `base`.
     ///
     /// # Errors
-    /// Nobody serves there, or there is no such host.
+    /// The fabric does not run, or has no such host.
     pub(crate) fn attach(base: &str, host: &str) -> io::Result<Self> {
         let id = std::process::id();
         let server_control = SocketAddr::from_abstract_name(name::server_control(base))?;
@@ -57,7 +53,10 @@ impl Agent {
         let mut answer = Control::new_zeroed();
         control.recv(answer.as_mut_bytes())?;
         if answer.kind != ControlKind::CONNECT {
-            return Err(io::Error::new(ErrorKind::NotFound, format!("the fabric has no host {host} to attach to")));
+            return Err(io::Error::new(
+                ErrorKind::NotFound,
+                format!("cannot attach to {host}: the fabric has no such host"),
+            ));
         }
         let (granted, _) = ConnectData::read_from_prefix(&answer.data).map_err(|_| ErrorKind::InvalidData)?;
         let slot = granted.id.get();
@@ -65,11 +64,11 @@ impl Agent {
         Ok(Self { control, data, server_control, server_data, slot, transaction: 0 })
     }
 
-    /// Gets an attribute of the node at the end of `route`: the ports to leave by, from this host on.
+    /// Returns an attribute of the node at the end of `route`: the egress ports, from this host on.
     ///
     /// # Errors
-    /// There is no answer, or not the one that was asked for.
-    pub(crate) fn get<A: Attribute + Copy>(&mut self, route: &[PortNum], modifier: u32) -> Result<A, AskError> {
+    /// The request times out, or the node responds with an error status.
+    pub(crate) fn get<A: Attribute + Copy>(&mut self, route: &[PortNum], modifier: u32) -> Result<A, GetError> {
         self.transaction = self.transaction.wrapping_add(1);
         let request = request::<A>(route, modifier, self.transaction);
         let datagram = Datagram::new(Lid::PERMISSIVE.get(), Lid::PERMISSIVE.get(), 0, 0, zerocopy::transmute!(request));
@@ -78,14 +77,14 @@ impl Agent {
             let mut answer = Datagram::new_zeroed();
             self.data.recv(answer.as_mut_bytes())?;
             let (Ok(smp), timed_out) = (Smp::read_from_bytes(&answer.mad), answer.is_timed_out()) else { continue };
-            // The upper half is the server's to use.
+            // The server uses the upper half.
             if smp.header.transaction_id.get() & u64::from(u32::MAX) != u64::from(self.transaction) {
-                continue; // a late answer to a request that was given up
+                continue; // a late response to an earlier request
             }
             return match smp.status() {
-                _ if timed_out => Err(AskError::NoAnswer),
+                _ if timed_out => Err(GetError::NoResponse),
                 Status::OK => Ok(*smp.attribute()),
-                refused => Err(AskError::Refused(refused)),
+                refused => Err(GetError::Refused(refused)),
             };
         }
     }
@@ -93,10 +92,10 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // If the server is gone there is nothing to detach from.
+        // Without a server there is nothing to detach from.
         let message = Control::new(self.slot, ControlKind::DISCONNECT, &0_u32);
         if self.control.send_to_addr(message.as_bytes(), &self.server_control).is_ok() {
-            // The answer must not go to the next agent, whose socket has the same name.
+            // The response must not reach the next agent, whose socket has the same name.
             let _ = self.control.recv(Control::new_zeroed().as_mut_bytes());
         }
     }
@@ -104,7 +103,7 @@ impl Drop for Agent {
 
 fn bind(name: &[u8]) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
     Ok(socket)
 }
 
@@ -123,3 +122,6 @@ fn request<A: Attribute>(route: &[PortNum], modifier: u32, transaction: u32) -> 
     smp.set_hop_count(u8::try_from(route.len()).unwrap_or(u8::MAX));
     smp
 }
+
+/// Timeout of a socket. The server itself responds when the fabric does not, so only a dead server exceeds it.
+const TIMEOUT: Duration = Duration::from_secs(10);

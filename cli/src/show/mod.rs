@@ -1,4 +1,4 @@
-//! What the user sees: the steps of a run, the subnet as a tree, and tables.
+//! Output for the user: the steps of a run, the subnet as a tree, and tables.
 
 pub(crate) mod agent;
 pub(crate) mod progress;

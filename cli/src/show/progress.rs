@@ -8,50 +8,48 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How many of a failed program's last lines are shown.
-const TAIL: usize = 30;
-
-/// A step under way. Dropped before [`Step::done`], it is shown as failed.
+/// A step under way. Dropping it before [`Step::done`] shows it as failed.
 pub(crate) struct Step {
-    what: String,
+    title: String,
     start: Instant,
     spinner: Option<ProgressBar>,
-    open: bool,
+    /// `true` until the step has ended.
+    is_open: bool,
 }
 
 impl Step {
-    /// Begins a step, such as "build the kernel".
-    pub(crate) fn begin(what: impl Into<String>) -> Self {
-        let what = what.into();
-        let spinner = stderr().is_terminal().then(|| spinner(&what));
+    /// Starts a step with a title such as "build the kernel".
+    pub(crate) fn begin(title: impl Into<String>) -> Self {
+        let title = title.into();
+        let spinner = stderr().is_terminal().then(|| spinner(&title));
         if spinner.is_none() {
-            eprintln!("  {what} ...");
+            eprintln!("  {title} ...");
         }
-        Self { what, start: Instant::now(), spinner, open: true }
+        Self { title, start: Instant::now(), spinner, is_open: true }
     }
 
-    /// Says how far the step is. Seen on a terminal only.
+    /// Shows the progress within the step, on a terminal only.
     pub(crate) fn note(&self, note: &str) {
         if let Some(spinner) = &self.spinner {
             spinner.set_message(note.to_owned());
         }
     }
 
-    /// Ends the step well.
+    /// Ends the step as successful.
     pub(crate) fn done(mut self) {
         self.end("✓");
     }
 
-    /// Runs `command` to its end, its last line of output shown as the note.
+    /// Runs `command`, and shows its last line of output as the progress.
     ///
     /// # Errors
-    /// The command cannot be run, or fails: then with the end of its output.
+    /// The command cannot be run, or fails; the error has the end of its output.
     pub(crate) fn watch(&self, mut command: Command) -> Result<()> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let (output, input) = pipe().context("cannot make a pipe")?;
+        let (output, input) = pipe().context("cannot create a pipe")?;
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
         let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;
-        drop(command); // and with it our ends of the pipe, or it would never end
+        drop(command); // closes this process's ends of the pipe, so that it ends with the child
         let mut tail = VecDeque::with_capacity(TAIL);
         for line in BufReader::new(output).split(b'\n') {
             let line = String::from_utf8_lossy(&line.context("cannot read a program's output")?).into_owned();
@@ -63,14 +61,14 @@ impl Step {
         }
         let status = child.wait()?;
         if !status.success() {
-            bail!("{name} failed ({status}), saying:\n{}", Vec::from(tail).join("\n"));
+            bail!("cannot continue: {name} failed ({status}); its output:\n{}", Vec::from(tail).join("\n"));
         }
         Ok(())
     }
 
     fn end(&mut self, mark: &str) {
-        self.open = false;
-        let line = format!("{mark} {} ({:.1} s)", self.what, self.start.elapsed().as_secs_f64());
+        self.is_open = false;
+        let line = format!("{mark} {} ({:.1} s)", self.title, self.start.elapsed().as_secs_f64());
         if let Some(spinner) = self.spinner.take() {
             spinner.finish_and_clear();
         }
@@ -80,18 +78,21 @@ impl Step {
 
 impl Drop for Step {
     fn drop(&mut self) {
-        if self.open {
+        if self.is_open {
             self.end("✗");
         }
     }
 }
 
-fn spinner(what: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_prefix(what.to_owned());
-    // A template of constant text: it is right, or every run fails.
+fn spinner(title: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_prefix(title.to_owned());
+    // The template is constant: an error would show in every run.
     if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed:.dim} {wide_msg:.dim}") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
+
+/// Lines of a failed program's output that are shown.
+const TAIL: usize = 30;

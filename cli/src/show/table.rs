@@ -1,6 +1,7 @@
 //! Tables as text.
 
-/// A table with aligned columns: the first `texts` hold words, the others figures. A row of nothing is an empty line.
+/// Returns a table with aligned columns: the first `texts` to the left, the others to the right. A row of empty cells is
+/// an empty line.
 pub(crate) fn draw<const N: usize>(header: [&str; N], texts: usize, rows: &[[String; N]]) -> String {
     let header = header.map(str::to_owned);
     let lines = || std::iter::once(&header).chain(rows);
@@ -23,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_stand_left_and_figures_right() {
+    fn columns_of_text_are_left_aligned_and_figures_right() {
         let rows = [["ibsim", "9", ""], ["Portico", "1234", "2.0x slower"]].map(|row| row.map(str::to_owned));
         let expected = "\
 fabric   SMPs  beside ibsim

@@ -1,4 +1,4 @@
-//! A subnet drawn as a tree, one line for each port that has a link.
+//! A subnet as a tree, one line for each port with a link.
 
 use std::fmt;
 use std::iter;
@@ -7,7 +7,7 @@ use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, PortInfo};
 
 use super::subnet::{Node, Port, Subnet};
 
-/// A drawing of a subnet, from its first switch down.
+/// Drawing of a subnet, from its first switch down.
 pub(crate) struct Tree<'a>(pub(crate) &'a Subnet);
 
 /// A line of the drawing.
@@ -21,7 +21,7 @@ struct Line {
 /// A drawing under way.
 struct Drawing<'a> {
     subnet: &'a Subnet,
-    /// The nodes that are drawn where they belong, each once.
+    /// By node: `true` once its own line is drawn.
     drawn: Vec<bool>,
     lines: Vec<Line>,
 }
@@ -52,10 +52,10 @@ impl Drawing<'_> {
         self.branches(root, None, "");
     }
 
-    /// Draws what hangs on the ports of a node that is itself drawn, all but the one that leads back.
+    /// Draws the links of a node whose own line is drawn, except the one to `back`.
     fn branches(&mut self, at: usize, back: Option<&Port>, indent: &str) {
         let node = &self.subnet.nodes[at];
-        // A node is claimed by the first line that leads to it, so that no loop is drawn as an endless branch.
+        // The first link to a node draws it; later ones refer to it, so that a loop ends.
         let below: Vec<_> = node
             .ports
             .iter()
@@ -70,7 +70,7 @@ impl Drawing<'_> {
             let left = format!("{indent}{branch} {:>3} ", port.number.get());
             let right = link(&port.info);
             let Some((peer, entry)) = port.peer else {
-                self.lines.push(Line { left: left + "(nobody answers)", right: format!("{:29}  {right}", "") });
+                self.lines.push(Line { left: left + "(no response)", right: format!("{:29}  {right}", "") });
                 continue;
             };
             let reached = &self.subnet.nodes[peer];
@@ -95,7 +95,7 @@ impl Drawing<'_> {
     }
 }
 
-/// What a node calls itself. It comes from the wire, so nothing of it may steer the terminal.
+/// Returns the NodeDescription, without control characters: it comes from the wire and must not reach the terminal.
 fn name(node: &Node) -> String {
     node.description.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// A port's number, LID and state, and the node and port that its link leads to.
+    /// Port number, LID, state, and the node and port at the other end of the link.
     type PortFacts = (u8, u16, PortState, Option<(usize, u8)>);
 
     fn node(kind: NodeType, name: &str, guid: u64, ports: &[PortFacts]) -> Node {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn each_link_is_drawn_once_and_a_loop_ends() {
+    fn tree_of_a_loop_is_finite() {
         let (ca, switch) = (NodeType::CHANNEL_ADAPTER, NodeType::SWITCH);
         let (active, init, down) = (PortState::ACTIVE, PortState::INIT, PortState::DOWN);
         let nodes = vec![
@@ -189,12 +189,12 @@ mod tests {
         ];
         let drawn = Tree(&Subnet { nodes }).to_string();
         let expected = "\
-S1                          0x0000000000000200  LID     2
-├─   1 H1                   0x0000000000000101  LID     1  Active  4X 10.0 Gb/s
-├─   2 S2\u{fffd}[2J               0x0000000000000300  LID     3  Active  4X 10.0 Gb/s
-│  ├─   2 → S1, port 3      0x0000000000000200  LID     2  Active  4X 10.0 Gb/s
-│  └─   3 (nobody answers)                                 Init    4X 10.0 Gb/s
-├─   3 → S2\u{fffd}[2J, port 2     0x0000000000000300  LID     3  Active  4X 10.0 Gb/s
+S1                        0x0000000000000200  LID     2
+├─   1 H1                 0x0000000000000101  LID     1  Active  4X 10.0 Gb/s
+├─   2 S2\u{fffd}[2J             0x0000000000000300  LID     3  Active  4X 10.0 Gb/s
+│  ├─   2 → S1, port 3    0x0000000000000200  LID     2  Active  4X 10.0 Gb/s
+│  └─   3 (no response)                                  Init    4X 10.0 Gb/s
+├─   3 → S2\u{fffd}[2J, port 2   0x0000000000000300  LID     3  Active  4X 10.0 Gb/s
 └─ 1 port without a link
 ";
         assert_eq!(drawn, expected);

@@ -1,4 +1,4 @@
-//! What can be wrong with a netlist.
+//! Mistakes in a netlist.
 
 use iba::Guid;
 use thiserror::Error;
@@ -6,93 +6,93 @@ use thiserror::Error;
 /// Bytes of a NodeDescription (IBA vol. 1, 14.2.5.2).
 pub(super) const MAX_DESCRIPTION: usize = 64;
 
-/// What is wrong with a netlist, and where.
+/// A mistake in a netlist, and its line.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line}: {fault}")]
 pub struct ParseError {
-    /// The line, the first is 1.
+    /// Line, 1-based.
     pub line: usize,
-    /// What is wrong with it.
+    /// Mistake.
     pub fault: Fault,
 }
 
-/// What is wrong with a line of a netlist.
+/// A mistake in a line of a netlist.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Fault {
-    /// Something else is missing.
+    /// The text differs from the format.
     #[error("expected {expected}, found `{found}`")]
     Expected {
-        /// What the format asks for.
+        /// Text that the format expects.
         expected: &'static str,
-        /// What is there, up to the end of the line.
+        /// Text of the netlist, up to the end of the line.
         found: String,
     },
-    /// A port line that follows no node line.
-    #[error("a port without a node: expected a `Switch` or `Ca` line before it, without an empty line between them")]
+    /// A port line without a node line before it.
+    #[error("a port without a node; put a `Switch` or `Ca` line before it, without an empty line between them")]
     Stray,
     /// A number is out of range.
-    #[error("{what} is {value}, but has to be {range}")]
+    #[error("{field} is {value}; use {range}")]
     Range {
-        /// What the number is for.
-        what: &'static str,
-        /// The number.
+        /// Field of the line.
+        field: &'static str,
+        /// Number.
         value: u64,
-        /// What it may be.
+        /// Allowed range.
         range: &'static str,
     },
-    /// A description does not fit into a NodeDescription.
-    #[error("the description has {0} bytes, but has to have at most {MAX_DESCRIPTION}")]
+    /// A description exceeds a NodeDescription.
+    #[error("the description has {0} bytes; use at most {MAX_DESCRIPTION}")]
     Description(usize),
-    /// The id is taken.
-    #[error("`{id}` is the node of line {first} already")]
+    /// Two nodes have one id.
+    #[error("the id `{id}` belongs to the node of line {first}; choose another")]
     DuplicateId {
-        /// The id.
+        /// Id.
         id: String,
-        /// Where it was seen first.
+        /// Line of the first node, 1-based.
         first: usize,
     },
-    /// The GUID of the node, or of one of its ports, is taken.
-    #[error("the GUID {guid} is also that of the node of line {first}, or of one of its ports")]
+    /// Two nodes share the GUID of a node or a port.
+    #[error("the GUID {guid} belongs to the node of line {first}, or to one of its ports; choose another")]
     DuplicateGuid {
-        /// The GUID.
+        /// GUID.
         guid: Guid,
-        /// Where it was seen first.
+        /// Line of the first node, 1-based.
         first: usize,
     },
-    /// The port has a cable already.
-    #[error("port {port} has a cable already")]
+    /// A port has two cables.
+    #[error("port {port} already has a cable; remove one of the lines")]
     DuplicatePort {
-        /// The port.
+        /// Port number.
         port: u64,
     },
-    /// The cable leads to a node that is not there.
-    #[error("there is no node `{id}` for the cable to lead to")]
+    /// The netlist lacks the node at the other end of the cable.
+    #[error("the cable leads to the unknown node `{id}`; add the node, or correct the id")]
     UnknownNode {
-        /// The id.
+        /// Id.
         id: String,
     },
-    /// The cable leads to a port that the other node does not have.
-    #[error("`{id}` has no port {port} for the cable to lead to")]
+    /// The node at the other end of the cable lacks the port.
+    #[error("the cable leads to port {port} of `{id}`, which lacks it; raise its number of ports, or correct the port")]
     UnknownPort {
-        /// The other node.
+        /// Id of the other node.
         id: String,
-        /// The port.
+        /// Port number.
         port: u64,
     },
-    /// The port at the other end names another port, or none.
-    #[error("the cable leads to `{id}` port {port}, which does not lead back to this port: the two lines must agree")]
+    /// The port at the other end refers to another port, or to none.
+    #[error("the cable leads to `{id}` port {port}, which does not lead back; make the two lines agree")]
     OneWay {
-        /// The other node.
+        /// Id of the other node.
         id: String,
-        /// Its port.
+        /// Port number of the other node.
         port: u64,
     },
-    /// The ends can never train a link.
-    #[error("the ends of the cable to `{id}` port {port} have no width and speed in common")]
+    /// The ends of the cable have no common width and speed.
+    #[error("the ends of the cable to `{id}` port {port} have no width and speed in common; change one of the masks")]
     NoCommonLink {
-        /// The other node.
+        /// Id of the other node.
         id: String,
-        /// Its port.
+        /// Port number of the other node.
         port: u64,
     },
 }

@@ -1,7 +1,7 @@
-//! What the physical fabric is made of: switches, channel adapters, and the cables between them.
+//! The physical fabric: switches, channel adapters, and the cables between them.
 //!
-//! It is read from a netlist as ibsim takes it and ibnetdiscover prints it ([`Topology::parse`]), and written as one
-//! ([`Topology`]'s `Display`).
+//! [`Topology::parse`] reads a netlist of ibsim or ibnetdiscover, and `Display` writes one. `book/src/topology.md`
+//! describes the format.
 
 mod fault;
 mod guids;
@@ -16,62 +16,62 @@ pub use fault::{Fault, ParseError};
 
 use cable::Abilities;
 
-/// The fabric that is there when nobody asks for another: a switch, two hosts, and a machine that runs Portico.
+/// Netlist of the default fabric: a switch, two hosts, and a hypervisor.
 pub const DEFAULT: &str = include_str!("default.net");
 
-/// The channel adapter that runs Portico when nobody names another.
+/// Id of the default hypervisor.
 pub const DEFAULT_HYPERVISOR: &str = "portico-0";
 
-/// Ports that the HCA of a machine that runs Portico may have.
+/// Ports of a hypervisor's HCA, at most.
 const HYPERVISOR_PORTS: usize = hca_contract::MAX_PORTS as usize;
 
-/// What a node is.
+/// Kind of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A switch; its port 0 is not among [`Node::ports`].
     Switch,
-    /// A channel adapter of a host that is not ours to run: the fabric answers for it.
+    /// A channel adapter of a host; the fabric runs its agents.
     Host,
-    /// A channel adapter of a machine that runs Portico.
+    /// A channel adapter of a hypervisor, which runs its own agents.
     Hypervisor,
 }
 
-/// A port of some node.
+/// Reference to a port of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortRef {
-    /// Index into [`Topology::nodes`].
+    /// Index of [`Topology::nodes`].
     pub node: usize,
-    /// The port, from 1 on.
+    /// Port number, from 1 on.
     pub port: PortNum,
 }
 
 /// A port and its cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// Where the cable leads to; `None` without a cable. The port there names this one.
+    /// Other end of the cable; `None` without a cable. The port there refers to this one.
     pub peer: Option<PortRef>,
-    /// The widths and speeds that the port starts with enabled.
+    /// Widths and speeds that are enabled at start.
     pub abilities: Abilities,
 }
 
 /// A node of the fabric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// What it is.
+    /// Kind of node.
     pub kind: Kind,
-    /// Its name in the netlist, of which there is one only.
+    /// Id in the netlist; unique.
     pub id: String,
-    /// Its NodeDescription, at most 64 bytes.
+    /// NodeDescription, at most 64 bytes.
     pub description: String,
-    /// Its node GUID. The GUID of port `n` is `n` more; that of a switch's port 0 is the same.
+    /// Node GUID. The GUID of port `n` is `n` more; a switch's port 0 has the node GUID.
     pub guid: Guid,
-    /// Its system image GUID.
+    /// System image GUID.
     pub system_image_guid: Guid,
-    /// Its vendor's IEEE OUI, if the netlist gives one.
+    /// Vendor's IEEE OUI, if the netlist gives one.
     pub vendor_id: Option<u32>,
-    /// Its device id, if the netlist gives one.
+    /// Device id, if the netlist gives one.
     pub device_id: Option<u16>,
-    /// Its ports; port `n` is at `n - 1`.
+    /// Ports; port `n` is at `n - 1`.
     pub ports: Vec<Port>,
 }
 
@@ -82,22 +82,24 @@ pub struct Topology {
     pub nodes: Vec<Node>,
 }
 
-/// Why a node cannot run Portico.
+/// Reason why a node cannot be a hypervisor.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum HypervisorError {
-    /// There is no such node.
-    #[error("the topology has no node `{0}` to run Portico on: name one of its Ca nodes with --hypervisor")]
+    /// The topology lacks the node.
+    #[error("cannot run Portico on `{0}`: the topology has no such node; name one of its Ca nodes with --hypervisor")]
     Unknown(String),
-    /// It is a switch.
-    #[error("`{0}` is a switch and cannot run Portico: name a Ca node with --hypervisor")]
+    /// The node is a switch.
+    #[error("cannot run Portico on `{0}`: it is a switch; name a Ca node with --hypervisor")]
     Switch(String),
-    /// It has more ports than Portico drives.
-    #[error("`{0}` has {1} ports, and Portico drives at most {HYPERVISOR_PORTS}: give its Ca line fewer")]
+    /// The node has more ports than Portico drives.
+    #[error(
+        "cannot run Portico on `{0}`: it has {1} ports, and Portico drives {HYPERVISOR_PORTS}; give its Ca line fewer"
+    )]
     Ports(String, usize),
 }
 
 impl Node {
-    /// The GUIDs of the node's ports: that of a switch's port 0, those of a channel adapter's ports from 1 on.
+    /// Returns the GUIDs of the node's ports: of port 0 for a switch, of the ports from 1 on for a channel adapter.
     pub fn port_guids(&self) -> impl Iterator<Item = Guid> {
         let numbers = match self.kind {
             Kind::Switch => 0..=0,
@@ -109,7 +111,7 @@ impl Node {
 }
 
 impl Topology {
-    /// The node that `name` stands for: its id, its description, or its node GUID as `0x` and hexadecimal digits.
+    /// Returns the index of the node `name`: an id, a description, or a node GUID as `0x` and hexadecimal digits.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
         let by = |matches: &dyn Fn(&Node) -> bool| self.nodes.iter().position(matches);
@@ -119,10 +121,10 @@ impl Topology {
             .or_else(|| guid().and_then(|guid| by(&|node| node.guid.get() == guid)))
     }
 
-    /// Makes the channel adapter `name` one of a machine that runs Portico.
+    /// Makes the channel adapter `name` a hypervisor.
     ///
     /// # Errors
-    /// If there is no such node, or it cannot run Portico.
+    /// [`HypervisorError`] is the reason why it cannot be one.
     pub fn set_hypervisor(&mut self, name: &str) -> Result<(), HypervisorError> {
         let index = self.find(name).ok_or_else(|| HypervisorError::Unknown(name.to_owned()))?;
         let node = &mut self.nodes[index];
@@ -138,7 +140,7 @@ impl Topology {
         }
     }
 
-    /// The port that `at` names.
+    /// Returns the port `at`.
     #[must_use]
     pub fn port(&self, at: PortRef) -> Option<&Port> {
         self.nodes.get(at.node)?.ports.get(usize::from(at.port.get()).checked_sub(1)?)

@@ -1,13 +1,13 @@
-//! Reading netlists.
+//! Parser of netlists.
 //!
 //! A record is a line for the node (`Switch`, `Ca`, or `Hca`, number of ports, id in quotes), and a line for each of its
 //! cables (`[port] "id of the other node"[port there]`), up to an empty line. Lines `vendid=`, `devid=`,
-//! `sysimgguid=`, `switchguid=` and `caguid=` are about the node that comes next. A port's widths and speeds are options
+//! `sysimgguid=`, `switchguid=` and `caguid=` belong to the next node. A port's widths and speeds are options
 //! before the comment (`w=`, `s=`, `e=`: masks as in PortInfo), or, as ibnetdiscover prints them, the last word of the
 //! comment (`4xEDR`). ibnetdiscover also prints a node's description in quotes in its comment.
 //!
-//! Two things differ from ibsim, on purpose: a line that is none of these is refused and not skipped, and a GUID line
-//! counts for one node and not for all that follow.
+//! Two deliberate differences from ibsim: an unknown line is refused rather than skipped, and a GUID line holds for one
+//! node rather than for all that follow.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,19 +19,14 @@ use super::rest::Rest;
 use super::{Kind, Node, Port, PortRef, Topology, guids};
 use cable::Abilities;
 
-/// A switch has no more ports: 255 means none in a directed route (IBA vol. 1, 14.2.2).
-const MAX_PORTS: usize = 254;
-const ANY_LINE: &str = "`Switch`, `Ca`, `Hca`, `[port]`, vendid=, devid=, sysimgguid=, switchguid=, caguid=, width=, \
-                        speed=, extspeed= or a comment";
-
-/// A cable as its line says, before all nodes are known.
+/// A cable as written, before all nodes are known.
 struct CableLine {
     line: usize,
     from: (usize, usize),
     to: (String, u64),
 }
 
-/// What a node's record may be told before it begins.
+/// Settings of the next node.
 #[derive(Default)]
 struct Pending {
     vendor_id: Option<u32>,
@@ -43,7 +38,7 @@ struct Pending {
 #[derive(Default)]
 struct Parser {
     topology: Topology,
-    /// Line of each node.
+    /// By node: its line.
     lines: Vec<usize>,
     ids: HashMap<String, usize>,
     cables: Vec<CableLine>,
@@ -53,10 +48,10 @@ struct Parser {
 }
 
 impl Topology {
-    /// Reads a netlist.
+    /// Parses a netlist.
     ///
     /// # Errors
-    /// At the first line that is wrong, or whose cable does not lead back.
+    /// [`ParseError`] is the first mistake, with its line.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut parser = Parser::default();
         for (line, text) in (1..).zip(text.lines()) {
@@ -89,7 +84,7 @@ impl Parser {
         }
     }
 
-    /// `key=value` about the next node, or (width, speed) about all ports that follow.
+    /// Reads `key=value`: a setting of the next node, or (width, speed) of all ports that follow.
     fn setting(&mut self, mut rest: Rest<'_>) -> Result<(), Fault> {
         let unknown = rest.expected(ANY_LINE);
         let Some((key, value)) = rest.0.split_once('=') else {
@@ -178,7 +173,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Joins the cables' ends, now that all nodes are known.
+    /// Connects the ends of the cables, now that all nodes are known.
     fn finish(mut self) -> Result<Topology, ParseError> {
         if let Some((first, second, guid)) = guids::duplicate(&self.topology.nodes) {
             let fault = Fault::DuplicateGuid { guid, first: self.lines[first] };
@@ -217,8 +212,8 @@ impl Parser {
     }
 }
 
-/// A node line's comment: ibnetdiscover quotes the description and goes on with what the node is; ibsim also takes one
-/// without quotes.
+/// Returns the description in a node line's comment. ibnetdiscover quotes it and adds the node's attributes; ibsim also
+/// reads it without quotes.
 fn description(comment: &str) -> &str {
     if let Some((description, _)) = comment.strip_prefix('"').and_then(|quoted| quoted.rsplit_once('"')) {
         return description;
@@ -228,7 +223,7 @@ fn description(comment: &str) -> &str {
     comment[..end].trim_end()
 }
 
-/// `w=2`, `s=7`, `e=3`.
+/// Reads an option of a port: `w=2`, `s=7`, `e=3`.
 fn option(rest: &mut Rest<'_>, abilities: &mut Abilities) -> Result<(), Fault> {
     const EXPECTED: &str = "w=, s=, e= or a comment";
     if rest.eat("w=") {
@@ -243,7 +238,7 @@ fn option(rest: &mut Rest<'_>, abilities: &mut Abilities) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The last word of ibnetdiscover's comment, as `4xEDR`: that, and everything below it.
+/// Reads the last word of ibnetdiscover's comment, such as `4xEDR`: this width and speed, and all below.
 fn printed_abilities(comment: &str) -> Option<Abilities> {
     let (width, speed) = comment.split_whitespace().next_back()?.split_once('x')?;
     let widths = match width {
@@ -267,14 +262,14 @@ fn printed_abilities(comment: &str) -> Option<Abilities> {
     Some(Abilities { widths, speeds, speeds_ext })
 }
 
-/// `value` as a smaller number.
+/// Checks the range of `value` and converts it.
 fn limited<T: TryFrom<u64>>(
-    what: &'static str,
+    field: &'static str,
     value: u64,
     range: std::ops::RangeInclusive<u64>,
     text: &'static str,
 ) -> Result<T, Fault> {
-    let fault = Fault::Range { what, value, range: text };
+    let fault = Fault::Range { field, value, range: text };
     if range.contains(&value) { T::try_from(value).map_err(|_| fault) } else { Err(fault) }
 }
 
@@ -290,7 +285,12 @@ fn speed_ext(value: u64) -> Result<u8, Fault> {
     limited("the mask of extended speeds", value, 0..=15, "0 to 15")
 }
 
-/// Not 0, and with room for the port numbers.
+/// Checks that a GUID is not 0 and leaves room for the port numbers.
 fn guid(value: u64) -> Result<Guid, Fault> {
     limited("the GUID", value, 1..=u64::MAX - MAX_PORTS as u64, "1 to 0xffffffffffffff01").map(Guid::new)
 }
+
+/// Ports of a node, at most: 255 stands for no port in a directed route (IBA vol. 1, 14.2.2).
+const MAX_PORTS: usize = 254;
+const ANY_LINE: &str = "`Switch`, `Ca`, `Hca`, `[port]`, vendid=, devid=, sysimgguid=, switchguid=, caguid=, width=, \
+                        speed=, extspeed= or a comment";

@@ -1,8 +1,8 @@
-//! Reading a line of a netlist from left to right.
+//! A line of a netlist, read from left to right.
 
 use super::fault::Fault;
 
-/// What is left of a line.
+/// The unread part of a line.
 #[derive(Clone, Copy)]
 pub(super) struct Rest<'a>(pub(super) &'a str);
 
@@ -19,14 +19,14 @@ impl<'a> Rest<'a> {
         Fault::Expected { expected, found: self.0.to_owned() }
     }
 
-    /// Takes `token` and the blanks behind it, if it is what comes next.
+    /// Reads `token` and the blanks behind it; returns `false` if something else is next.
     pub(super) fn eat(&mut self, token: &str) -> bool {
         let found = self.0.strip_prefix(token);
         self.0 = found.map_or(self.0, str::trim_start);
         found.is_some()
     }
 
-    /// Takes everything up to `end`, and `end`.
+    /// Reads up to `end`, and `end`; returns the text before it.
     pub(super) fn until(&mut self, end: char, expected: &'static str) -> Result<&'a str, Fault> {
         let (taken, rest) = self.0.split_once(end).ok_or_else(|| self.expected(expected))?;
         self.0 = rest.trim_start();
@@ -51,7 +51,7 @@ impl<'a> Rest<'a> {
         if self.eat("]") { Ok(number) } else { Err(before.expected("a port number in brackets")) }
     }
 
-    /// A decimal number, or a hexadecimal one behind `0x`.
+    /// Reads a decimal number, or a hexadecimal one behind `0x`.
     pub(super) fn number(&mut self, expected: &'static str) -> Result<u64, Fault> {
         let trimmed = self.0.trim_start();
         let (digits, radix) = trimmed.strip_prefix("0x").map_or((trimmed, 10), |digits| (digits, 16));
@@ -61,7 +61,7 @@ impl<'a> Rest<'a> {
         Ok(number)
     }
 
-    /// The comment that ends the line, or nothing.
+    /// Reads the comment that ends the line; returns an empty text without one.
     pub(super) fn comment(mut self) -> Result<&'a str, Fault> {
         if self.eat("#") { Ok(self.0) } else { self.end().map(|()| "") }
     }

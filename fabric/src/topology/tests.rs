@@ -1,11 +1,11 @@
-//! Netlists that are right, netlists that are wrong, and netlists read, written and read again.
+//! Valid netlists, refused netlists, and round trips.
 
 use proptest::prelude::*;
 
 use super::*;
 
 #[test]
-fn the_default_is_a_switch_two_hosts_and_a_hypervisor() {
+fn default_is_a_switch_two_hosts_and_a_hypervisor() {
     let mut topology = Topology::parse(DEFAULT).unwrap();
     topology.set_hypervisor(DEFAULT_HYPERVISOR).unwrap();
     let nodes: Vec<_> = topology.nodes.iter().map(|node| (node.id.as_str(), node.kind)).collect();
@@ -15,7 +15,7 @@ fn the_default_is_a_switch_two_hosts_and_a_hypervisor() {
 }
 
 #[test]
-fn a_node_is_found_by_id_description_and_guid() {
+fn node_is_found_by_id_description_and_guid() {
     let topology = Topology::parse("caguid=0xabc\nCa 1 \"H-1\" # \"host one\"\n").unwrap();
     for name in ["H-1", "host one", "0xabc", "0x0000000000000abc"] {
         assert_eq!(topology.find(name), Some(0), "{name}");
@@ -26,7 +26,7 @@ fn a_node_is_found_by_id_description_and_guid() {
 }
 
 #[test]
-fn only_a_small_channel_adapter_runs_portico() {
+fn switch_or_large_adapter_as_hypervisor_is_refused() {
     let mut topology = Topology::parse("Switch 2 \"S\"\n\nCa 2 \"two\"\n\nCa 3 \"three\"\n").unwrap();
     assert_eq!(topology.set_hypervisor("two"), Ok(()));
     assert_eq!(topology.set_hypervisor("three"), Err(HypervisorError::Ports("three".into(), 3)));
@@ -34,7 +34,7 @@ fn only_a_small_channel_adapter_runs_portico() {
     assert_eq!(topology.set_hypervisor("four"), Err(HypervisorError::Unknown("four".into())));
 }
 
-/// As ibnetdiscover prints a fabric.
+/// Output of ibnetdiscover.
 const DISCOVERED: &str = r#"#
 # Topology file: generated on Sun Nov 22 13:45:23 2026
 #
@@ -63,13 +63,13 @@ fn peer(node: usize, port: u8) -> Option<PortRef> {
 }
 
 #[test]
-fn what_ibnetdiscover_prints_is_read() {
+fn output_of_ibnetdiscover_is_parsed() {
     let Topology { nodes } = Topology::parse(DISCOVERED).unwrap();
     let descriptions: Vec<_> = nodes.iter().map(|node| node.description.as_str()).collect();
     assert_eq!(descriptions, ["S1 \"the\" switch", "S2", "H1"]);
     assert_eq!(nodes.iter().map(|node| node.ports.len()).collect::<Vec<_>>(), [36, 4, 2]);
     assert_eq!((nodes[0].vendor_id, nodes[0].device_id), (Some(0x52_5400), Some(7)));
-    assert_eq!((nodes[1].vendor_id, nodes[1].device_id), (None, None), "each counts for one node");
+    assert_eq!((nodes[1].vendor_id, nodes[1].device_id), (None, None), "each holds for one node");
     assert_eq!(nodes[1].system_image_guid, nodes[1].guid);
     assert_eq!(nodes[2].guid, Guid::new(0x0200_0000_0000_1000));
     assert_eq!(nodes[0].ports[0].peer, peer(2, 1));
@@ -80,11 +80,11 @@ fn what_ibnetdiscover_prints_is_read() {
 }
 
 #[test]
-fn what_ibsim_takes_is_read() {
+fn netlist_of_ibsim_is_parsed() {
     let text = "# hosts first\nwidth=1\nHca 2 \"H1\"\n# its second port\n[2] \"S1\" w=3 s=7 e=1\nspeed=1\nextspeed=0\n\
                 Switch 8 \"S1\" # the switch\n [1] \"H1\"[2]\n";
     let Topology { nodes } = Topology::parse(text).unwrap();
-    assert_eq!(nodes[0].ports[1].peer, peer(1, 1), "the other port is 1 if it is not named");
+    assert_eq!(nodes[0].ports[1].peer, peer(1, 1), "the default of the other port is 1");
     assert_eq!(nodes[0].ports[0].abilities, Abilities { widths: 1, ..Abilities::default() });
     assert_eq!(nodes[0].ports[1].abilities, Abilities { widths: 3, speeds: 7, speeds_ext: 1 });
     assert_eq!(nodes[1].ports[0].abilities, Abilities { widths: 1, speeds: 1, speeds_ext: 0 });
@@ -92,7 +92,7 @@ fn what_ibsim_takes_is_read() {
 }
 
 #[test]
-fn guids_without_a_line_are_local_stable_and_distinct() {
+fn guid_without_a_line_is_local_and_constant() {
     let Topology { nodes } = Topology::parse(DEFAULT).unwrap();
     for node in &nodes {
         let guid = node.guid.get();
@@ -102,53 +102,53 @@ fn guids_without_a_line_are_local_stable_and_distinct() {
     assert_eq!(nodes[0].guid, Guid::new(0x0209_45ff_07b5_d500), "of the name S1, in every run");
 }
 
-/// Netlists with a fault in their last line, unless another is given, and what is said about them.
+/// Netlists with a mistake, its line, and a part of the message.
 const FAULTY: &[(&str, usize, &str)] = &[
     ("Swich 8 \"S1\"", 1, "expected `Switch`, `Ca`, `Hca`"),
     ("vendor=1", 1, "expected `Switch`, `Ca`, `Hca`"),
     ("include \"other\"", 1, "found `include \"other\"`"),
     ("@[1] \"alias\"", 1, "found `@[1] \"alias\"`"),
     ("Switch \"S1\"", 1, "expected the number of ports, found `\"S1\"`"),
-    ("Switch 255 \"S1\"", 1, "the number of ports is 255, but has to be 1 to 254"),
+    ("Switch 255 \"S1\"", 1, "the number of ports is 255; use 1 to 254"),
     ("Ca 0 \"H1\"", 1, "the number of ports is 0"),
     ("Ca 1 H1", 1, "expected the node's id in quotes, found `H1`"),
     ("Ca 1 \"H1", 1, "expected the node's id in quotes, found `\"H1`"),
     ("Ca 1 \"\"", 1, "expected the node's id in quotes"),
     ("Ca 1 \"H1\" host", 1, "expected the end of the line or a comment, found `host`"),
-    ("Ca 1 \"H1\"\n\nCa 2 \"H1\"", 3, "`H1` is the node of line 1 already"),
+    ("Ca 1 \"H1\"\n\nCa 2 \"H1\"", 3, "the id `H1` belongs to the node of line 1"),
     ("Ca 1 \"H\" # \"0123456789012345678901234567890123456789012345678901234567890123x\"", 1, "has 65 bytes"),
     ("[1] \"S1\"[1]", 1, "a port without a node"),
     ("Ca 1 \"H1\"\n\n[1] \"S1\"[1]", 3, "a port without a node"),
-    ("Ca 1 \"H1\"\n[2] \"H1\"[1]", 2, "the port is 2, but has to be one of the node's ports"),
+    ("Ca 1 \"H1\"\n[2] \"H1\"[1]", 2, "the port is 2; use one of the node's ports"),
     ("Ca 1 \"H1\"\n[0] \"H1\"[1]", 2, "the port is 0"),
     ("Ca 1 \"H1\"\n[1 \"H1\"[1]", 2, "expected a port number in brackets, found `[1 \"H1\"[1]`"),
     ("Ca 1 \"H1\"\n[1](12 \"H1\"[1]", 2, "expected `)`"),
     ("Ca 1 \"H1\"\n[1]", 2, "expected the id of the other node in quotes, found ``"),
     ("Ca 1 \"H1\"\n[1] \"H1\"[1] x=1", 2, "expected w=, s=, e= or a comment, found `x=1`"),
-    ("Ca 1 \"H1\"\n[1] \"H1\"[1] w=32", 2, "the mask of widths is 32, but has to be 1 to 31"),
+    ("Ca 1 \"H1\"\n[1] \"H1\"[1] w=32", 2, "the mask of widths is 32; use 1 to 31"),
     ("Ca 1 \"H1\"\n[1] \"H1\"[1] s=8", 2, "the mask of speeds is 8"),
     ("Ca 1 \"H1\"\n[1] \"H1\"[1] e=16", 2, "the mask of extended speeds is 16"),
-    ("Ca 1 \"H1\"\n[1] \"H2\"[1]", 2, "there is no node `H2`"),
-    ("Ca 1 \"H1\"\n[1] \"H2\"[2]\n\nCa 1 \"H2\"", 2, "`H2` has no port 2"),
-    ("Ca 1 \"H1\"\n[1] \"H2\"[0]\n\nCa 1 \"H2\"", 2, "`H2` has no port 0"),
-    ("Ca 1 \"H1\"\n[1] \"H2\"[257]\n\nCa 1 \"H2\"", 2, "`H2` has no port 257"),
+    ("Ca 1 \"H1\"\n[1] \"H2\"[1]", 2, "the unknown node `H2`"),
+    ("Ca 1 \"H1\"\n[1] \"H2\"[2]\n\nCa 1 \"H2\"", 2, "port 2 of `H2`"),
+    ("Ca 1 \"H1\"\n[1] \"H2\"[0]\n\nCa 1 \"H2\"", 2, "port 0 of `H2`"),
+    ("Ca 1 \"H1\"\n[1] \"H2\"[257]\n\nCa 1 \"H2\"", 2, "port 257 of `H2`"),
     ("Ca 1 \"H1\"\n[1] \"H2\"[1]\n\nCa 1 \"H2\"", 2, "does not lead back"),
     ("Ca 1 \"H1\"\n[1] \"H2\"[1]\n\nCa 2 \"H2\"\n[1] \"H2\"[2]\n[2] \"H2\"[1]", 2, "does not lead back"),
-    ("Ca 2 \"H1\"\n[1] \"H1\"[2]\n[1] \"H1\"[2]", 3, "port 1 has a cable already"),
+    ("Ca 2 \"H1\"\n[1] \"H1\"[2]\n[1] \"H1\"[2]", 3, "port 1 already has a cable"),
     ("Ca 2 \"H1\"\n[1] \"H1\"[2] w=1\n[2] \"H1\"[1] w=2", 2, "no width and speed in common"),
     ("caguid=0\n", 1, "the GUID is 0"),
     ("caguid=0xffffffffffffff02", 1, "the GUID is 18446744073709551362"),
     ("caguid=0x10000000000000000", 1, "expected a number"),
     ("caguid=0x12 34", 1, "expected the end of the line or a comment, found `34`"),
-    ("vendid=0x1000000", 1, "the vendor id is 16777216, but has to be 24 bits"),
+    ("vendid=0x1000000", 1, "the vendor id is 16777216; use 24 bits"),
     ("devid=0x10000", 1, "the device id is 65536"),
-    ("caguid=16\nCa 3 \"A\"\n\ncaguid=16\nCa 1 \"B\"", 5, "0x0000000000000010 is also that of the node of line 2"),
-    ("caguid=16\nCa 3 \"A\"\n\ncaguid=18\nCa 1 \"B\"", 5, "0x0000000000000013 is also that of the node of line 2"),
-    ("caguid=16\nCa 3 \"A\"\n\nswitchguid=17\nSwitch 1 \"B\"", 5, "0x0000000000000011 is also"),
+    ("caguid=16\nCa 3 \"A\"\n\ncaguid=16\nCa 1 \"B\"", 5, "0x0000000000000010 belongs to the node of line 2"),
+    ("caguid=16\nCa 3 \"A\"\n\ncaguid=18\nCa 1 \"B\"", 5, "0x0000000000000013 belongs to the node of line 2"),
+    ("caguid=16\nCa 3 \"A\"\n\nswitchguid=17\nSwitch 1 \"B\"", 5, "0x0000000000000011 belongs"),
 ];
 
 #[test]
-fn a_fault_is_told_with_its_line_and_what_was_expected() {
+fn faulty_line_is_refused_with_its_number() {
     for (text, line, message) in FAULTY {
         let error = Topology::parse(text).expect_err(text);
         assert_eq!(error.line, *line, "{text:?}: {error}");
@@ -156,7 +156,7 @@ fn a_fault_is_told_with_its_line_and_what_was_expected() {
     }
 }
 
-/// Any fabric: nodes with ports, and cables between ports that have none yet.
+/// Generates fabrics: nodes with ports, and cables between ports without one.
 fn any_topology() -> impl Strategy<Value = Topology> {
     let nodes =
         prop::collection::vec((any::<bool>(), 1_usize..6, any::<Option<(u32, u16)>>(), "[ -~&&[^\"]]{0,20}"), 1..8);
@@ -199,13 +199,13 @@ fn any_topology() -> impl Strategy<Value = Topology> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(topology in any_topology()) {
+    fn written_netlist_parses_to_the_same_topology(topology in any_topology()) {
         let text = topology.to_string();
         prop_assert_eq!(Topology::parse(&text), Ok(topology), "{}", text);
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(
+    fn parser_of_any_text_does_not_panic(
         lines in prop::collection::vec("(Switch|Ca|\\[|vendid=|caguid=|#)?[ 0-9\"\\[\\]()=#wsex]{0,20}", 0..8),
     ) {
         let _ = Topology::parse(&lines.join("\n"));

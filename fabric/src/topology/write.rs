@@ -1,4 +1,4 @@
-//! A fabric as a netlist, in the form that ibnetdiscover prints and ibsim takes.
+//! Writer of netlists, in the format that ibnetdiscover prints and ibsim reads.
 
 use std::fmt::{Display, Formatter, Result};
 

@@ -1,4 +1,4 @@
-//! The machine: the fabric, and for each hypervisor its HCA's memory, its HCA model and its QEMU.
+//! The machine: the fabric, and for each hypervisor its HCAs and its QEMU.
 
 use std::fs;
 use std::ops::Range;
@@ -9,110 +9,64 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use iba::{Guid, PortNum};
-use partition_table::{FIRST_HCA, ImageName, stable_guid};
+use partition_table::{FIRST_HCA, stable_guid};
 
-use super::adapter::{Adapter, Model};
-use super::folder::Folder;
-use super::leash::Child;
-use super::opensm::OpenSm;
+use super::event::{Event, Process};
+use super::hca::{Hca, Model};
+use super::opensm::{Console, OpenSm};
+use super::plan::Plan;
 use super::qemu;
+use super::run_folder::RunFolder;
+use super::supervise::Child;
 use super::table;
-use crate::config::Config;
 use crate::control;
-use fabric::topology::{Kind, Node, Topology};
-use fabric::{self, Fabric, LentHca};
+use fabric::topology::{Kind, Node};
+use fabric::{self, BridgeHca, Fabric};
 use umad_server::Endpoint;
 
-/// What a machine is made from.
-pub struct Plan {
-    /// The physical fabric, its hypervisors marked.
-    pub topology: Topology,
-    /// What the hypervisors lend.
-    pub config: Config,
-    /// Processors of each hypervisor.
-    pub cpus: u8,
-    /// As QEMU takes it.
-    pub memory: String,
-    /// IBSIM_SOCKNAME.
-    pub socket: String,
-    /// File for the packets on the hypervisors' cables.
-    pub capture: Option<PathBuf>,
-    /// Folder of the log files.
-    pub logs: PathBuf,
-    /// The kernel: an ELF file or a flash image.
-    pub kernel: PathBuf,
-    /// Whether the kernel is a flash image.
-    pub flash: bool,
-    /// Whether time is instructions: each takes a nanosecond, and the time-stamp counter counts them.
-    pub counts_instructions: bool,
-    /// The images that the hypervisors are given.
-    pub images: Vec<(ImageName, PathBuf)>,
-}
-
-/// What happens to a machine.
-#[derive(Debug)]
-pub enum Event {
-    /// The user wants it to end.
-    Interrupted,
-    /// A process of it ended.
-    Ended(Process, ExitStatus),
-    /// OpenSM says that the subnet is up.
-    SubnetUp,
-}
-
-/// A process of a machine; a number is an index of its HCAs or hypervisors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Process {
-    /// The model of an HCA.
-    Model(usize),
-    /// QEMU with a hypervisor.
-    Qemu(usize),
-    /// OpenSM.
-    OpenSm,
-}
-
-/// A running machine. Dropped, it ends with all its processes and files but the logs.
+/// A running machine. Dropping it ends its processes and removes its files, except the logs.
 pub struct Machine {
-    // Dropped from top to bottom: who uses something goes before it.
+    // Dropped from top to bottom: a user before what it uses.
     opensm: Option<Child>,
     hypervisors: Vec<Hypervisor>,
-    /// Those of the hypervisors, in the same order, then those of partitions.
-    adapters: Vec<Adapter>,
+    /// HCAs of the hypervisors, in the same order, then those for partitions.
+    hcas: Vec<Hca>,
     fabric: Fabric,
-    folder: Folder,
+    folder: RunFolder,
     plan: Plan,
     events: Sender<Event>,
 }
 
 struct Hypervisor {
     node: Node,
-    /// Nodes that a subnet manager is to find behind its port.
+    /// Node GUIDs that a subnet manager finds behind its port.
     guids: Vec<Guid>,
     qemu: Option<Child>,
-    /// HCAs that partitions drive, as indices of the machine's.
-    lent: Range<usize>,
+    /// HCAs for partitions, as indices of [`Machine::hcas`].
+    assignable: Range<usize>,
     control: control::Server,
 }
 
 impl Machine {
-    /// Starts all of it but the subnet manager. `events` is told of what happens.
+    /// Starts the fabric, the models and the hypervisors; [`Self::start_opensm`] starts the subnet manager. `events` gets
+    /// the events of the machine.
     ///
-    /// Call it on the main thread only: the processes end with the thread that started them.
+    /// Call it on the main thread only: the system kills the processes when the thread that started them ends.
     ///
     /// # Errors
-    /// A part cannot be started.
+    /// A file, a socket or a process cannot be created.
     pub fn start(plan: Plan, events: Sender<Event>) -> Result<Self> {
-        fs::create_dir_all(&plan.logs).with_context(|| format!("cannot make the folder {}", plan.logs.display()))?;
+        fs::create_dir_all(&plan.logs).with_context(|| format!("cannot create the folder {}", plan.logs.display()))?;
         let tables = table::of_hypervisors(&plan.topology, &plan.config)?;
         let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
         let hypervisors = || nodes.clone().zip(&tables);
-        let folder = Folder::new()?;
+        let folder = RunFolder::new()?;
         let config = fabric::Config {
             topology: plan.topology.clone(),
             folder: folder.path().to_owned(),
             capture: plan.capture.clone(),
             umad: Endpoint::Local(plan.socket.clone()),
-            lent: hypervisors().flat_map(|(node, table)| lent_hcas(node, table.hcas)).collect(),
+            bridges: hypervisors().flat_map(|(node, table)| bridge_hcas(node, table.hcas())).collect(),
         };
         let fabric = Fabric::start(config).context("cannot start the fabric")?;
         let model = |name: &str, node_guid, ports| Model {
@@ -127,20 +81,21 @@ impl Machine {
             let place = control::Place { socket: plan.socket.clone(), hypervisor: node.id.clone() };
             let control = control::Server::start(folder.path().join(format!("control-{}", running.len())), &place)?;
             let first = models.len();
-            models
-                .extend(lent_hcas(node, table.hcas).map(|hca| model(&hca.name, stable_guid(&hca.name, 1), hca.ports)));
-            let (guids, lent) = (table.guids.clone(), first..models.len());
-            running.push(Hypervisor { node: node.clone(), guids, qemu: None, lent, control });
+            models.extend(
+                bridge_hcas(node, table.hcas()).map(|hca| model(&hca.name, stable_guid(&hca.name, 1), hca.ports)),
+            );
+            let (guids, assignable) = (table.guids().to_vec(), first..models.len());
+            running.push(Hypervisor { node: node.clone(), guids, qemu: None, assignable, control });
         }
         let paths = (0..).map(|index: usize| folder.path().join(format!("hca-{index}")));
-        let adapters = models.into_iter().zip(paths).map(|(model, path)| Adapter::new(model, &path));
-        let adapters = adapters.collect::<Result<_>>()?;
-        let mut machine = Self { opensm: None, hypervisors: running, adapters, fabric, folder, plan, events };
-        for (index, adapter) in machine.adapters.iter_mut().enumerate() {
-            adapter.start(index, &machine.events)?;
+        let hcas = models.into_iter().zip(paths).map(|(model, path)| Hca::new(model, &path));
+        let hcas = hcas.collect::<Result<_>>()?;
+        let mut machine = Self { opensm: None, hypervisors: running, hcas, fabric, folder, plan, events };
+        for (index, hca) in machine.hcas.iter_mut().enumerate() {
+            hca.start(index, &machine.events)?;
         }
         for (index, table) in tables.iter().enumerate() {
-            machine.start_qemu(index, &table.packed)?;
+            machine.start_qemu(index, table.packed())?;
         }
         Ok(machine)
     }
@@ -149,18 +104,17 @@ impl Machine {
         let id = &self.hypervisors[index].node.id;
         let file = self.folder.path().join(format!("table-{index}"));
         fs::write(&file, table).with_context(|| format!("cannot write {}", file.display()))?;
-        let lent = self.adapters[self.hypervisors[index].lent.clone()].iter().map(Adapter::memory);
-        let lent: Vec<_> = (FIRST_HCA..).zip(lent).collect();
+        let assignable = self.hcas[self.hypervisors[index].assignable.clone()].iter().map(Hca::memory);
+        let assignable: Vec<_> = (FIRST_HCA..).zip(assignable).collect();
         let command = qemu::Machine {
             kernel: &self.plan.kernel,
-            flash: self.plan.flash,
             cpus: self.plan.cpus,
             memory: &self.plan.memory,
             table: &file,
-            counts_instructions: self.plan.counts_instructions,
+            clock: self.plan.clock,
             images: &self.plan.images,
-            hca: self.adapters[index].memory(),
-            lent: &lent,
+            hca: self.hcas[index].memory(),
+            assignable: &assignable,
             control: self.hypervisors[index].control.path(),
             console: &self.console(index),
             log: &self.plan.logs.join(format!("{id}.qemu.log")),
@@ -174,7 +128,7 @@ impl Machine {
     /// Starts OpenSM at `host`, through the preload library `library`.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The process cannot be started.
     pub fn start_opensm(&mut self, host: &str, library: &Path) -> Result<()> {
         let opensm = OpenSm {
             socket: &self.plan.socket,
@@ -182,7 +136,7 @@ impl Machine {
             library,
             folder: self.folder.path(),
             log: &self.plan.logs.join("opensm.log"),
-            console: false,
+            console: Console::Closed,
         };
         let up = |line: &str| line.contains("SUBNET UP").then_some(Event::SubnetUp);
         let ended = |status| Event::Ended(Process::OpenSm, status);
@@ -190,27 +144,27 @@ impl Machine {
         Ok(())
     }
 
-    /// Does what a process's end calls for: a model is started again, anything else ends the run.
+    /// Handles the end of a process: starts a model again.
     ///
     /// # Errors
-    /// The run cannot go on: what ended, how, and where to look.
-    pub fn ended(&mut self, process: Process, status: ExitStatus) -> Result<()> {
+    /// The end of any other process ends the run; the error names the process, its status and its log.
+    pub fn handle_end(&mut self, process: Process, status: ExitStatus) -> Result<()> {
         let logs = self.plan.logs.display();
         match process {
             Process::Model(index) => {
-                self.adapters[index].ended(status)?;
-                self.adapters[index].start(index, &self.events)
+                self.hcas[index].handle_end(status)?;
+                self.hcas[index].start(index, &self.events)
             }
             Process::Qemu(index) => {
                 let id = &self.hypervisors[index].node.id;
                 let console = tail(&self.console(index));
-                // A QEMU that does not like its arguments says so, and its machine nothing.
-                let (who, said) = match console.as_str() {
+                // With an empty console QEMU itself failed, for instance at its arguments.
+                let (source, output) = match console.as_str() {
                     "" => ("QEMU", tail(&self.plan.logs.join(format!("{id}.qemu.log")))),
                     _ => ("its console", console),
                 };
                 bail!(
-                    "the machine {id} ended ({}); {who} said at last:\n{said}\nsee {logs}/{id}.*.log",
+                    "the machine {id} ended ({}); last lines of {source}:\n{output}\nsee {logs}/{id}.*.log",
                     qemu::meaning(status),
                 )
             }
@@ -218,31 +172,31 @@ impl Machine {
         }
     }
 
-    /// The GUIDs of the logical nodes that a subnet manager is to find.
+    /// Returns the node GUIDs of the logical nodes that a subnet manager finds.
     pub fn logical_guids(&self) -> impl Iterator<Item = Guid> {
         self.hypervisors.iter().flat_map(|hypervisor| hypervisor.guids.iter().copied())
     }
 
-    /// Where programs can attach inside the hypervisors: the partitions that lend their ports from the boot on.
-    pub fn lent_ports(&self) -> impl Iterator<Item = String> {
+    /// Returns the names of the bridges that start at boot: programs attach to them by these.
+    pub fn bridges(&self) -> impl Iterator<Item = String> {
         let partitions = self.plan.config.partitions.iter();
         partitions.filter(|partition| partition.autostart && partition.is_bridge()).map(|it| it.name.text().to_owned())
     }
 
-    /// The fabric outside the hypervisors.
+    /// Returns the fabric outside the hypervisors.
     pub fn fabric(&self) -> &Fabric {
         &self.fabric
     }
 
-    /// Where the logs are.
+    /// Returns the folder of the logs.
     pub fn logs(&self) -> &Path {
         &self.plan.logs
     }
 
-    /// What the consoles of the hypervisors said at last, for a failure's report.
+    /// Returns the last lines of the hypervisors' consoles, for the report of a failure.
     pub fn consoles(&self) -> String {
         let console = |(index, hypervisor): (usize, &Hypervisor)| {
-            format!("the console of {} said at last:\n{}\n", hypervisor.node.id, tail(&self.console(index)))
+            format!("last lines of the console of {}:\n{}\n", hypervisor.node.id, tail(&self.console(index)))
         };
         self.hypervisors.iter().enumerate().map(console).collect()
     }
@@ -254,23 +208,23 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // The subnet manager may say goodbye to the fabric; the others are simply switched off.
+        // The subnet manager may detach from the fabric; the others are killed.
         if let Some(opensm) = self.opensm.take() {
             opensm.end(Duration::from_secs(3));
         }
     }
 }
 
-/// The HCAs of the hypervisor `node` that partitions drive, `hcas` in number: each has as many ports as the hypervisor's.
-fn lent_hcas(node: &Node, hcas: u8) -> impl Iterator<Item = LentHca> {
-    (1..=hcas).map(|nth| LentHca { name: format!("{}-hca{nth}", node.id), ports: ports_of(node) })
+/// Returns the `hcas` HCAs for bridges of the hypervisor `node`; each has as many ports as the hypervisor's own.
+fn bridge_hcas(node: &Node, hcas: u8) -> impl Iterator<Item = BridgeHca> {
+    (1..=hcas).map(|nth| BridgeHca { name: format!("{}-hca{nth}", node.id), ports: ports_of(node) })
 }
 
 fn ports_of(node: &Node) -> u8 {
-    u8::try_from(node.ports.len()).unwrap_or(u8::MAX) // which no HCA has
+    u8::try_from(node.ports.len()).unwrap_or(u8::MAX) // refused: no HCA has so many
 }
 
-/// The last lines of a log; none if it cannot be read.
+/// Returns the last 20 lines of a log; none if it cannot be read.
 fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

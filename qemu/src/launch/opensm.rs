@@ -1,4 +1,4 @@
-//! OpenSM, Debian's and unmodified, attached to the fabric by a preload library.
+//! Unmodified OpenSM, attached to the fabric by a preload library.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -9,31 +9,40 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use super::find_program;
-use super::leash::{self, Child};
+use super::program::find_program;
+use super::supervise::{self, Child};
 
-/// Where OpenSM attaches and keeps its files.
+/// Command line and environment of OpenSM.
 pub struct OpenSm<'a> {
-    /// IBSIM_SOCKNAME.
+    /// IBSIM_SOCKNAME: name of the fabric's sockets.
     pub socket: &'a str,
-    /// SIM_HOST.
+    /// SIM_HOST: node to attach to.
     pub host: &'a str,
-    /// LD_PRELOAD.
+    /// LD_PRELOAD: the library that connects umad programs to the fabric.
     pub library: &'a Path,
-    /// The run's folder. OpenSM's caches are fresh in it: LIDs of another run are none of ours.
+    /// Folder of the run. OpenSM's caches in it are new, so that it knows no LIDs of another run.
     pub folder: &'a Path,
-    /// OpenSM's log file.
+    /// Log file.
     pub log: &'a Path,
-    /// Whether it takes commands on standard input, and answers them in its log.
-    pub console: bool,
+    /// Console for commands.
+    pub console: Console,
+}
+
+/// Console of OpenSM: commands on standard input, responses in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// Standard input is empty.
+    Closed,
+    /// The caller writes commands.
+    Open,
 }
 
 impl OpenSm<'_> {
-    /// Starts it. `events` gets what `line` makes of each line of its log, and at its end what `ended` makes of it. Gives
-    /// its console, if it has one.
+    /// Starts OpenSM. `events` gets the value of `line` for each line of the log, and the value of `ended` at the end.
+    /// Returns the process, and its console if that is open.
     ///
     /// # Errors
-    /// It cannot be started, or its log not be written.
+    /// The process cannot be started, or a file cannot be written.
     pub fn start<E: Send + 'static>(
         &self,
         events: &Sender<E>,
@@ -41,14 +50,14 @@ impl OpenSm<'_> {
         ended: impl FnOnce(ExitStatus) -> E + Send + 'static,
     ) -> Result<(Child, Option<ChildStdin>)> {
         let folder = self.folder.join("opensm");
-        fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        // A configuration file of our own, and empty: the one of the machine's administrator is for a real fabric.
+        fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        // An empty configuration file: that of this host is for a real fabric.
         let config = folder.join("opensm.conf");
         let mut log = File::create(self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
         File::create(&config)?;
-        let program = find_program("opensm").context("there is no opensm")?;
-        // The library is for OpenSM alone, so `env` sets it behind the leash.
-        let mut command = leash::command("env")?;
+        let program = find_program("opensm").context("cannot find opensm: install it, and check the PATH")?;
+        // `env` sets the library after `supervise`, for OpenSM alone.
+        let mut command = supervise::command("env")?;
         command
             .arg(format!("LD_PRELOAD={}", self.library.display()))
             .arg(program)
@@ -62,7 +71,7 @@ impl OpenSm<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        if self.console {
+        if self.console == Console::Open {
             command.args(["-q", "local"]).stdin(Stdio::piped());
         }
         let (child, pipes) = Child::spawn(&mut command, events.clone(), ended)?;

@@ -1,4 +1,4 @@
-//! The partition tables: which LHCAs each hypervisor lends, and their GUIDs.
+//! Partition tables of the hypervisors.
 
 use std::collections::HashMap;
 
@@ -9,38 +9,51 @@ use partition_table::{AssignedHca, Lhca, MAX_HCAS, MAX_UPLINKS, Name, Program, S
 use crate::config::{Config, Partition};
 use fabric::topology::{Kind, Node, Topology};
 
-/// HCAs that there are for bridges which are added later, if there are so many spare ports.
-const SPARE_HCAS: u8 = 2;
-
-/// What one hypervisor lends.
+/// Partition table of one hypervisor.
 #[derive(Debug)]
 pub struct Table {
-    /// As the hypervisor reads it.
-    pub packed: Vec<u8>,
-    /// The node GUIDs that a subnet manager is to find: logical switches, and LHCAs that are plugged in at boot.
-    pub guids: Vec<Guid>,
-    /// HCAs that it has for partitions to drive.
-    pub hcas: u8,
+    packed: Vec<u8>,
+    guids: Vec<Guid>,
+    hcas: u8,
 }
 
-/// The table of each hypervisor of `topology`, in order, with the LHCAs that `config` gives each.
+impl Table {
+    /// Returns the packed form, for the hypervisor.
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// Returns the node GUIDs that a subnet manager finds: logical switches, and LHCAs that are plugged in at boot.
+    pub fn guids(&self) -> &[Guid] {
+        &self.guids
+    }
+
+    /// Returns the number of HCAs for partitions.
+    pub fn hcas(&self) -> u8 {
+        self.hcas
+    }
+}
+
+/// Creates the table of each hypervisor of `topology`, in order, from the partitions of `config`.
 ///
 /// # Errors
-/// What of the configuration cannot be had on this topology.
+/// The configuration does not fit the topology.
 pub fn of_hypervisors(topology: &Topology, config: &Config) -> Result<Vec<Table>> {
     let hypervisors: Vec<_> = topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor).collect();
-    let first = hypervisors.first().context("no node of the topology is a hypervisor")?;
+    let first = hypervisors
+        .first()
+        .context("cannot create partition tables: the topology has no hypervisor; name one with --hypervisor")?;
     let owner = |partition: &Partition| partition.hypervisor.as_ref().unwrap_or(&first.id).clone();
     for partition in &config.partitions {
         let (owner, names) = (owner(partition), hypervisors.iter().map(|node| node.id.as_str()));
         if !names.clone().any(|name| name == owner) {
             let names: Vec<_> = names.collect();
-            bail!("{} is to be on the hypervisor {owner}, and there are: {}", partition.name, names.join(", "));
+            bail!("the partition {} names unknown hypervisor {owner}; known: {}", partition.name, names.join(", "));
         }
     }
     let ambiguous = |partition: &&Partition| partition.is_bridge() && topology.find(partition.name.text()).is_some();
     if let Some(Partition { name, .. }) = config.partitions.iter().find(ambiguous) {
-        bail!("the bridge {name} has the name of a node of the topology, and SIM_HOST={name} means that: rename it");
+        bail!("cannot name a bridge {name}: SIM_HOST={name} stands for a node of the topology; rename the bridge");
     }
     let table = |node: &&Node| {
         let partitions = config.partitions.iter().filter(|partition| owner(partition) == node.id);
@@ -52,7 +65,7 @@ pub fn of_hypervisors(topology: &Topology, config: &Config) -> Result<Vec<Table>
     let logical = tables.iter().flat_map(|table| &table.guids).map(|&guid| (guid, "a logical node"));
     for (guid, owner) in fabric.chain(logical) {
         if let Some(other) = owners.insert(guid, owner) {
-            bail!("{other} and {owner} would both have the GUID {guid}: name a hypervisor differently");
+            bail!("cannot give {other} and {owner} the same GUID {guid}: rename a hypervisor");
         }
     }
     Ok(tables)
@@ -61,41 +74,47 @@ pub fn of_hypervisors(topology: &Topology, config: &Config) -> Result<Vec<Table>
 fn of<'a>(node: &Node, partitions: impl Iterator<Item = &'a Partition>, spare_ports: u8) -> Result<Table> {
     let id = node.id.as_str();
     if let Some(port) = node.ports.iter().position(|port| port.peer.is_none()) {
-        bail!("port {} of the hypervisor {id} has no cable: give it one, or give {id} fewer ports", port + 1);
+        bail!(
+            "cannot use port {} of the hypervisor {id}: it has no cable; add one, or give {id} fewer ports",
+            port + 1
+        );
     }
     let uplinks = if node.ports.len() > 1 { Uplinks::BOTH } else { Uplinks::FIRST };
     let mut switches = [Guid::new(0); MAX_UPLINKS];
     for uplink in uplinks.iter() {
-        // Numbers from the top for the logical switches, so that an LHCA has its own number.
+        // The numbers of logical switches count down from the top, those of LHCAs up from 1.
         switches[uplink] = stable_guid(id, u16::MAX - u16::from(uplink == 1));
     }
     let rows = partitions.map(|partition| row(id, uplinks, partition)).collect::<Result<Vec<_>>>()?;
     let bridges = rows.iter().filter(|row| row.hca() == AssignedHca::Present).count();
-    ensure!(bridges <= usize::from(MAX_HCAS), "{id} is to have {bridges} bridges, and {MAX_HCAS} are possible");
+    ensure!(bridges <= usize::from(MAX_HCAS), "cannot place {bridges} bridges on {id}: the limit is {MAX_HCAS}");
     let hcas = (bridges + usize::from(spare_ports.min(SPARE_HCAS))).min(MAX_HCAS.into());
     let name = Name::new(&node.description).with_context(|| format!("cannot name the logical switch of {id}"))?;
     let packed = encode(name, switches, spare_ports, &rows)
-        .with_context(|| format!("cannot make the partition table of {id}"))?;
+        .with_context(|| format!("cannot create the partition table of {id}"))?;
     let plugged = rows.iter().filter(|row| row.start() == Start::AtBoot).map(Lhca::node_guid);
     let guids = uplinks.iter().map(|uplink| switches[uplink]).chain(plugged).collect();
     Ok(Table { packed, guids, hcas: u8::try_from(hcas)? })
 }
 
-/// The row of `partition` in the table of `hypervisor`, which has `uplinks`.
+/// Creates the row of `partition` in the table of `hypervisor`, whose HCA has `uplinks`.
 ///
 /// # Errors
-/// The partition asks for a port that the hypervisor has not.
+/// The partition has more ports than the hypervisor's HCA.
 pub fn row(hypervisor: &str, uplinks: Uplinks, partition: &Partition) -> Result<Lhca> {
     let name = partition.name;
     let uplinks = match partition.ports {
         None => uplinks,
         Some(1) => Uplinks::FIRST,
         Some(ports) => {
-            ensure!(uplinks == Uplinks::BOTH, "{name} is to have {ports} ports, and the HCA of {hypervisor} has 1");
+            ensure!(
+                uplinks == Uplinks::BOTH,
+                "cannot give {name} {ports} ports: the HCA of {hypervisor} has 1; set ports = 1"
+            );
             Uplinks::BOTH
         }
     };
-    // By names, so that it is the same wherever the partition stands in the configuration, and whenever it is added.
+    // From the names, so that it does not depend on the order or the time of adding.
     let guid = partition.guid.unwrap_or_else(|| stable_guid(&format!("{hypervisor}/{name}"), 1));
     let mut row = Lhca::new(name, guid, uplinks).with_policy(partition.policy);
     if let Some(image) = &partition.image {
@@ -106,6 +125,9 @@ pub fn row(hypervisor: &str, uplinks: Uplinks, partition: &Partition) -> Result<
     let start = if partition.autostart { Start::AtBoot } else { Start::OnDemand };
     Ok(row.with_hca(hca).with_start(start))
 }
+
+/// HCAs for bridges that are added later, if there are so many spare ports.
+const SPARE_HCAS: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -123,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn guids_are_the_same_each_time_and_nobodys_twice() {
+    fn guid_that_two_nodes_share_is_refused() {
         let mut topology = topology();
         let config = Config::uniform(&topology, 253, None).unwrap();
         let first = of_hypervisors(&topology, &config).unwrap();
@@ -136,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_is_in_the_table() {
+    fn table_has_the_configured_values() {
         let text = "spare-ports = 3\n[[partition]]\nname = 'a'\n\n[[partition]]\nname = 'b'\nimage = 'echo'\n\
             memory = '4M'\nqp0 = 'query'\nrefused = 'answer'\nautostart = false\narguments = 'x'\n\
             smps-per-second = 7\ntraps-per-second = 8";
@@ -151,14 +173,14 @@ mod tests {
         let (qp0, refused) = (Qp0Policy::Query, RefusalPolicy::Answer);
         assert_eq!(b.policy(), Policy { qp0, refused, smps_per_second: 7, traps_per_second: 8 });
         assert_eq!(b.start(), Start::OnDemand);
-        // People's fabrics have these GUIDs: they must not change, and `b`, not plugged in yet, is not to be found.
+        // Subnet managers keep these GUIDs over restarts. `b` is not plugged in at boot.
         let logical_switch = table.switch_guid(0).unwrap();
         assert_eq!(tables[0].guids, [logical_switch, a.node_guid()]);
         assert_eq!(b.node_guid(), stable_guid("portico-0/b", 1));
     }
 
     #[test]
-    fn each_bridge_has_an_hca_of_its_own() {
+    fn each_bridge_has_an_assigned_hca() {
         let mut config = Config::parse(Path::new("f"), "[[partition]]\nname = 'a'").unwrap();
         for name in ["b", "c"] {
             let words = [format!("name={name}"), "image=bridge".into(), "qp0=query".into()];
@@ -171,7 +193,7 @@ mod tests {
         let hcas = |config: &Config| of_hypervisors(&topology(), config).unwrap()[0].hcas;
         assert_eq!(hcas(&config), 2);
         config.spare_ports = 1;
-        assert_eq!(hcas(&config), 3, "and one for a bridge that is added");
+        assert_eq!(hcas(&config), 3, "one more for a bridge that is added");
         config.spare_ports = 9;
         assert_eq!(hcas(&config), 2 + SPARE_HCAS);
         config.partitions.extend((0..20).map(|nth| {
@@ -179,21 +201,21 @@ mod tests {
             Partition::from_words(&words).unwrap()
         }));
         let many = of_hypervisors(&topology(), &config).unwrap_err().to_string();
-        assert_eq!(many, "portico-0 is to have 22 bridges, and 15 are possible");
+        assert_eq!(many, "cannot place 22 bridges on portico-0: the limit is 15");
     }
 
     #[test]
-    fn what_the_topology_does_not_have_is_refused() {
+    fn configuration_beyond_the_topology_is_refused() {
         let error = |text| {
             let config = Config::parse(Path::new("f"), text).unwrap();
             format!("{:#}", of_hypervisors(&topology(), &config).unwrap_err())
         };
         let elsewhere = error("[[partition]]\nname = 'a'\nhypervisor = 'west'");
-        assert!(elsewhere.contains("on the hypervisor west, and there are: portico-0"), "{elsewhere}");
+        assert!(elsewhere.contains("the partition a names unknown hypervisor west; known: portico-0"), "{elsewhere}");
         let wide = error("[[partition]]\nname = 'a'\nports = 2");
-        assert!(wide.contains("a is to have 2 ports, and the HCA of portico-0 has 1"), "{wide}");
+        assert!(wide.contains("cannot give a 2 ports: the HCA of portico-0 has 1"), "{wide}");
         let namesake = error("[[partition]]\nname = 'H1'\nimage = 'bridge'\nqp0 = 'query'");
-        assert!(namesake.contains("SIM_HOST=H1 means that: rename it"), "{namesake}");
+        assert!(namesake.contains("SIM_HOST=H1 stands for a node of the topology; rename the bridge"), "{namesake}");
         let full = error("spare-ports = 253\n[[partition]]\nname = 'a'");
         assert!(full.contains("254 LHCAs and spare ports"), "{full}");
     }

@@ -1,16 +1,16 @@
-//! The links of the fabric: how cables train, and what nodes, peers and operators do to them.
+//! Links of the fabric: training, requests of nodes, and plugging.
 
 use iba::attr::{LinkWidth, PortInfo};
 use subnet::{LinkRequest, Speed};
 
-use super::net::Net;
-use super::wires::Peer;
+use super::Net;
+use super::wires::{Peer, Plug};
 use cable::{Abilities, Link, LinkChange};
 use umad_server::NodePort;
 
 impl Net {
-    /// Trains all cables in memory for the first time. Those to other processes train when somebody plugs in.
-    pub(super) fn train_all(&mut self) {
+    /// Trains all cables in memory for the first time. A cable to another process trains when that process connects.
+    pub(crate) fn train_every_cable(&mut self) {
         for node in 0..self.wires.ends.len() {
             for number in (1_u8..).take(self.wires.ends[node].len()) {
                 let at = NodePort { node, port: number.into() };
@@ -20,7 +20,7 @@ impl Net {
         }
     }
 
-    /// Does to the link at `at` what its node wants.
+    /// Applies a request of a node to its link at `at`.
     pub(super) fn request(&mut self, at: NodePort, request: LinkRequest) {
         self.refresh(at);
         let Some(end) = self.wires.end_mut(at) else {
@@ -35,7 +35,7 @@ impl Net {
                 }
                 LinkRequest::Retrain => end.retrain(),
             }),
-            Peer::Port(_) | Peer::None => match request {
+            Peer::Port(_) | Peer::Absent => match request {
                 LinkRequest::Disable => end.machine.disable(),
                 LinkRequest::Enable => {
                     end.machine.enable();
@@ -44,28 +44,40 @@ impl Net {
                 LinkRequest::Retrain => end.machine.retrain(),
             },
         };
-        self.changed(at, change);
+        self.handle_link_change(at, change);
         self.train(at);
     }
 
-    /// Pulls the cable at `at`, or plugs it in again. Nothing happens where there is none.
-    pub(super) fn pull(&mut self, at: NodePort, pulled: bool) {
+    /// Pulls the cable at `at`; does nothing without a cable.
+    pub(crate) fn unplug(&mut self, at: NodePort) {
+        self.set_plug(at, Plug::Out);
+    }
+
+    /// Plugs the cable at `at` in again; does nothing without a cable.
+    pub(crate) fn plug(&mut self, at: NodePort) {
+        self.set_plug(at, Plug::In);
+    }
+
+    fn set_plug(&mut self, at: NodePort, plug: Plug) {
         let Some(end) = self.wires.end(at) else {
             return;
         };
         match end.peer {
-            Peer::None => {}
+            Peer::Absent => {}
             Peer::Uplink(index) => {
-                let change = self.wires.uplinks[index].pull(pulled);
-                self.changed(at, change);
+                let uplink = &mut self.wires.uplinks[index];
+                let change = match plug {
+                    Plug::In => uplink.plug(),
+                    Plug::Out => uplink.unplug(),
+                };
+                self.handle_link_change(at, change);
             }
             Peer::Port(peer) => {
                 for at in [at, peer] {
                     if let Some(end) = self.wires.end_mut(at) {
-                        end.pulled = pulled;
-                        end.told = None;
-                        let change = if pulled { end.machine.unplugged() } else { None };
-                        self.changed(at, change);
+                        end.set_plug(plug);
+                        let change = if plug == Plug::Out { end.machine.unplugged() } else { None };
+                        self.handle_link_change(at, change);
                     }
                 }
                 self.train(at);
@@ -73,10 +85,10 @@ impl Net {
         }
     }
 
-    /// The link at `at` came up or went down: tells its node.
-    pub(super) fn changed(&mut self, at: NodePort, change: Option<LinkChange>) {
-        if let (Some(lent), Some(_)) = (self.lent_mut(at), change) {
-            lent.link_changed();
+    /// Notifies the node of the port `at` of a change of its link.
+    pub(crate) fn handle_link_change(&mut self, at: NodePort, change: Option<LinkChange>) {
+        if let (Some(bridge), Some(_)) = (self.bridge_mut(at), change) {
+            bridge.handle_link_change();
             return;
         }
         match change {
@@ -92,8 +104,8 @@ impl Net {
         }
     }
 
-    /// Has ports count what went wrong on their cables.
-    pub(super) fn count_errors(&mut self) {
+    /// Adds the errors of cables to the counters of their ports.
+    pub(crate) fn count_errors(&mut self) {
         for uplink in &mut self.wires.uplinks {
             let at = uplink.at();
             for (error, times) in uplink.take_errors() {
@@ -104,26 +116,26 @@ impl Net {
         }
     }
 
-    /// Carries announcements between the ends of a cable in memory until neither has anything new to say.
+    /// Exchanges announcements between the ends of a cable in memory until neither has a new one.
     fn train(&mut self, at: NodePort) {
-        let Some(Peer::Port(peer)) = self.wires.end(at).filter(|end| !end.pulled).map(|end| end.peer) else {
+        let Some(Peer::Port(peer)) = self.wires.end(at).filter(|end| end.plug == Plug::In).map(|end| end.peer) else {
             return;
         };
         let mut quiet = false;
         while !quiet {
             quiet = true;
             for (from, to) in [(at, peer), (peer, at)] {
-                let Some(news) = self.wires.end_mut(from).and_then(|end| end.news()) else {
+                let Some(news) = self.wires.end_mut(from).and_then(|end| end.take_announcement()) else {
                     continue;
                 };
                 quiet = false;
                 let change = self.wires.end_mut(to).and_then(|end| end.machine.hear(news));
-                self.changed(to, change);
+                self.handle_link_change(to, change);
             }
         }
     }
 
-    /// What the port may train to: what its PortInfo enables, and the cable is good for.
+    /// Sets the widths and speeds to train to: those that both PortInfo enables and the cable has.
     fn refresh(&mut self, at: NodePort) {
         let Some(Some(node)) = self.nodes.get(at.node) else {
             return;
@@ -134,7 +146,7 @@ impl Net {
         let abilities = enabled(info, end.limit);
         match end.peer {
             Peer::Uplink(index) => self.wires.uplinks[index].with_end(|end| end.set_abilities(abilities)),
-            Peer::Port(_) | Peer::None => end.machine.set_abilities(abilities),
+            Peer::Port(_) | Peer::Absent => end.machine.set_abilities(abilities),
         }
     }
 }

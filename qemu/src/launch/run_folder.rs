@@ -1,7 +1,7 @@
-//! The folder of a run: sockets, and what programs write beside them. It goes when the last process of the run goes.
+//! The folder of a run: its sockets and temporary files. It is removed after the last process of the run.
 //!
 //! A janitor process reads from a pipe whose other end this process and all its children hold and never write to. The
-//! pipe ends with the last of them, be it by Ctrl-C, by a kill, or in good order; then the janitor removes the folder.
+//! pipe ends with the last of them, however they end; then the janitor removes the folder.
 
 use std::fs;
 use std::io::{ErrorKind, Read, stdin};
@@ -13,20 +13,21 @@ use std::{env, io};
 use anyhow::{Context, Result};
 use rustix::io::{FdFlags, fcntl_setfd};
 
-/// A folder that lasts as long as this value, and longer only while a child of this process lives.
-pub struct Folder {
+/// A temporary folder. It is removed once this value is dropped and every child of this process has ended.
+pub struct RunFolder {
     path: PathBuf,
     janitor: Child,
     hold: Option<ChildStdin>,
 }
 
-impl Folder {
-    /// Makes the folder. Every process that is started from here on keeps it alive.
+impl RunFolder {
+    /// Creates the folder. Every process that this process starts from now on keeps it.
     ///
     /// # Errors
-    /// The folder cannot be made, or its janitor not be started.
+    /// The folder cannot be created, or its janitor cannot be started.
     pub fn new() -> Result<Self> {
-        let path = tempfile::Builder::new().prefix("portico-").tempdir().context("cannot make a folder for the run")?;
+        let path =
+            tempfile::Builder::new().prefix("portico-").tempdir().context("cannot create a folder for the run")?;
         let mut janitor = Command::new(env::current_exe()?)
             .arg("janitor")
             .arg(path.path())
@@ -36,30 +37,30 @@ impl Folder {
             .context("cannot start the janitor")?;
         let hold = janitor.stdin.take();
         if let Some(hold) = &hold {
-            fcntl_setfd(hold, FdFlags::empty()).context("cannot hand the janitor's pipe on to children")?;
+            fcntl_setfd(hold, FdFlags::empty()).context("cannot pass the janitor's pipe to child processes")?;
         }
         Ok(Self { path: path.keep(), janitor, hold })
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-impl Drop for Folder {
+impl Drop for RunFolder {
     fn drop(&mut self) {
         self.hold.take();
         let _ = self.janitor.wait();
     }
 }
 
-/// The janitor's life: waits for the end of standard input, then removes `dir`.
+/// Removes `dir` after the end of standard input: the janitor's main function.
 ///
 /// # Errors
 /// The folder cannot be removed.
-pub fn clean(dir: &Path) -> Result<()> {
-    // Whatever comes is of no interest, and a pipe that fails has ended too.
+pub fn remove_after_run(dir: &Path) -> Result<()> {
+    // A pipe that fails has ended too.
     let _ = io::copy(&mut stdin().lock().take(u64::MAX), &mut io::sink());
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != ErrorKind::NotFound => {

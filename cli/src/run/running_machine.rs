@@ -1,4 +1,4 @@
-//! A run under way, and what it waits for.
+//! A running machine, and waits for its progress.
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -9,46 +9,64 @@ use iba::attr::PortState;
 
 use crate::show::agent::Agent;
 use crate::show::subnet::Subnet;
-use portico_qemu::launch::machine::{Event, Machine, Plan};
+use portico_qemu::launch::{Event, Machine, Plan};
 
-/// Where OpenSM, and a tool that is not told otherwise, attaches.
+/// Host at which OpenSM and tools attach by default.
 pub(crate) const HOST: &str = "H1";
 
-/// How often the fabric is looked at while something is waited for that sends no event.
-const LOOK: Duration = Duration::from_millis(100);
+/// A running machine, and its events.
+pub(crate) struct RunningMachine {
+    machine: Machine,
+    events: Receiver<Event>,
+    socket: String,
+    time_limit: Duration,
+}
 
-/// What it takes at most until the hypervisors or the subnet manager are done; and more for each LHCA.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PATIENCE_PER_LHCA: Duration = Duration::from_millis(500);
-
-/// How a wait ended that did not fail.
+/// Outcome of a wait.
 pub(crate) enum Outcome<T> {
+    /// The condition holds.
     Done(T),
+    /// The user asked for the end.
     Interrupted,
 }
 
-/// A run under way.
-pub(crate) struct Run {
-    pub(crate) machine: Machine,
-    events: Receiver<Event>,
-    socket: String,
-    patience: Duration,
+/// Subnet manager whose sweep a wait is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SweepSource {
+    /// The OpenSM that this run started: its log reports the end of its sweep.
+    Own,
+    /// Any other: the states of the hosts' ports show the end of its sweep.
+    Other,
 }
 
-impl Run {
-    /// Starts the machine, which tells of what happens through `sender` to `events`.
+/// Limit of a wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// The time limit of the machine.
+    Limited,
+    /// No limit.
+    Unlimited,
+}
+
+impl RunningMachine {
+    /// Starts the machine of `plan`. `sender` belongs to `events`; the caller may send events of its own.
     pub(crate) fn start(plan: Plan, sender: Sender<Event>, events: Receiver<Event>) -> Result<Self> {
         let lhcas = u32::try_from(plan.config.partitions.len()).unwrap_or(u32::MAX);
-        let (socket, patience) = (plan.socket.clone(), PATIENCE + PATIENCE_PER_LHCA.saturating_mul(lhcas));
-        Ok(Self { machine: Machine::start(plan, sender)?, events, socket, patience })
+        let (socket, time_limit) = (plan.socket.clone(), TIME_LIMIT + TIME_LIMIT_PER_LHCA.saturating_mul(lhcas));
+        Ok(Self { machine: Machine::start(plan, sender)?, events, socket, time_limit })
     }
 
-    /// Waits until the hypervisors answer for all their logical nodes, as a peer sees it.
+    /// Returns the machine.
+    pub(crate) fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// Waits until every logical node responds to a host; returns the subnet.
     pub(crate) fn wait_for_hypervisors(&mut self) -> Result<Outcome<Subnet>> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.time_limit;
         let mut agent = Agent::attach(&self.socket, HOST).context("cannot attach to the fabric")?;
         loop {
-            let missing: HashSet<_> = match Subnet::look(&mut agent) {
+            let missing: HashSet<_> = match Subnet::discover(&mut agent) {
                 Ok(subnet) => {
                     let found: HashSet<_> = subnet.nodes.iter().map(|node| node.info.node_guid).collect();
                     if self.machine.logical_guids().all(|guid| found.contains(&guid)) {
@@ -56,28 +74,28 @@ impl Run {
                     }
                     self.machine.logical_guids().filter(|guid| !found.contains(guid)).collect()
                 }
-                Err(error) if Instant::now() > deadline => return Err(error).context("the fabric cannot be looked at"),
+                Err(error) if Instant::now() > deadline => return Err(error).context("cannot discover the subnet"),
                 Err(_) => self.machine.logical_guids().collect(),
             };
             if Instant::now() > deadline {
                 bail!(
-                    "{} of {} logical nodes do not answer after {:?}\n{}",
+                    "cannot boot: {} of {} logical nodes do not respond after {:?}\n{}",
                     missing.len(),
                     self.machine.logical_guids().count(),
-                    self.patience,
+                    self.time_limit,
                     self.machine.consoles()
                 );
             }
-            match self.next_event(LOOK)? {
+            match self.next_event(POLL_INTERVAL)? {
                 Some(Event::Interrupted) => return Ok(Outcome::Interrupted),
                 Some(Event::SubnetUp | Event::Ended(..)) | None => {}
             }
         }
     }
 
-    /// Waits until programs can attach at `host`.
+    /// Waits until a program can attach at `host`.
     pub(super) fn wait_for_port(&mut self, host: &str) -> Result<Outcome<()>> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.time_limit;
         loop {
             match Agent::attach(&self.socket, host) {
                 Ok(_) => return Ok(Outcome::Done(())),
@@ -86,30 +104,26 @@ impl Run {
                 }
                 Err(_) => {}
             }
-            if let Some(Event::Interrupted) = self.next_event(LOOK)? {
+            if let Some(Event::Interrupted) = self.next_event(POLL_INTERVAL)? {
                 return Ok(Outcome::Interrupted);
             }
         }
     }
 
-    /// Waits until the subnet manager says that it is done, and all ports are Active as a peer sees them.
-    ///
-    /// Without an SM of our own, another one's work is recognized by the hosts' ports; it is waited for without a limit
-    /// if `patiently`.
-    pub(crate) fn wait_for_subnet_up(&mut self, own_sm: bool, patiently: bool) -> Result<Outcome<Subnet>> {
-        let deadline = Instant::now() + self.patience;
+    /// Waits until the subnet manager's sweep is over and every port with a link is Active; returns the subnet.
+    pub(crate) fn wait_for_subnet_up(&mut self, source: SweepSource, patience: Patience) -> Result<Outcome<Subnet>> {
+        let deadline = Instant::now() + self.time_limit;
         let mut inactive = Vec::new();
         loop {
-            let said_up = match self.next_event(LOOK)? {
+            let is_swept = match self.next_event(POLL_INTERVAL)? {
                 Some(Event::Interrupted) => return Ok(Outcome::Interrupted),
                 Some(Event::SubnetUp) => true,
                 Some(Event::Ended(..)) => false,
-                // A manager that somebody else attached says nothing to us.
-                None => !own_sm && self.hosts_are_active(),
+                None => source == SweepSource::Other && self.hosts_are_active(),
             };
-            if said_up || !inactive.is_empty() {
+            if is_swept || !inactive.is_empty() {
                 let mut agent = Agent::attach(&self.socket, HOST).context("cannot attach to the fabric")?;
-                let subnet = Subnet::look(&mut agent)?;
+                let subnet = Subnet::discover(&mut agent)?;
                 inactive = subnet
                     .inactive_ports()
                     .map(|(node, port)| format!("{} {}", node.description, port.number))
@@ -118,11 +132,11 @@ impl Run {
                     return Ok(Outcome::Done(subnet));
                 }
             }
-            if !patiently && Instant::now() > deadline {
+            if patience == Patience::Limited && Instant::now() > deadline {
                 bail!(
-                    "no subnet manager has brought the subnet up after {:?}; not Active: {}\nsee the logs in {}\n{}",
-                    self.patience,
-                    if inactive.is_empty() { "not known".into() } else { inactive.join(", ") },
+                    "cannot bring the subnet up: no subnet manager is done after {:?}; not Active: {}\nsee the logs in {}\n{}",
+                    self.time_limit,
+                    if inactive.is_empty() { "unknown".into() } else { inactive.join(", ") },
                     self.machine.logs().display(),
                     self.machine.consoles()
                 );
@@ -130,8 +144,8 @@ impl Run {
         }
     }
 
-    /// Looks after the machine until it is to end.
-    pub(super) fn stay(&mut self) -> Result<()> {
+    /// Serves the machine until the user asks for its end.
+    pub(super) fn serve(&mut self) -> Result<()> {
         loop {
             if let Some(Event::Interrupted) = self.next_event(Duration::MAX)? {
                 return Ok(());
@@ -139,16 +153,16 @@ impl Run {
         }
     }
 
-    /// The next event within `patience`. The end of a process has been dealt with already.
-    fn next_event(&mut self, patience: Duration) -> Result<Option<Event>> {
-        match self.events.recv_timeout(patience) {
+    /// Returns the next event within `timeout`, after it handled the end of a process.
+    fn next_event(&mut self, timeout: Duration) -> Result<Option<Event>> {
+        match self.events.recv_timeout(timeout) {
             Ok(Event::Ended(process, status)) => {
-                self.machine.ended(process, status)?;
+                self.machine.handle_end(process, status)?;
                 Ok(Some(Event::Ended(process, status)))
             }
             Ok(event) => Ok(Some(event)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => bail!("nobody is left to tell of events"),
+            Err(RecvTimeoutError::Disconnected) => bail!("cannot receive events: every sender is gone"),
         }
     }
 
@@ -158,3 +172,11 @@ impl Run {
         ports.all(|port| matches!(port.info.port_state(), PortState::ACTIVE | PortState::DOWN))
     }
 }
+
+/// Interval between two looks at state that sends no event.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Time limit of the hypervisors' boot, and of the subnet manager's sweep.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Additional time for each LHCA.
+const TIME_LIMIT_PER_LHCA: Duration = Duration::from_millis(500);

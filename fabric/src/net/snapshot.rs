@@ -1,63 +1,63 @@
-//! The fabric at one moment, to look at.
+//! State of the fabric at one moment.
 
 use iba::attr::PortInfo;
 use iba::{Guid, PortNum};
 
-use super::net::Net;
+use super::Net;
 use super::wires::Peer;
 use crate::topology::{Kind, PortRef};
 use cable::{Counters, LinkState};
 use umad_server::NodePort;
 
-/// The fabric at one moment.
+/// State of the fabric at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The nodes, in the order of the topology.
     pub nodes: Vec<NodeView>,
-    /// Packets that were dropped because they went in circles.
+    /// Packets dropped because they looped.
     pub strays: u64,
 }
 
 /// A node.
 #[derive(Clone, Debug)]
 pub struct NodeView {
-    /// What it is.
+    /// Kind of node.
     pub kind: Kind,
-    /// Its name in the netlist.
+    /// Id in the netlist.
     pub id: String,
-    /// Its node GUID.
+    /// Node GUID.
     pub guid: Guid,
-    /// Its ports; a switch's management port first. None of a machine that runs Portico: it speaks for itself.
+    /// Ports; a switch's management port first. Empty for a hypervisor, which answers for itself.
     pub ports: Vec<PortView>,
 }
 
 /// A port.
 #[derive(Clone, Debug)]
 pub struct PortView {
-    /// Its number.
+    /// Port number.
     pub number: PortNum,
-    /// Its attributes: LID, states, width and speed, ...
+    /// Attributes: LID, states, width, speed and more.
     pub info: PortInfo,
-    /// Where its cable leads to.
+    /// Other end of the cable.
     pub peer: Option<PortRef>,
-    /// Its cable, if that leads to another process.
+    /// State of the cable, if it leads to another process.
     pub uplink: Option<UplinkView>,
 }
 
-/// A cable to another process.
+/// State of a cable to another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UplinkView {
-    /// Who is at the other end; `None` while nobody is.
+    /// Node GUID of the other end; `None` while it is not connected.
     pub peer: Option<Guid>,
-    /// The link.
+    /// State of the link.
     pub link: LinkState,
-    /// What passed.
+    /// Counters of the cable.
     pub counters: Counters,
 }
 
 impl Net {
-    /// The fabric at this moment.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    /// Returns the state of the fabric at this moment.
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let nodes = self.topology.nodes.iter().enumerate();
         let nodes = nodes.map(|(index, node)| NodeView {
             kind: node.kind,
@@ -72,7 +72,7 @@ impl Net {
         let info = *self.node(at)?.port_info(at.port)?;
         let uplink = self.wires.end(at).and_then(|end| match end.peer {
             Peer::Uplink(index) => Some(&self.wires.uplinks[index]),
-            Peer::Port(_) | Peer::None => None,
+            Peer::Port(_) | Peer::Absent => None,
         });
         Some(PortView {
             number: at.port,

@@ -1,4 +1,4 @@
-//! When each node wants to be asked again.
+//! Deadlines of the nodes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,11 +8,11 @@ use subnet::Time;
 /// The deadlines of all nodes.
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// Of each node.
+    /// By node.
     deadlines: Vec<Time>,
-    /// The earliest first; those that are no longer their node's deadline are passed over.
+    /// The earliest first. An entry that is no longer its node's deadline is stale and skipped.
     queue: BinaryHeap<Reverse<(Time, usize)>>,
-    /// Nodes that something happened to, so that their deadlines may be others now.
+    /// Nodes with an event since their last poll: their deadlines may have changed.
     touched: Vec<usize>,
     is_touched: Vec<bool>,
 }
@@ -27,14 +27,14 @@ impl Timers {
         }
     }
 
-    /// Something happened to `node`: it has to be polled before the fabric rests.
+    /// Marks `node` for a poll before the event loop sleeps.
     pub(super) fn touch(&mut self, node: usize) {
         if !std::mem::replace(&mut self.is_touched[node], true) {
             self.touched.push(node);
         }
     }
 
-    /// A node to poll now: one that was touched, or whose deadline came.
+    /// Returns a node to poll now: one that was touched, or whose deadline has come.
     pub(super) fn next(&mut self, now: Time) -> Option<usize> {
         if let Some(node) = self.touched.pop() {
             self.is_touched[node] = false;
@@ -50,7 +50,7 @@ impl Timers {
         })
     }
 
-    /// What a node answered to being polled.
+    /// Sets the deadline that a node returned from its poll.
     pub(super) fn set(&mut self, node: usize, deadline: Option<Time>) {
         let deadline = deadline.unwrap_or(Time::NEVER);
         if self.deadlines[node] != deadline {
@@ -61,7 +61,7 @@ impl Timers {
         }
     }
 
-    /// The earliest deadline.
+    /// Returns the earliest deadline.
     pub(super) fn deadline(&mut self) -> Option<Time> {
         while let Some(&Reverse((deadline, node))) = self.queue.peek() {
             if self.deadlines[node] == deadline {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn touched_nodes_come_at_once_and_once() {
+    fn touched_node_is_due_once() {
         let mut timers = Timers::new(3);
         timers.touch(1);
         timers.touch(1);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_come_when_their_last_deadline_does() {
+    fn node_with_several_deadlines_is_due_at_the_last_one() {
         let mut timers = Timers::new(3);
         timers.set(0, Some(Time(30)));
         timers.set(1, Some(Time(20)));
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(timers.next(Time(30)), Some(0));
         assert_eq!(timers.next(Time(30)), None);
         timers.set(0, Some(Time(30)));
-        assert_eq!(timers.next(Time(30)), Some(0), "a node may name the same deadline again");
+        assert_eq!(timers.next(Time(30)), Some(0), "the same deadline again");
         assert_eq!(timers.next(Time(99)), Some(2));
         assert_eq!(timers.deadline(), None);
     }

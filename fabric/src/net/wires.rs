@@ -1,9 +1,8 @@
-//! What lies between the nodes: cables in memory, cables to other processes, and what is on its way.
+//! Cables between the nodes, cables to other processes, and the packets in flight.
 //!
-//! A packet in memory has no CRCs. They guard what goes through wires and through other processes' hands; here nothing
-//! lies between a port and the next but a copy in one thread, and a CRC over that copy could only find faults of the
-//! machine that computes it. Where a packet leaves the process, and so where a capture is taken, the cable makes both
-//! CRCs and checks those that come in ([`cable`]).
+//! A packet in memory has no CRCs: between two ports there is one copy in one thread, which a CRC could not protect.
+//! Where a packet leaves the process, and so where a capture is taken, the cable adds both CRCs and checks those of
+//! packets that come in ([`cable`]).
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,63 +13,62 @@ use subnet::{LinkRequest, Outlet, Time};
 
 use super::flight::Flight;
 use super::uplink::Uplink;
-use super::{LentHca, StartError};
+use crate::config::BridgeHca;
+use crate::error::StartError;
 use crate::topology::{Kind, PortRef, Topology};
 use cable::{self, Abilities, Announcement, Capture, Hello, LinkMachine};
 use umad_server::NodePort;
 
-/// InfiniBand has no hop limit within a subnet: a loop in forwarding tables ends when its buffers are full and their
-/// contents too old. Here it ends after more hops than the longest directed route has, there and back.
-const MAX_HOPS: u8 = 130;
-/// Bytes that may be on their way at once. Only a loop of multicasts can come near it.
-const MAX_IN_FLIGHT: usize = 64 << 20;
-
-/// Number of the node that stands at the host's ends of an HCA's cables, among those named after the HCA.
-const LENT: u16 = 2;
-
-/// Where a port's cable leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
-    /// Nowhere.
-    None,
-    /// To another port of the fabric.
-    Port(NodePort),
-    /// To another process, as an index of [`Wires::uplinks`].
-    Uplink(usize),
+/// All cables, and the packets in flight.
+#[derive(Debug, Default)]
+pub(super) struct Wires {
+    /// By node: the ends at its ports; port `n` is at `n - 1`.
+    pub(super) ends: Vec<Vec<PortEnd>>,
+    pub(super) uplinks: Vec<Uplink>,
+    /// In flight to ports.
+    pub(super) flight: Flight,
+    /// In flight to the consumers at ports.
+    pub(super) deliveries: Flight,
+    /// Packets dropped after [`MAX_HOPS`] hops, or beyond [`MAX_IN_FLIGHT`] bytes.
+    pub(super) strays: u64,
+    /// Current time.
+    pub(super) now: Time,
 }
 
 /// A port's end of its cable.
 #[derive(Debug)]
 pub(super) struct PortEnd {
     pub(super) peer: Peer,
-    /// What the cable is good for, whatever the port has enabled.
+    /// Widths and speeds of the cable, independent of those that the port enables.
     pub(super) limit: Abilities,
-    /// Of cables in memory.
+    /// Link training of a cable in memory.
     pub(super) machine: LinkMachine,
-    /// What the peer was told last.
-    pub(super) told: Option<Announcement>,
-    /// An operator pulled the cable.
-    pub(super) pulled: bool,
+    /// Last announcement to the peer.
+    announced: Option<Announcement>,
+    pub(super) plug: Plug,
 }
 
-/// All that lies between the nodes.
-#[derive(Debug, Default)]
-pub(super) struct Wires {
-    /// The ends of each node's ports; port `n` is at `n - 1`.
-    pub(super) ends: Vec<Vec<PortEnd>>,
-    pub(super) uplinks: Vec<Uplink>,
-    /// On their way to ports.
-    pub(super) flight: Flight,
-    /// On their way to the consumers at ports.
-    pub(super) deliveries: Flight,
-    /// Packets dropped because they went in circles.
-    pub(super) strays: u64,
-    /// This moment.
-    pub(super) now: Time,
+/// State of a cable's plug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plug {
+    In,
+    /// Pulled by an order.
+    Out,
+}
+
+/// Other end of a port's cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// No cable.
+    Absent,
+    /// Another port of the fabric.
+    Port(NodePort),
+    /// Another process, as an index of [`Wires::uplinks`].
+    Uplink(usize),
 }
 
 impl Wires {
-    /// The cables of `topology`. Those to machines that run Portico are listened for in `folder`.
+    /// Creates the cables of `topology`. Sockets of cables to hypervisors are in `folder`; `tap` captures their packets.
     pub(super) fn new(
         topology: &Topology,
         folder: &Path,
@@ -83,39 +81,32 @@ impl Wires {
                 let at = NodePort { node: index, port: PortNum::new(number) };
                 let peer = match port.peer {
                     Some(to) => wires.peer(topology, at, to, folder, tap)?,
-                    None => Peer::None,
+                    None => Peer::Absent,
                 };
-                let machine = LinkMachine::new(port.abilities);
-                ends.push(PortEnd { peer, limit: port.abilities, machine, told: None, pulled: false });
+                ends.push(PortEnd::new(peer, port.abilities));
             }
             wires.ends.push(ends);
         }
         Ok(wires)
     }
 
-    /// Adds the ends of the cables to an HCA that partitions drive, as the ports of a node that is none.
-    pub(super) fn lend(&mut self, hca: &LentHca, folder: &Path) -> Result<(), StartError> {
+    /// Adds the ends of the cables to an HCA that bridges drive. The node at these ends has no agent.
+    pub(super) fn add_bridge(&mut self, hca: &BridgeHca, folder: &Path) -> Result<(), StartError> {
         let mut ends = Vec::new();
         for port in (1..=hca.ports).map(PortNum::new) {
             let at = NodePort { node: self.ends.len(), port };
-            let hello = Hello { node: stable_guid(&hca.name, LENT), port };
+            let hello = Hello { node: stable_guid(&hca.name, BRIDGE_NODE), port };
             let path = cable::path(folder, &hca.name, port);
-            // What passes here has passed, or will pass, elsewhere: a capture has no use for it.
+            // No capture: these packets pass a captured cable before or after.
             let uplink = Uplink::new(at, hello, Abilities::default(), &path, None);
             self.uplinks.push(uplink.map_err(|error| StartError::Cable(path, error))?);
-            ends.push(PortEnd {
-                peer: Peer::Uplink(self.uplinks.len() - 1),
-                limit: Abilities::default(),
-                machine: LinkMachine::new(Abilities::default()),
-                told: None,
-                pulled: false,
-            });
+            ends.push(PortEnd::new(Peer::Uplink(self.uplinks.len() - 1), Abilities::default()));
         }
         self.ends.push(ends);
         Ok(())
     }
 
-    /// Where the cable from `at` to `to` leads.
+    /// Returns the other end of the cable from `at` to `to`; listens if it is in another process.
     fn peer(
         &mut self,
         topology: &Topology,
@@ -128,7 +119,7 @@ impl Wires {
         match (node.kind == Kind::Hypervisor, other.kind == Kind::Hypervisor) {
             (false, false) => return Ok(Peer::Port(NodePort { node: to.node, port: to.port })),
             (false, true) => {}
-            (true, false) => return Ok(Peer::None), // not the fabric's end of the cable
+            (true, false) => return Ok(Peer::Absent), // the hypervisor's end is in another process
             (true, true) => return Err(StartError::NoSwitch(node.id.clone(), other.id.clone())),
         }
         let hello = Hello { node: node.guid, port: at.port };
@@ -139,22 +130,46 @@ impl Wires {
         Ok(Peer::Uplink(self.uplinks.len() - 1))
     }
 
+    /// Returns the end of the cable at the port `at`.
     pub(super) fn end(&self, at: NodePort) -> Option<&PortEnd> {
         self.ends.get(at.node)?.get(usize::from(at.port.get()).checked_sub(1)?)
     }
 
+    /// Returns the end of the cable at the port `at`.
     pub(super) fn end_mut(&mut self, at: NodePort) -> Option<&mut PortEnd> {
         self.ends.get_mut(at.node)?.get_mut(usize::from(at.port.get()).checked_sub(1)?)
     }
 
-    /// The outlet of `node`, for something that has `hops` behind it.
+    /// Returns the outlet of `node`, for the effects of a packet after `hops` hops.
     pub(super) fn outlet(&mut self, node: usize, hops: u8) -> NodeOutlet<'_> {
         NodeOutlet { wires: self, node, hops }
     }
 }
 
-/// Where a node's packets go.
-pub(super) struct NodeOutlet<'a> {
+impl PortEnd {
+    fn new(peer: Peer, limit: Abilities) -> Self {
+        Self { peer, limit, machine: LinkMachine::new(limit), announced: None, plug: Plug::In }
+    }
+
+    /// Returns the announcement to the peer if it differs from the last one.
+    pub(super) fn take_announcement(&mut self) -> Option<Announcement> {
+        let now = Some(self.machine.announcement());
+        if self.announced == now {
+            return None;
+        }
+        self.announced = now;
+        now
+    }
+
+    /// Sets the plug; the next announcement is sent whatever it is.
+    pub(super) fn set_plug(&mut self, plug: Plug) {
+        self.plug = plug;
+        self.announced = None;
+    }
+}
+
+/// Outlet of a node.
+pub(crate) struct NodeOutlet<'a> {
     wires: &'a mut Wires,
     node: usize,
     hops: u8,
@@ -166,7 +181,7 @@ impl Outlet for NodeOutlet<'_> {
             return;
         };
         match end.peer {
-            Peer::None => {}
+            Peer::Absent => {}
             Peer::Port(_) if self.hops >= MAX_HOPS || self.wires.flight.size() > MAX_IN_FLIGHT => {
                 self.wires.strays += 1
             }
@@ -184,14 +199,11 @@ impl Outlet for NodeOutlet<'_> {
     }
 }
 
-impl PortEnd {
-    /// What the peer has not been told yet; from now on it has.
-    pub(super) fn news(&mut self) -> Option<Announcement> {
-        let now = Some(self.machine.announcement());
-        if self.told == now {
-            return None;
-        }
-        self.told = now;
-        now
-    }
-}
+/// Hops of a packet within the fabric. InfiniBand has no hop limit within a subnet: a loop in forwarding tables ends when
+/// buffers are full and packets too old. This limit exceeds the longest directed route, there and back.
+const MAX_HOPS: u8 = 130;
+/// Bytes in flight at once. Only a loop of multicasts comes near it.
+const MAX_IN_FLIGHT: usize = 64 << 20;
+
+/// Number, among the nodes named after a bridge's HCA, of the node at the fabric's ends of its cables.
+const BRIDGE_NODE: u16 = 2;

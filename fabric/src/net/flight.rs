@@ -1,36 +1,30 @@
-//! What is on its way: packets, one behind the other in one buffer, so that a hop allocates nothing.
+//! Packets in flight, one behind the other in one buffer, so that a hop allocates nothing.
 
 use iba::PortNum;
 use subnet::LinkRequest;
 
 use umad_server::NodePort;
 
-/// Something on its way to a port.
+/// A packet or a link request in flight to a port.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    /// Where to.
+    /// Destination.
     pub(super) at: NodePort,
-    /// What.
-    pub(super) what: What,
-    /// Hops that it, or what it answers, has behind it.
+    pub(super) payload: Payload,
+    /// Hops so far, those of the request included if this is a response.
     pub(super) hops: u8,
 }
 
-/// What is on its way.
+/// Content of an entry.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum What {
-    /// A packet, by its place in the buffer.
-    Packet {
-        /// The first byte.
-        start: usize,
-        /// The byte behind the last.
-        end: usize,
-    },
-    /// Something for the link at the port, which packets that were sent before it precede.
+pub(super) enum Payload {
+    /// A packet, as a range of the buffer.
+    Packet { start: usize, end: usize },
+    /// A request for the link at the port; packets that were sent before it arrive before it.
     Link(LinkRequest),
 }
 
-/// Things on their way, in the order in which they were sent.
+/// Packets and link requests in flight, in the order of their sending.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     entries: Vec<Entry>,
@@ -42,7 +36,7 @@ impl Flight {
         self.entries.is_empty()
     }
 
-    /// Bytes of the packets that are on their way.
+    /// Returns the bytes of the packets in flight.
     pub(super) fn size(&self) -> usize {
         self.bytes.len()
     }
@@ -51,15 +45,15 @@ impl Flight {
         self.entries.len()
     }
 
-    /// Copies `packet`.
+    /// Adds a copy of `packet`.
     pub(super) fn push(&mut self, at: NodePort, packet: &[u8], hops: u8) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(packet);
-        self.entries.push(Entry { at, what: What::Packet { start, end: self.bytes.len() }, hops });
+        self.entries.push(Entry { at, payload: Payload::Packet { start, end: self.bytes.len() }, hops });
     }
 
     pub(super) fn push_link(&mut self, node: usize, port: PortNum, request: LinkRequest, hops: u8) {
-        self.entries.push(Entry { at: NodePort { node, port }, what: What::Link(request), hops });
+        self.entries.push(Entry { at: NodePort { node, port }, payload: Payload::Link(request), hops });
     }
 
     pub(super) fn entry(&self, index: usize) -> Entry {
@@ -70,10 +64,10 @@ impl Flight {
         &mut self.bytes[start..end]
     }
 
-    /// Hands over all packets, in order.
+    /// Passes all packets to `take`, in order, and clears the flight.
     pub(super) fn drain(&mut self, mut take: impl FnMut(NodePort, &[u8])) {
         for entry in &self.entries {
-            if let What::Packet { start, end } = entry.what {
+            if let Payload::Packet { start, end } = entry.payload {
                 take(entry.at, &self.bytes[start..end]);
             }
         }

@@ -1,4 +1,4 @@
-//! The cable to a machine that runs Portico: its HCA is modelled by a process of its own, which may die and come back.
+//! A cable to another process, which models the HCA at its other end and may die and come back.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,30 +12,31 @@ use subnet::{PortError, Time};
 use cable::{Abilities, BUFFER, Blocked, Cable, Capture, End, Hello, LinkChange, Listener, Received};
 use umad_server::NodePort;
 
-/// Data packets that the other end may have sent and that are not yet taken in.
+/// Credits of the other end: data packets that it may have sent and the fabric has not received.
 const WINDOW: u32 = 64;
-/// How long a data packet waits for credit before it is discarded, as a switch's HOQLife has it (IBA vol. 1, 18.2.5.4):
-/// without it, one dead machine would at length hold up the whole fabric.
+/// Time that a data packet waits for credit before it is discarded, as a switch's HOQLife (IBA vol. 1, 18.2.5.4): one
+/// dead machine must not stall the whole fabric.
 const HEAD_OF_QUEUE_LIFE: Duration = Duration::from_secs(1);
 
-/// One such cable, and what waits for it.
+/// A cable to another process, and the packets that wait for it.
 #[derive(Debug)]
-pub(super) struct Uplink {
-    /// The fabric's own port at the cable.
+pub(crate) struct Uplink {
+    /// The fabric's port at this end.
     at: NodePort,
     listener: Listener,
     cable: Cable,
     /// Data packets without credit, and when each is discarded.
     waiting: VecDeque<(Time, Box<[u8]>)>,
-    /// An operator pulled the cable.
-    pulled: bool,
-    /// Packets discarded, and packets received with errors, that the port has not counted yet.
+    /// `true` while an order keeps the cable pulled.
+    is_unplugged: bool,
+    /// Packets discarded since the last [`Self::take_errors`].
     discards: u32,
+    /// Packets received with errors up to the last [`Self::take_errors`].
     rcv_errors: u64,
 }
 
 impl Uplink {
-    /// Listens at `path` for the process that has the other end.
+    /// Creates the cable and listens at `path` for the process at the other end.
     pub(super) fn new(
         at: NodePort,
         hello: Hello,
@@ -48,23 +49,23 @@ impl Uplink {
             listener: Listener::bind(path)?,
             cable: Cable::new(End::new(hello, abilities), tap),
             waiting: VecDeque::new(),
-            pulled: false,
+            is_unplugged: false,
             discards: 0,
             rcv_errors: 0,
         })
     }
 
-    /// The fabric's port at this end.
-    pub(super) const fn at(&self) -> NodePort {
+    /// Returns the fabric's port at this end.
+    pub(crate) const fn at(&self) -> NodePort {
         self.at
     }
 
-    /// What can be said of the cable.
+    /// Returns the state of this end.
     pub(super) const fn end(&self) -> &End {
         self.cable.end()
     }
 
-    /// What went wrong since the last call, for the port to count.
+    /// Returns the errors since the last call, for the port to count.
     pub(super) fn take_errors(&mut self) -> [(PortError, u32); 2] {
         let all = self.end().counters().rcv_errors;
         let new = all - std::mem::replace(&mut self.rcv_errors, all);
@@ -72,36 +73,48 @@ impl Uplink {
         [(PortError::XmitDiscard, discards), (PortError::Rcv, u32::try_from(new).unwrap_or(u32::MAX))]
     }
 
-    /// Packets that wait.
-    pub(super) fn waiting(&self) -> usize {
+    /// Returns the number of packets that wait for credit.
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Where the other end knocks.
-    pub(super) fn listener(&self) -> BorrowedFd<'_> {
+    /// Returns the socket at which the other process connects.
+    pub(crate) fn listener(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 
-    /// The socket to wait for, and whether also until it is writable.
-    pub(super) fn socket(&self) -> Option<(BorrowedFd<'_>, bool)> {
-        Some((self.cable.socket()?, self.cable.is_full()))
+    /// Returns the socket of the cable; `None` while no process is connected.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.cable.socket()
     }
 
-    /// The socket of whoever knocked, for [`Uplink::plug`]. Nobody is let in while the cable is pulled.
-    pub(super) fn accept(&self) -> Option<OwnedFd> {
-        // Where the system has no more files to open, whoever knocks waits.
-        self.listener.accept().ok().flatten().filter(|_| !self.pulled)
+    /// Returns `true` if the socket took no more, so that the caller must wait until it is writable.
+    pub(crate) fn is_full(&self) -> bool {
+        self.cable.is_full()
     }
 
-    /// Plugs the cable in. A process that comes before its predecessor's end was noticed takes its place.
-    pub(super) fn plug(&mut self, socket: OwnedFd) -> Option<LinkChange> {
+    /// Returns the socket of a process that connected, for [`Uplink::connect`]. While the cable is pulled, it closes the
+    /// connection.
+    pub(crate) fn accept(&self) -> Option<OwnedFd> {
+        // Without free file descriptors the process waits for its next try.
+        self.listener.accept().ok().flatten().filter(|_| !self.is_unplugged)
+    }
+
+    /// Connects the process behind `socket`, in place of one that is still connected.
+    pub(crate) fn connect(&mut self, socket: OwnedFd) -> Option<LinkChange> {
         self.cable.plug(socket)
     }
 
-    /// Pulls the cable, or lets it be plugged in again.
-    pub(super) fn pull(&mut self, pulled: bool) -> Option<LinkChange> {
-        self.pulled = pulled;
-        if pulled { self.cable.unplug() } else { None }
+    /// Pulls the cable until [`Self::plug`].
+    pub(super) fn unplug(&mut self) -> Option<LinkChange> {
+        self.is_unplugged = true;
+        self.cable.unplug()
+    }
+
+    /// Lets a process connect again.
+    pub(super) fn plug(&mut self) -> Option<LinkChange> {
+        self.is_unplugged = false;
+        None
     }
 
     /// Changes this end of the cable.
@@ -109,12 +122,12 @@ impl Uplink {
         self.cable.with_end(change)
     }
 
-    /// The next message from the other end.
-    pub(super) fn receive<'a>(&mut self, buffer: &'a mut [u8; BUFFER]) -> Received<'a> {
+    /// Receives the next message from the other end.
+    pub(crate) fn receive<'a>(&mut self, buffer: &'a mut [u8; BUFFER]) -> Received<'a> {
         self.cable.receive(buffer)
     }
 
-    /// Sends a packet, or keeps it until there is credit.
+    /// Sends a packet, or queues it until there is credit.
     pub(super) fn transmit(&mut self, now: Time, packet: &[u8]) {
         let vl15 = is_vl15(packet);
         // Data packets keep their order.
@@ -126,8 +139,8 @@ impl Uplink {
         }
     }
 
-    /// Sends what can be sent, and discards what waited too long.
-    pub(super) fn flush(&mut self, now: Time) {
+    /// Sends queued packets, and discards those that waited too long.
+    pub(crate) fn flush(&mut self, now: Time) {
         self.cable.flush();
         while let Some((deadline, packet)) = self.waiting.front() {
             match self.cable.transmit(packet) {
@@ -139,14 +152,14 @@ impl Uplink {
         }
     }
 
-    /// Lets the other end send more, once it may have used half of its window.
-    pub(super) fn grant(&mut self) {
+    /// Grants credits once the other end may have used half of its window.
+    pub(crate) fn grant(&mut self) {
         if self.cable.end().room() <= WINDOW / 2 {
             self.cable.with_end(|end| end.grant(WINDOW));
         }
     }
 
-    /// When the first packet that waits is to be discarded.
+    /// Returns the time at which the first queued packet expires.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.waiting.front().map(|(deadline, _)| *deadline)
     }
@@ -169,7 +182,7 @@ mod tests {
         Hello { node: Guid::new(node), port: PortNum::new(1) }
     }
 
-    /// An uplink, and the other end of its cable.
+    /// Creates an uplink, and the other end of its cable.
     fn plugged() -> (Uplink, Cable) {
         let folder = tempfile::tempdir().unwrap();
         let path = cable::path(folder.path(), "portico-0", PortNum::new(1));
@@ -177,13 +190,13 @@ mod tests {
         let mut uplink = Uplink::new(at, hello(1), Abilities::default(), &path, None).unwrap();
         let mut other = Cable::new(End::new(hello(2), Abilities::default()), None);
         other.plug(cable::dial(&path).unwrap());
-        assert_eq!(uplink.plug(uplink.accept().expect("somebody dialled")), None);
+        assert_eq!(uplink.connect(uplink.accept().expect("a connection")), None);
         settle(&mut uplink, &mut other);
         assert!(matches!(uplink.end().state(), LinkState::Up(_)));
         (uplink, other)
     }
 
-    /// Lets both ends read until neither has anything; gives the packets that came to the other end.
+    /// Lets both ends receive until neither has a message; returns the packets that reached the other end.
     fn settle(uplink: &mut Uplink, other: &mut Cable) -> Vec<Vec<u8>> {
         let (mut buffer, mut packets) = ([0; BUFFER], Vec::new());
         loop {
@@ -196,13 +209,13 @@ mod tests {
         }
     }
 
-    /// A packet on `vl` with LRH, BTH and a payload of four times `mark`.
+    /// Returns a packet on `vl` with LRH, BTH and a payload of four times `mark`.
     fn packet(vl: u8, mark: u8) -> Vec<u8> {
         [&[vl << 4, 2, 0, 1, 0, 7, 0, 2][..], &[0; 12], &[mark; 4]].concat()
     }
 
     #[test]
-    fn data_waits_for_credit_in_order_and_management_does_not() {
+    fn data_without_credit_waits_in_order() {
         let (mut uplink, mut other) = plugged();
         for (vl, mark) in [(0, 1), (1, 2), (15, 3), (0, 4)] {
             uplink.transmit(Time(0), &packet(vl, mark));
@@ -216,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_waits_too_long_is_discarded() {
+    fn data_beyond_its_lifetime_is_discarded() {
         let (mut uplink, mut other) = plugged();
         uplink.transmit(Time(0), &packet(0, 1));
         uplink.transmit(Time(5), &packet(0, 2));
@@ -231,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_goes_with_the_link() {
+    fn queued_data_after_link_down_is_discarded() {
         let (mut uplink, other) = plugged();
         uplink.transmit(Time(0), &packet(0, 1));
         drop(other);
@@ -241,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_opened_again_when_half_of_it_is_used() {
+    fn window_is_granted_again_after_half_of_it_is_used() {
         let (mut uplink, mut other) = plugged();
         uplink.grant();
         settle(&mut uplink, &mut other);

@@ -1,4 +1,4 @@
-//! An HCA: its memory, and the process that models it.
+//! An emulated HCA: its memory, and the process that models it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,64 +9,60 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use iba::Guid;
 
-use super::leash::{self, Child};
-use super::machine::{Event, Process};
+use super::event::{Event, Process};
+use super::supervise::{self, Child};
 use crate::ivshmem;
 
-/// A model that dies sooner than this after its start died young.
-const YOUNG: Duration = Duration::from_secs(10);
-
-/// So many models of one HCA may die young in a row before that counts as hopeless.
-const MAX_YOUNG_DEATHS: u32 = 5;
-
-/// An HCA to be modelled.
+/// Configuration of an HCA's model.
 pub(super) struct Model {
-    /// For logs and messages.
+    /// Name in logs and messages.
     pub(super) name: String,
     pub(super) node_guid: Guid,
-    /// Where the cable of each of its ports is plugged in.
+    /// Socket of the cable of each port.
     pub(super) cables: Vec<PathBuf>,
+    /// File that the model appends its log to.
     pub(super) log: PathBuf,
 }
 
-/// An HCA of a machine.
-pub(super) struct Adapter {
+/// An emulated HCA of a machine.
+pub(super) struct Hca {
     model: Model,
     process: Option<Child>,
     memory: ivshmem::Server,
     started: Instant,
-    young_deaths: u32,
+    /// Ends in a row within [`SHORT_RUN`] of the start.
+    short_runs: u32,
 }
 
-impl Adapter {
-    /// Makes its memory, which is served at the socket `path`.
+impl Hca {
+    /// Creates the memory, and serves it at the socket `path`.
     ///
     /// # Errors
-    /// The socket cannot be opened, or the log not be written.
+    /// The socket cannot be opened, or the log cannot be written.
     pub(super) fn new(model: Model, path: &Path) -> Result<Self> {
         let memory = ivshmem::Server::start(path).context("cannot serve the memory of an HCA")?;
         fs::write(&model.log, "").with_context(|| format!("cannot write {}", model.log.display()))?;
-        Ok(Self { model, process: None, memory, started: Instant::now(), young_deaths: 0 })
+        Ok(Self { model, process: None, memory, started: Instant::now(), short_runs: 0 })
     }
 
-    /// Where its memory is served.
+    /// Returns the socket that serves the memory.
     pub(super) fn memory(&self) -> &Path {
         self.memory.path()
     }
 
-    /// Starts its model, whose end is told as that of model `index`.
+    /// Starts the model; `events` gets its end as that of [`Process::Model`] `index`.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The process cannot be started.
     pub(super) fn start(&mut self, index: usize, events: &Sender<Event>) -> Result<()> {
         let Model { name, node_guid, cables, log } = &self.model;
-        let mut command = leash::command(std::env::current_exe()?)?;
+        let mut command = supervise::command(std::env::current_exe()?)?;
         command.args(["model", "--name", name, "--node-guid", &node_guid.to_string(), "--ivshmem"]);
         command.arg(self.memory.path());
         for cable in cables {
             command.arg("--cable").arg(cable);
         }
-        // The model adds to its log, for it may be started again.
+        // A restarted model appends to its log.
         command.arg("--log").arg(log).stdin(Stdio::null()).stdout(Stdio::null());
         let ended = move |status| Event::Ended(Process::Model(index), status);
         let (child, _) = Child::spawn(&mut command, events.clone(), ended)?;
@@ -75,20 +71,26 @@ impl Adapter {
         Ok(())
     }
 
-    /// Its model ended, and is to be started again.
+    /// Notes the end of the model, before the caller starts it again.
     ///
     /// # Errors
-    /// That happened too often.
-    pub(super) fn ended(&mut self, status: ExitStatus) -> Result<()> {
+    /// The model ended too often soon after its start.
+    pub(super) fn handle_end(&mut self, status: ExitStatus) -> Result<()> {
         let Model { name, log, .. } = &self.model;
-        self.young_deaths = match self.started.elapsed() {
-            age if age < YOUNG => self.young_deaths + 1,
+        self.short_runs = match self.started.elapsed() {
+            age if age < SHORT_RUN => self.short_runs + 1,
             _ => 0,
         };
-        if self.young_deaths > MAX_YOUNG_DEATHS {
-            bail!("the HCA model of {name} dies again and again ({status}): see {}", log.display());
+        if self.short_runs > MAX_SHORT_RUNS {
+            bail!("cannot keep the HCA model of {name} running ({status}): see {}", log.display());
         }
         eprintln!("the HCA model of {name} ended ({status}): starting it again");
         Ok(())
     }
 }
+
+/// A model that ends within this time of its start had a short run.
+const SHORT_RUN: Duration = Duration::from_secs(10);
+
+/// Short runs in a row after which the model is not started again.
+const MAX_SHORT_RUNS: u32 = 5;

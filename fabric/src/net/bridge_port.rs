@@ -1,14 +1,14 @@
-//! Ports that partitions lend to umad programs.
+//! Ports of bridges.
 //!
-//! A partition that lends its ports drives an HCA of its own, whose cables end here, and hands packets on between that HCA
-//! and its logical one. So a program at a lent port sends and receives as the partition does: through the aliased queue
-//! pair 0, and queue pair 1. There is no node at this end, and what a program is told of the port comes by its cable:
+//! A bridge is a partition that drives an HCA of its own, whose cables end here. It hands management datagrams on between
+//! that HCA and its LHCA. So a program at a bridge's port sends and receives as the partition does: through the aliased
+//! queue pair 0, and queue pair 1. This end of the cable has no agent. Its attributes come from the partition:
 //!
-//! - An answer to a directed route without hops is always of the port itself, whoever asked. The partition asks when
-//!   its link comes up, and when an event tells of a change; what programs ask and set is seen as well. By the
-//!   NodeDescription among the answers, the partition's name, programs find the port.
-//! - Whether a subnet manager is here this end says as a port says it that such a thing changed: by trap 144 (IBA vol. 1,
-//!   14.2.5.1), to the permissive LID and so no farther than to the partition, until that represses it.
+//! - A response to a directed route without hops describes the partition's own port, whichever requester it is for. The
+//!   partition sends such requests when its link comes up and when an event reports a change; requests of programs add to
+//!   them. NodeDescription holds the partition's name, by which programs find the port.
+//! - This end reports an attached subnet manager as a port reports a change of its capabilities: by trap 144 (IBA vol. 1,
+//!   14.2.5.1), to the permissive LID and so no farther than the partition, until the partition represses it.
 
 use std::time::Duration;
 
@@ -20,42 +20,43 @@ use iba::smp::Smp;
 use iba::{Lid, PortNum, ProducerType, Sl};
 use subnet::Time;
 
-/// How long a repress may take before a trap is sent again.
+/// Time until a trap without TrapRepress is sent again.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Bits 48 to 63 of the transaction ids of this end's own: those of no client.
+/// Bits 48 to 63 of this end's own transaction ids; no client of the umad server has them.
 const OWN: u64 = 0xffff << 48;
 
-/// A port that a partition lends.
+/// A port of a bridge.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub(super) struct BridgePort {
     number: PortNum,
-    /// The partition's name, as the port told it last.
+    /// The partition's name, from the last NodeDescription.
     name: Option<String>,
-    /// Whether another partition's port was here before.
+    /// `true` if the last NodeDescription differs from the one before.
     is_renamed: bool,
-    /// Whether it has told its name since its link came up.
+    /// `true` if a NodeDescription has come since the link came up.
     is_named: bool,
     node: Option<NodeInfo>,
     port: Option<PortInfo>,
     p_keys: Option<PKeyTable>,
+    /// `true` while a program at this port is a subnet manager.
     is_sm: bool,
-    /// Of the last trap.
+    /// Transaction id of the last trap.
     transaction: u64,
-    /// When to send the trap, again or for the first time; never if the partition knows.
+    /// Time to send the trap; never after the partition repressed it.
     due: Time,
 }
 
-/// What is known of a lent port.
+/// Attributes of a bridge's port.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Facts {
+pub(super) struct Attributes {
     pub(super) node: NodeInfo,
     pub(super) port: PortInfo,
     pub(super) p_keys: PKeyTable,
 }
 
-impl Lent {
-    /// Port `number` of what partitions lend by one HCA.
+impl BridgePort {
+    /// Creates port `number` of an HCA, without attributes.
     pub(super) fn new(number: PortNum) -> Self {
         Self {
             number,
@@ -71,34 +72,34 @@ impl Lent {
         }
     }
 
-    /// Its number.
+    /// Returns the port number.
     pub(super) fn number(&self) -> PortNum {
         self.number
     }
 
-    /// The name of the partition; `None` as with [`Self::facts`].
+    /// Returns the name of the partition; `None` while [`Self::attributes`] is.
     pub(super) fn name(&self) -> Option<&str> {
-        self.facts().and(self.name.as_deref())
+        self.attributes().and(self.name.as_deref())
     }
 
-    /// Whether the port has come to another partition since this was asked last: who was attached is not any more.
+    /// Returns `true` if another partition drives the port since the last call: programs at the port must attach again.
     pub(super) fn take_renamed(&mut self) -> bool {
         std::mem::take(&mut self.is_renamed)
     }
 
-    /// The port, as far as its partition has told; `None` until that is all, and while the partition does not run.
-    pub(super) fn facts(&self) -> Option<Facts> {
-        let facts = Facts { node: self.node?, port: self.port?, p_keys: self.p_keys? };
-        self.is_named.then_some(facts)
+    /// Returns the attributes; `None` until the partition has sent all of them, and while it does not run.
+    pub(super) fn attributes(&self) -> Option<Attributes> {
+        let attributes = Attributes { node: self.node?, port: self.port?, p_keys: self.p_keys? };
+        self.is_named.then_some(attributes)
     }
 
-    /// The link to the partition came up or went down.
-    pub(super) fn link_changed(&mut self) {
+    /// Forgets the attributes, after the link to the partition came up or went down.
+    pub(super) fn handle_link_change(&mut self) {
         (self.node, self.port, self.p_keys) = (None, None, None);
         (self.is_named, self.due) = (false, Time::NEVER);
     }
 
-    /// A program is a subnet manager, or is none any more.
+    /// Sets the capability IsSM of the programs at this port.
     pub(super) fn set_is_sm(&mut self, now: Time, is_sm: bool) {
         self.is_sm = is_sm;
         self.transaction = OWN | self.transaction.wrapping_add(1);
@@ -107,13 +108,13 @@ impl Lent {
         }
     }
 
-    /// Looks at a packet that came from the partition.
+    /// Reads the attributes and the TrapRepress in a packet from the partition.
     pub(super) fn learn(&mut self, now: Time, packet: &mut [u8]) {
         let Some(SmpPacket { smp, .. }) = SmpPacket::parse_mut(packet) else { return };
         let is_own = smp.hop_count() == 0 && smp.dr_slid == Lid::PERMISSIVE && smp.dr_dlid == Lid::PERMISSIVE;
         match (smp.header.class, smp.header.method) {
             (Class::SUBN_DIRECTED_ROUTE, Method::GET_RESP) if is_own && smp.status() == Status::OK => {
-                self.note(now, smp)
+                self.store(now, smp)
             }
             (Class::SUBN_LID_ROUTED, Method::TRAP_REPRESS) if smp.header.transaction_id.get() == self.transaction => {
                 self.due = Time::NEVER;
@@ -122,10 +123,10 @@ impl Lent {
         }
     }
 
-    /// Takes up an attribute of the port itself.
-    fn note(&mut self, now: Time, smp: &Smp) {
+    /// Stores an attribute of the port itself.
+    fn store(&mut self, now: Time, smp: &Smp) {
         match (smp.header.attribute_id, smp.header.attribute_modifier.get()) {
-            (AttributeId::NODE_DESCRIPTION, _) => self.note_name(now, smp.attribute()),
+            (AttributeId::NODE_DESCRIPTION, _) => self.store_name(now, smp.attribute()),
             (AttributeId::NODE_INFO, _) => self.node = Some(*smp.attribute()),
             (AttributeId::PORT_INFO, port) if port == 0 || port == u32::from(self.number.get()) => {
                 self.port = Some(*smp.attribute());
@@ -135,8 +136,8 @@ impl Lent {
         }
     }
 
-    /// Takes up whose port it is. Only then a subnet manager may be told of: one that was here before may be another's.
-    fn note_name(&mut self, now: Time, description: &NodeDescription) {
+    /// Stores the partition's name. A trap before that could report a subnet manager of another partition's port.
+    fn store_name(&mut self, now: Time, description: &NodeDescription) {
         let name = description.to_string();
         self.is_renamed |= self.name.as_ref().is_some_and(|before| *before != name);
         self.name = Some(name);
@@ -145,7 +146,7 @@ impl Lent {
         }
     }
 
-    /// What is to be sent to the partition now.
+    /// Returns the trap that is due.
     pub(super) fn poll(&mut self, now: Time) -> Option<SmpPacket> {
         (self.due <= now).then(|| {
             self.due = now.after(INTERVAL);
@@ -153,7 +154,7 @@ impl Lent {
         })
     }
 
-    /// When to [`Self::poll`] again.
+    /// Returns the time of the next [`Self::poll`].
     pub(super) fn deadline(&self) -> Time {
         self.due
     }
@@ -199,17 +200,17 @@ mod tests {
         info
     }
 
-    /// A port whose partition has told all of it; its LID is 7.
-    fn lent() -> Lent {
-        let mut lent = Lent::new(PortNum::new(1));
-        lent.link_changed();
-        assert_eq!(lent.poll(Time(0)), None, "it does not know whom to tell");
-        tell(&mut lent, Time(0), "bridge");
-        lent
+    /// Creates a port with all attributes; its LID is 7.
+    fn port() -> BridgePort {
+        let mut port = BridgePort::new(PortNum::new(1));
+        port.handle_link_change();
+        assert_eq!(port.poll(Time(0)), None, "the name is unknown");
+        announce(&mut port, Time(0), "bridge");
+        port
     }
 
-    /// Has the partition `name` tell all of its port; its LID is 7.
-    fn tell(lent: &mut Lent, now: Time, name: &str) {
+    /// Passes all attributes of the partition `name` to the port; its LID is 7.
+    fn announce(port: &mut BridgePort, now: Time, name: &str) {
         let node = NodeInfo { node_guid: Guid::new(2), ..NodeInfo::default() };
         let mut answers = [
             answer(0, &node),
@@ -218,56 +219,56 @@ mod tests {
             answer(0, &NodeDescription::new(name)),
         ];
         for answer in &mut answers {
-            assert_eq!((lent.facts(), lent.name()), (None, None), "it does not know all");
-            lent.learn(now, answer.as_mut_bytes());
+            assert_eq!((port.attributes(), port.name()), (None, None), "an attribute is missing");
+            port.learn(now, answer.as_mut_bytes());
         }
-        assert_eq!(lent.name(), Some(name));
+        assert_eq!(port.name(), Some(name));
     }
 
     #[test]
-    fn who_comes_after_another_is_told_apart() {
-        let mut lent = lent();
-        assert!(!lent.take_renamed());
-        lent.link_changed();
-        assert_eq!(lent.name(), None);
-        tell(&mut lent, Time(1), "bridge");
-        assert!(!lent.take_renamed(), "it has only begun again");
-        lent.link_changed();
-        tell(&mut lent, Time(2), "other");
-        assert!(lent.take_renamed());
-        assert!(!lent.take_renamed(), "that was said");
+    fn port_of_another_partition_is_renamed() {
+        let mut port = port();
+        assert!(!port.take_renamed());
+        port.handle_link_change();
+        assert_eq!(port.name(), None);
+        announce(&mut port, Time(1), "bridge");
+        assert!(!port.take_renamed(), "the same partition again");
+        port.handle_link_change();
+        announce(&mut port, Time(2), "other");
+        assert!(port.take_renamed());
+        assert!(!port.take_renamed(), "reported once");
     }
 
     #[test]
-    fn a_second_port_tells_of_itself() {
-        let mut lent = Lent::new(PortNum::new(2));
-        lent.learn(Time(0), answer(1, &port_info(1)).as_mut_bytes());
-        assert_eq!(lent.port, None, "that was the first");
-        lent.learn(Time(0), answer(2, &port_info(2)).as_mut_bytes());
-        assert_eq!(lent.port.unwrap().lid, Lid::new(2));
+    fn second_port_ignores_attributes_of_the_first() {
+        let mut port = BridgePort::new(PortNum::new(2));
+        port.learn(Time(0), answer(1, &port_info(1)).as_mut_bytes());
+        assert_eq!(port.port, None, "an attribute of port 1");
+        port.learn(Time(0), answer(2, &port_info(2)).as_mut_bytes());
+        assert_eq!(port.port.unwrap().lid, Lid::new(2));
     }
 
     #[test]
-    fn what_a_port_answers_of_itself_is_seen() {
-        let mut lent = lent();
-        assert_eq!(lent.facts().unwrap().port.lid, Lid::new(7));
-        lent.learn(Time(0), answer(1, &port_info(9)).as_mut_bytes());
-        assert_eq!(lent.facts().unwrap().port.lid, Lid::new(9));
+    fn response_of_another_node_is_ignored() {
+        let mut port = port();
+        assert_eq!(port.attributes().unwrap().port.lid, Lid::new(7));
+        port.learn(Time(0), answer(1, &port_info(9)).as_mut_bytes());
+        assert_eq!(port.attributes().unwrap().port.lid, Lid::new(9));
         let mut of_another = [answer(1, &port_info(1)), answer(1, &port_info(2)), answer(1, &port_info(3))];
         of_another[0].smp.set_hop_count(1);
         of_another[1].smp.dr_slid = Lid::new(4);
         of_another[2].smp.set_status(Status::INVALID_FIELD);
         for packet in &mut of_another {
-            lent.learn(Time(0), packet.as_mut_bytes());
-            assert_eq!(lent.facts().unwrap().port.lid, Lid::new(9));
+            port.learn(Time(0), packet.as_mut_bytes());
+            assert_eq!(port.attributes().unwrap().port.lid, Lid::new(9));
         }
-        lent.link_changed();
-        assert_eq!(lent.facts(), None);
+        port.handle_link_change();
+        assert_eq!(port.attributes(), None);
     }
 
-    /// The trap that is sent at `now`; it tells of these capabilities.
-    fn trap(lent: &mut Lent, now: Time, capabilities: CapabilityMask) -> SmpPacket {
-        let packet = lent.poll(now).expect("a trap");
+    /// Returns the trap that is due at `now`, after a check of its capabilities.
+    fn trap(port: &mut BridgePort, now: Time, capabilities: CapabilityMask) -> SmpPacket {
+        let packet = port.poll(now).expect("a trap");
         let notice: &Notice = packet.smp.attribute();
         assert_eq!(notice.trap_number, TrapNumber::LOCAL_CHANGE);
         assert_eq!(notice.details::<LocalChange>().capability_mask(), capabilities);
@@ -275,22 +276,22 @@ mod tests {
     }
 
     #[test]
-    fn that_a_subnet_manager_is_here_is_said_until_it_is_heard() {
-        let mut lent = lent();
-        let mut repress = trap(&mut lent, Time(0), CapabilityMask::TRAP);
-        lent.set_is_sm(Time(1), true);
-        trap(&mut lent, Time(1), CapabilityMask::TRAP | CapabilityMask::SM);
+    fn trap_is_sent_until_it_is_repressed() {
+        let mut port = port();
+        let mut repress = trap(&mut port, Time(0), CapabilityMask::TRAP);
+        port.set_is_sm(Time(1), true);
+        trap(&mut port, Time(1), CapabilityMask::TRAP | CapabilityMask::SM);
         repress.smp.header.method = Method::TRAP_REPRESS;
-        lent.learn(Time(2), repress.as_mut_bytes());
-        assert_eq!(lent.deadline(), Time(1).after(INTERVAL), "that was of the trap before");
-        assert_eq!(lent.poll(Time(2)), None);
-        let mut repress = lent.poll(lent.deadline()).unwrap();
+        port.learn(Time(2), repress.as_mut_bytes());
+        assert_eq!(port.deadline(), Time(1).after(INTERVAL), "the repress is for the trap before");
+        assert_eq!(port.poll(Time(2)), None);
+        let mut repress = port.poll(port.deadline()).unwrap();
         repress.smp.header.method = Method::TRAP_REPRESS;
-        lent.learn(Time(2), repress.as_mut_bytes());
-        assert_eq!(lent.deadline(), Time::NEVER);
-        lent.link_changed();
-        assert_eq!(lent.poll(Time(3)), None);
-        tell(&mut lent, Time(4), "bridge");
-        assert!(lent.poll(Time(4)).is_some(), "a partition that begins knows nothing");
+        port.learn(Time(2), repress.as_mut_bytes());
+        assert_eq!(port.deadline(), Time::NEVER);
+        port.handle_link_change();
+        assert_eq!(port.poll(Time(3)), None);
+        announce(&mut port, Time(4), "bridge");
+        assert!(port.poll(Time(4)).is_some(), "a restarted partition gets the trap again");
     }
 }
