@@ -1,5 +1,5 @@
-//! A capture of what passes on cables, for Wireshark and tshark: pcap with link type ERF, the one that tshark 4.0 reads
-//! InfiniBand from.
+//! Capture of the packets on cables, for Wireshark and tshark: pcap with link type ERF, from which tshark 4.0 reads
+//! InfiniBand.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,13 +10,13 @@ use zerocopy::byteorder::big_endian::U16;
 use zerocopy::byteorder::little_endian::U64;
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
-/// Written out at the latest when this many bytes have come together.
+/// Bytes in memory at which the capture is written out.
 const BUFFER: usize = 64 << 10;
-/// The longest record in bytes that the file's header announces.
+/// Longest record in the file's header, in bytes.
 const SNAP_LENGTH: u32 = 0xffff;
 const LINK_TYPE_ERF: u32 = 197;
 const ERF_TYPE_INFINIBAND: u8 = 21;
-/// The bytes of an [`ErfHeader`].
+/// Bytes of an [`ErfHeader`].
 const ERF_HEADER: u16 = 16;
 /// Varying record length.
 const ERF_FLAGS: u8 = 0x04;
@@ -35,9 +35,9 @@ struct ErfHeader {
 
 const _: () = assert!(size_of::<ErfHeader>() == ERF_HEADER as usize);
 
-/// A capture file.
+/// Capture file.
 ///
-/// Whole records only are ever handed to the kernel: a file that a killed process leaves behind is readable to its end.
+/// Each write to the file is of whole records: so the file of a killed process is readable to its end.
 #[derive(Debug)]
 pub struct Capture {
     file: File,
@@ -45,10 +45,10 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Makes the file at `path`, or empties it.
+    /// Creates the file at `path`, or empties it.
     ///
     /// # Errors
-    /// If it cannot be made or written.
+    /// The file cannot be created or written.
     pub fn create(path: &Path) -> io::Result<Self> {
         let mut header = Vec::new();
         header.extend(0xa1b2_3c4d_u32.to_ne_bytes()); // pcap with nanoseconds, in this machine's byte order
@@ -62,10 +62,10 @@ impl Capture {
         Ok(Self { file, buffer: Vec::with_capacity(2 * BUFFER) })
     }
 
-    /// Writes down a packet, LRH through VCRC, given in parts. It is in the file after [`Capture::flush`].
+    /// Records a packet, LRH through VCRC, given in parts. [`Capture::flush`] writes it to the file.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// The file cannot be written.
     pub fn record(&mut self, time: SystemTime, parts: [&[u8]; 2]) -> io::Result<()> {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (seconds, nanos) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
@@ -90,10 +90,10 @@ impl Capture {
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
 
-    /// Writes out what was recorded.
+    /// Writes the recorded packets to the file.
     ///
     /// # Errors
-    /// If the file cannot be written. What was recorded is lost then.
+    /// The file cannot be written. The recorded packets are lost.
     pub fn flush(&mut self) -> io::Result<()> {
         let written = self.file.write_all(&self.buffer);
         self.buffer.clear();
@@ -109,7 +109,7 @@ mod tests {
     use super::super::frame;
     use super::*;
 
-    /// A subnet management Get(NodeInfo) by directed route, LRH through payload.
+    /// Returns a SubnGet(NodeInfo) by directed route, LRH through payload.
     fn smp() -> Vec<u8> {
         let mut packet = vec![0; 284];
         packet[..8].copy_from_slice(&[0xf0, 0x02, 0xff, 0xff, 0, 72, 0xff, 0xff]);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn tshark_reads_the_capture_without_a_malformed_packet() {
+    fn capture_is_read_by_tshark_without_malformed_packets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture.pcap");
         let mut capture = Capture::create(&path).unwrap();

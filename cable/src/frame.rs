@@ -1,24 +1,24 @@
-//! A packet as it is on a cable: LRH through payload, then the invariant and the variant CRC (IBA vol. 1, 7.8).
+//! The form of a packet on a cable: LRH through payload, then ICRC and VCRC (IBA vol. 1, 7.8).
 
 use iba::Vl;
 use iba::crc;
 use iba::lrh::Lrh;
 use zerocopy::FromBytes;
 
-/// Bytes that the two CRCs take.
+/// Bytes of the two CRCs.
 pub(super) const CRCS: usize = crc::ICRC + crc::VCRC;
 
-/// Whether a packet is on VL15, by its LRH.
+/// Returns `true` if the packet's LRH names VL15.
 pub(super) fn is_vl15(packet: &[u8]) -> bool {
     Lrh::ref_from_prefix(packet).is_ok_and(|(lrh, _)| lrh.vl() == Vl::MANAGEMENT)
 }
 
-/// ICRC and VCRC of a packet, in the order they have on the cable.
+/// Returns ICRC and VCRC of a packet, in the order of the cable.
 pub(super) fn crcs(packet: &[u8]) -> [u8; CRCS] {
     crc::trailer(packet)
 }
 
-/// The packet without its CRCs if these are right, its length is the one in its LRH, and the link version is 0.
+/// Returns the packet without its CRCs, if these are valid, its length is the one in its LRH, and the link version is 0.
 pub(super) fn check(frame: &mut [u8]) -> Option<&mut [u8]> {
     let (packet, found) = frame.split_last_chunk_mut::<CRCS>()?;
     let (lrh, _) = Lrh::ref_from_prefix(packet).ok()?;

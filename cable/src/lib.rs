@@ -1,8 +1,8 @@
-//! Cables: what lies between two ports, whether these are in one process or in two.
+//! Cables between two ports, in one process or in two.
 //!
-//! [`LinkMachine`] says when a link is up. [`End`] adds messages, credits and CRCs: what one end of a cable to another
-//! process needs. [`Cable`] is an end on a socket, and [`Capture`] writes down what passes there. The first two are
-//! pure.
+//! [`LinkMachine`] decides when a link is up. [`CableEnd`] adds messages, credits and CRCs: one end of a cable to another
+//! process. [`Cable`] is an end on a socket, and [`Capture`] records the packets that pass there. The first two do no
+//! I/O.
 
 mod capture;
 mod end;
@@ -12,7 +12,7 @@ mod message;
 mod socket;
 
 pub use capture::Capture;
-pub use end::{Blocked, Counters, End, Event};
+pub use end::{CableEnd, CableEvent, Counters, TransmitError};
 pub use link::{Abilities, Announcement, Link, LinkChange, LinkMachine, LinkState};
 pub use message::{Control, Hello, MAX_MESSAGE, Message, MessageError};
-pub use socket::{BUFFER, Cable, Listener, Received, dial, pair, path};
+pub use socket::{BUFFER, Cable, Listener, Reception, dial, pair, path};

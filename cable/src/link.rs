@@ -1,12 +1,12 @@
 //! The link machine of one end of a cable: when a link comes up, with which width and speed, and when it goes down.
 //!
-//! Each end tells the other what it is ready for ([`Announcement`]). An end counts its training epochs: a new one
-//! begins whenever its link goes down or its readiness changes. A link is up as long as both ends poll, have a width
-//! and a speed in common, and each has heard the other's present epoch. So a link that goes down at one end goes down
-//! at the other, however briefly it was down, and nothing that was sent before training is taken for what came after.
-//! The messages have to arrive in order or not at all; a later announcement replaces an earlier one that was not sent.
+//! Each end announces its readiness to the other ([`Announcement`]). An end counts its training epochs: a new one begins
+//! whenever its link goes down or its readiness changes. A link is up as long as both ends poll, have a width and a speed
+//! in common, and each has heard the other's present epoch. So a link that goes down at one end goes down at the other,
+//! however short the time, and no packet from before a training counts as one from after it. Messages must arrive in
+//! order or not at all; a later announcement replaces an earlier one that was not sent.
 
-/// What an end is ready to train to, each a bit mask as in PortInfo (IBA vol. 1, 14.2.5.6).
+/// Widths and speeds of an end, each a bit mask as in PortInfo (IBA vol. 1, 14.2.5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
     /// As LinkWidthEnabled: 1 = 1X, 2 = 4X, 4 = 8X, 8 = 12X, 16 = 2X.
@@ -18,7 +18,7 @@ pub struct Abilities {
 }
 
 impl Abilities {
-    /// The best link between ends of these abilities; `None` where they have no width or no speed in common.
+    /// Returns the best link between ends of these abilities; `None` if they have no width or no speed in common.
     #[must_use]
     pub const fn common(self, other: Self) -> Option<Link> {
         let width = widest(self.widths & other.widths);
@@ -29,13 +29,13 @@ impl Abilities {
 }
 
 impl Default for Abilities {
-    /// Widths up to 4X, every speed up to EDR.
+    /// Returns widths up to 4X, and all speeds up to EDR.
     fn default() -> Self {
         Self { widths: 0x3, speeds: 0x7, speeds_ext: 0x3 }
     }
 }
 
-/// A trained link, each with one bit as in PortInfo's LinkWidthActive, LinkSpeedActive and LinkSpeedExtActive.
+/// A trained link: one bit each, as in PortInfo's LinkWidthActive, LinkSpeedActive and LinkSpeedExtActive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// One of the bits of [`Abilities::widths`].
@@ -46,25 +46,26 @@ pub struct Link {
     pub speed_ext: u8,
 }
 
+/// Returns the highest bit of `mask`.
 const fn highest(mask: u8) -> u8 {
     if mask == 0 { 0 } else { 0x80 >> mask.leading_zeros() }
 }
 
-/// The bit of the widest; 2X (bit 4) came late and lies between 1X (bit 0) and 4X (bit 1).
+/// Returns the bit of the greatest width; 2X (bit 4) lies between 1X (bit 0) and 4X (bit 1).
 const fn widest(mask: u8) -> u8 {
     if mask & 0xe != 0 { highest(mask & 0xe) } else { highest(mask & 0x11) }
 }
 
-/// What an end says of itself to the other.
+/// An end's state as it announces it to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// `false`: held down.
+    /// `true` if the end looks for a peer, `false` if it is held down.
     pub polling: bool,
-    /// What the end can train to in this epoch.
+    /// Abilities of the end in this epoch.
     pub abilities: Abilities,
-    /// The end's present epoch.
+    /// Present epoch of the end.
     pub epoch: u32,
-    /// The other end's epoch as it was last heard, 0 if never.
+    /// Last epoch heard from the other end; 0 = none.
     pub heard: u32,
 }
 
@@ -75,40 +76,40 @@ pub enum LinkState {
     Disabled,
     /// Looking for a peer.
     Polling,
-    /// There is a link.
+    /// Connected.
     Up(Link),
 }
 
-/// A link came up or went down.
+/// Change of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkChange {
-    /// The other end has to have the present announcement before any packet.
+    /// The link is up. The present announcement goes to the other end before any packet.
     Up(Link),
     /// The link is down.
     Down,
 }
 
-/// One end of a cable. Whoever drives it sends [`LinkMachine::announcement`] to the other end whenever that differs
-/// from what was sent last.
+/// Link machine of one end of a cable. The caller sends [`LinkMachine::announcement`] to the other end whenever it differs
+/// from the last one sent.
 #[derive(Clone, Debug)]
 pub struct LinkMachine {
     polling: bool,
     abilities: Abilities,
-    /// What the next epoch begins with.
-    wanted: Abilities,
+    /// Abilities for the next epoch.
+    next: Abilities,
     epoch: u32,
     peer: Option<Announcement>,
     link: Option<Link>,
 }
 
 impl LinkMachine {
-    /// An end that polls, without a peer.
+    /// Creates an end that polls, without a peer.
     #[must_use]
     pub const fn new(abilities: Abilities) -> Self {
-        Self { polling: true, abilities, wanted: abilities, epoch: 1, peer: None, link: None }
+        Self { polling: true, abilities, next: abilities, epoch: 1, peer: None, link: None }
     }
 
-    /// The end's state.
+    /// Returns the end's state.
     #[must_use]
     pub const fn state(&self) -> LinkState {
         match self.link {
@@ -118,7 +119,7 @@ impl LinkMachine {
         }
     }
 
-    /// What the other end has to know.
+    /// Returns the announcement of the present state.
     #[must_use]
     pub fn announcement(&self) -> Announcement {
         Announcement {
@@ -146,21 +147,21 @@ impl LinkMachine {
         self.restart(true)
     }
 
-    /// Changes what the end can train to: at once where it has no link, else when it trains again.
+    /// Changes the end's abilities: at once if it has no link, else at the next training.
     pub fn set_abilities(&mut self, abilities: Abilities) {
-        self.wanted = abilities;
+        self.next = abilities;
         if self.link.is_none() && self.abilities != abilities {
             self.restart(self.polling);
         }
     }
 
-    /// The cable was pulled.
+    /// Forgets the peer, because the cable is unplugged.
     pub fn unplugged(&mut self) -> Option<LinkChange> {
         self.peer = None;
         self.link.and_then(|_| self.restart(self.polling))
     }
 
-    /// The other end announced itself.
+    /// Takes an announcement of the other end.
     pub fn hear(&mut self, peer: Announcement) -> Option<LinkChange> {
         let same_epoch = self.peer.is_some_and(|before| before.epoch == peer.epoch);
         self.peer = Some(peer);
@@ -174,10 +175,10 @@ impl LinkMachine {
         None
     }
 
-    /// Begins a new epoch. The peer cannot have heard of it, so there is no link yet.
+    /// Begins a new epoch. The peer has not heard of it, so the link is down.
     fn restart(&mut self, polling: bool) -> Option<LinkChange> {
         self.polling = polling;
-        self.abilities = self.wanted;
+        self.abilities = self.next;
         self.epoch = self.epoch.wrapping_add(1).max(1);
         self.link.take().map(|_| LinkChange::Down)
     }
@@ -191,22 +192,22 @@ mod tests {
 
     use super::*;
 
-    /// Two ends with the announcements that are on their way between them.
+    /// Two ends, with the announcements on their way between them.
     struct Pair {
         ends: [LinkMachine; 2],
-        told: [Option<Announcement>; 2],
+        announced: [Option<Announcement>; 2],
         wires: [VecDeque<Announcement>; 2],
     }
 
     impl Pair {
         fn new(a: Abilities, b: Abilities) -> Self {
-            Self { ends: [LinkMachine::new(a), LinkMachine::new(b)], told: [None; 2], wires: Default::default() }
+            Self { ends: [LinkMachine::new(a), LinkMachine::new(b)], announced: [None; 2], wires: Default::default() }
         }
 
-        fn tell(&mut self, end: usize) {
+        fn announce(&mut self, end: usize) {
             let now = Some(self.ends[end].announcement());
-            if self.told[end] != now {
-                self.told[end] = now;
+            if self.announced[end] != now {
+                self.announced[end] = now;
                 self.wires[end].extend(now);
             }
         }
@@ -214,13 +215,13 @@ mod tests {
         fn carry(&mut self, from: usize) -> Option<LinkChange> {
             let message = self.wires[from].pop_front()?;
             let change = self.ends[1 - from].hear(message);
-            self.tell(1 - from);
+            self.announce(1 - from);
             change
         }
 
         fn settle(&mut self) -> Vec<LinkChange> {
-            self.tell(0);
-            self.tell(1);
+            self.announce(0);
+            self.announce(1);
             let mut changes = Vec::new();
             for round in 0.. {
                 assert!(round < 20, "the ends do not settle: {:?}", self.ends);
@@ -241,14 +242,14 @@ mod tests {
     const EDR_4X: Link = Link { width: 2, speed: 4, speed_ext: 2 };
 
     #[test]
-    fn two_polling_ends_come_up_once_with_the_best_common_link() {
+    fn polling_ends_come_up_once_with_the_best_common_link() {
         let mut pair = Pair::new(Abilities::default(), Abilities { widths: 0x1f, speeds: 0x7, speeds_ext: 0xf });
         assert_eq!(pair.settle(), [LinkChange::Up(EDR_4X); 2]);
         assert_eq!(pair.states(), [LinkState::Up(EDR_4X); 2]);
     }
 
     #[test]
-    fn two_x_lies_between_one_and_four_x() {
+    fn width_2x_lies_between_1x_and_4x() {
         let ends = |widths| Abilities { widths, speeds: 1, speeds_ext: 0 };
         for (mask, best) in [(0x11, 0x10), (0x13, 0x02), (0x1f, 0x08), (0x01, 0x01)] {
             assert_eq!(ends(mask).common(ends(mask)).map(|link| link.width), Some(best));
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retrain_is_seen_at_both_ends() {
+    fn retrain_is_seen_at_both_ends() {
         let mut pair = Pair::new(Abilities::default(), Abilities::default());
         pair.settle();
         assert_eq!(pair.ends[0].retrain(), Some(LinkChange::Down));
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_end_holds_the_link_down_and_enable_brings_it_back() {
+    fn disabled_end_holds_the_link_down_until_enabled() {
         let mut pair = Pair::new(Abilities::default(), Abilities::default());
         pair.settle();
         assert_eq!(pair.ends[1].disable(), Some(LinkChange::Down));
@@ -285,11 +286,11 @@ mod tests {
         pair.ends[1].enable();
         assert_eq!(pair.settle(), [LinkChange::Up(EDR_4X); 2]);
         pair.ends[1].enable();
-        assert_eq!(pair.settle(), [], "to enable a link that is up changes nothing");
+        assert_eq!(pair.settle(), [], "enabling a link that is up changes nothing");
     }
 
     #[test]
-    fn new_abilities_count_from_the_next_training() {
+    fn new_abilities_take_effect_at_the_next_training() {
         let mut pair = Pair::new(Abilities::default(), Abilities::default());
         pair.settle();
         let slow = Abilities { widths: 1, speeds: 1, speeds_ext: 0 };
@@ -302,19 +303,19 @@ mod tests {
     }
 
     #[test]
-    fn a_pulled_cable_takes_the_link_down_and_a_new_peer_brings_it_up() {
+    fn link_of_an_unplugged_cable_comes_up_with_a_new_peer() {
         let mut pair = Pair::new(Abilities::default(), Abilities::default());
         pair.settle();
         assert_eq!(pair.ends[0].unplugged(), Some(LinkChange::Down));
         assert_eq!(pair.ends[0].unplugged(), None);
         pair.ends[1] = LinkMachine::new(Abilities::default());
-        pair.told = [None; 2];
+        pair.announced = [None; 2];
         assert_eq!(pair.settle(), [LinkChange::Up(EDR_4X); 2]);
     }
 
     proptest! {
-        /// Whatever is asked of the two ends, and however their messages cross: they settle, they agree, and they are
-        /// up exactly if both poll.
+        /// Whatever requests the two ends get, and however their messages cross, they settle, agree, and are up exactly
+        /// if both poll.
         #[test]
         fn ends_settle_and_agree(steps in prop::collection::vec((0_usize..2, 0_u8..6), 0..60)) {
             let mut pair = Pair::new(Abilities::default(), Abilities::default());
@@ -324,7 +325,7 @@ mod tests {
                     0 => { pair.ends[end].disable(); polling[end] = false; }
                     1 => { pair.ends[end].enable(); polling[end] = true; }
                     2 => { pair.ends[end].retrain(); polling[end] = true; }
-                    3 => pair.tell(end),
+                    3 => pair.announce(end),
                     _ => { pair.carry(end); }
                 }
             }

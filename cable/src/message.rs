@@ -1,10 +1,10 @@
-//! What ends of a cable say to each other: one message in each datagram, numbers big-endian.
+//! Messages between the ends of a cable: one in each datagram, numbers big-endian.
 //!
 //! | byte 0 | then |
 //! |---|---|
 //! | 1 hello | version u16, port u8, node GUID u64 |
 //! | 2 link | polling u8, widths u8, speeds u8, extended speeds u8, epoch u32, heard u32 |
-//! | 3 credit | limit u32: data packets that the receiver takes in all, counted from when the link came up |
+//! | 3 credit | limit u32: number of data packets, from the link's coming up on, that the peer may send |
 //! | 4 packet | the packet from LRH through VCRC |
 
 use iba::{Guid, PortNum};
@@ -14,49 +14,49 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::link::{Abilities, Announcement};
 
-/// Version of these messages; ends of different versions do not talk.
+/// Version of these messages. An end unplugs a peer of another version.
 pub(super) const VERSION: u16 = 1;
 
-/// The first byte of a datagram that holds a packet.
+/// First byte of a datagram that holds a packet.
 pub(super) const PACKET: u8 = 4;
 const HELLO: u8 = 1;
 const LINK: u8 = 2;
 const CREDIT: u8 = 3;
 
-/// The longest control message in bytes: every message but a packet.
+/// Bytes of the longest control message: any message but a packet.
 pub(super) const MAX_CONTROL: usize = size_of::<LinkBytes>();
 
-/// The longest datagram in bytes: the type, LRH 8, GRH 40, BTH 12, the longest extension header 28, payload 4096,
+/// Bytes of the longest datagram: the type, LRH 8, GRH 40, BTH 12, the longest extension header 28, payload 4096,
 /// ICRC 4, VCRC 2.
 pub const MAX_MESSAGE: usize = 1 + 8 + 40 + 12 + 28 + 4096 + 4 + 2;
 
-/// Who is at the end of a cable; the first thing each end says.
+/// Identity of an end of a cable; the first message of each end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The node.
     pub node: Guid,
-    /// Its port at this cable.
+    /// The node's port at this cable.
     pub port: PortNum,
 }
 
 /// A message between two ends.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Who I am.
+    /// Identity of the sender.
     Hello(Hello),
-    /// What my link machine wants.
+    /// State of the sender's link machine.
     Link(Announcement),
-    /// How many packets on data VLs (0..14) I take in all since the link came up; free-running.
+    /// Number of packets on data VLs that the receiver may send since the link came up; wrapping.
     Credit(u32),
-    /// A packet, LRH through VCRC; not looked into.
+    /// A packet, LRH through VCRC; unchecked.
     Packet(&'a mut [u8]),
 }
 
-/// Why a datagram is no message. The cable is then as good as pulled: the other end speaks another language.
+/// Reason why a datagram is no message. The cable is then unplugged.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum MessageError {
     /// The type is unknown, or the length is not the type's.
-    #[error("a cable message of type {kind} with {length} bytes is none of version {VERSION}")]
+    #[error("cannot decode a cable message of type {kind} with {length} bytes: it is not of version {VERSION}")]
     Malformed {
         /// Byte 0, or 0 for an empty datagram.
         kind: u8,
@@ -64,7 +64,7 @@ pub enum MessageError {
         length: usize,
     },
     /// The other end has another version.
-    #[error("the other end of the cable speaks version {0}, this one {VERSION}: run both from one build")]
+    #[error("cannot use the cable: the other end has version {0}, this one {VERSION}; run both from one build")]
     Version(u16),
 }
 
@@ -97,10 +97,10 @@ struct CreditBytes {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a datagram.
+    /// Decodes a datagram.
     ///
     /// # Errors
-    /// If it is not a message of this version.
+    /// The datagram is not a message of this version.
     pub fn decode(datagram: &'a mut [u8]) -> Result<Self, MessageError> {
         let kind = datagram.first().copied().unwrap_or(0);
         let malformed = MessageError::Malformed { kind, length: datagram.len() };
@@ -129,7 +129,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A control message as bytes.
+/// Bytes of a control message.
 #[derive(Clone, Copy, Debug)]
 pub struct Control {
     bytes: [u8; MAX_CONTROL],
@@ -137,7 +137,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// The datagram to send.
+    /// Returns the datagram to send.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
@@ -150,13 +150,13 @@ impl Control {
         Self { bytes, length: from.len() }
     }
 
-    /// [`Message::Hello`].
+    /// Creates a [`Message::Hello`].
     #[must_use]
     pub fn hello(hello: Hello) -> Self {
         Self::from(&HelloBytes { kind: HELLO, version: VERSION.into(), port: hello.port, node: hello.node })
     }
 
-    /// [`Message::Link`].
+    /// Creates a [`Message::Link`].
     #[must_use]
     pub fn link(announcement: Announcement) -> Self {
         let Announcement { polling, abilities, epoch, heard } = announcement;
@@ -172,7 +172,7 @@ impl Control {
         })
     }
 
-    /// [`Message::Credit`].
+    /// Creates a [`Message::Credit`].
     #[must_use]
     pub fn credit(limit: u32) -> Self {
         Self::from(&CreditBytes { kind: CREDIT, limit: limit.into() })
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded_again() {
+    fn encoded_messages_decode_to_the_same() {
         let decode = |control: Control| match Message::decode(&mut control.bytes().to_vec()) {
             Ok(Message::Hello(hello)) => assert_eq!(hello, HELLO_MESSAGE),
             Ok(Message::Link(announcement)) => assert_eq!(announcement, ANNOUNCEMENT),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_length_type_and_version_is_refused() {
+    fn datagrams_of_other_lengths_types_and_versions_are_refused() {
         for control in [Control::hello(HELLO_MESSAGE), Control::link(ANNOUNCEMENT), Control::credit(1)] {
             let kind = control.bytes()[0];
             for length in (0..40).filter(|&length| length != control.length) {
@@ -233,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_never_panics(mut datagram in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn any_datagram_decodes_without_panic(mut datagram in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = Message::decode(&mut datagram);
         }
     }

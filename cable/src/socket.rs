@@ -1,6 +1,6 @@
-//! Cables between processes: an [`End`] on a Unix socket that keeps message borders (`SOCK_SEQPACKET`).
+//! Cables between processes: a [`CableEnd`] on a Unix socket that keeps message borders (`SOCK_SEQPACKET`).
 //!
-//! Nothing here blocks. A cable without a socket is one that is not plugged in; a closed socket is a pulled cable.
+//! No call blocks. A cable without a socket is not plugged in; a closed socket is an unplugged cable.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,20 +16,20 @@ use rustix::net::{
 };
 
 use super::capture::Capture;
-use super::end::{Blocked, End, Event};
+use super::end::{CableEnd, CableEvent, TransmitError};
 use super::frame;
 use super::link::LinkChange;
 use super::message::{MAX_MESSAGE, MessageError, PACKET};
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
-/// Where the cable of port `port` of node `node` is plugged in, in a run's folder.
+/// Returns the path of the socket for the cable of port `port` of node `node`, in a run's folder.
 #[must_use]
 pub fn path(folder: &Path, node: &str, port: PortNum) -> PathBuf {
     folder.join(format!("cable-{node}-{port}"))
 }
 
-/// A socket in the file system at which the other end plugs its cable in. Removed when dropped.
+/// Socket in the file system at which the other end plugs its cable in. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
@@ -37,10 +37,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at `path`; what a former run left there is removed.
+    /// Listens at `path`. Removes a file that a former run left there.
     ///
     /// # Errors
-    /// If the socket cannot be made there, for one because the path is longer than 107 bytes.
+    /// The socket cannot be created there, for example because the path is longer than 107 bytes.
     pub fn bind(path: &Path) -> io::Result<Self> {
         let address = SocketAddrUnix::new(path)?;
         match std::fs::remove_file(path) {
@@ -53,10 +53,10 @@ impl Listener {
         Ok(Self { socket, path: path.to_owned() })
     }
 
-    /// The socket of whoever plugged in since; `None` if nobody did.
+    /// Returns the socket of the next end that plugged in; `None` if none did.
     ///
     /// # Errors
-    /// If the system refuses, for one because too many files are open.
+    /// The system refuses, for example because too many files are open.
     pub fn accept(&self) -> io::Result<Option<OwnedFd>> {
         match accept_with(&self.socket, FLAGS) {
             Ok(socket) => Ok(Some(socket)),
@@ -81,17 +81,17 @@ impl Drop for Listener {
 /// Plugs in at the [`Listener`] at `path`, for [`Cable::plug`].
 ///
 /// # Errors
-/// If nobody listens there.
+/// No process listens there.
 pub fn dial(path: &Path) -> io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }
 
-/// The two ends of a cable in one process, for [`Cable::plug`].
+/// Returns the two sockets of a cable in one process, for [`Cable::plug`].
 ///
 /// # Errors
-/// If the system refuses, for one because too many files are open.
+/// The system refuses, for example because too many files are open.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?)
 }
@@ -99,32 +99,32 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// One end of a cable to another process.
 #[derive(Debug)]
 pub struct Cable {
-    end: End,
+    end: CableEnd,
     socket: Option<OwnedFd>,
-    /// The socket was full: what is to be sent waits until it is writable.
+    /// `true` if the socket was full at the last message; further ones wait until it is writable.
     full: bool,
     tap: Option<Arc<Mutex<Capture>>>,
 }
 
-/// What [`Cable::receive`] found.
+/// Result of [`Cable::receive`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum Received<'a> {
-    /// A message, and what came of it.
-    Event(Event<'a>),
-    /// Nothing more for now.
+pub enum Reception<'a> {
+    /// A message came, with this result.
+    Event(CableEvent<'a>),
+    /// No message is left.
     Empty,
-    /// The other end is gone, or speaks another language; the cable is unplugged, and so the link is down.
+    /// The other end is gone, or sent an invalid message. The cable is unplugged, so the link is down.
     Unplugged(Option<LinkChange>, Option<MessageError>),
 }
 
 impl Cable {
-    /// An end with nothing plugged in. Every packet that passes is also written to `tap`.
+    /// Creates an end with nothing plugged in. Each packet that passes is also recorded in `tap`.
     #[must_use]
-    pub const fn new(end: End, tap: Option<Arc<Mutex<Capture>>>) -> Self {
+    pub const fn new(end: CableEnd, tap: Option<Arc<Mutex<Capture>>>) -> Self {
         Self { end, socket: None, full: false, tap }
     }
 
-    /// Plugs in a connected socket, in place of what was plugged in before.
+    /// Plugs in a connected socket, in place of an earlier one.
     pub fn plug(&mut self, socket: OwnedFd) -> Option<LinkChange> {
         let change = self.unplug();
         self.socket = Some(socket);
@@ -132,39 +132,39 @@ impl Cable {
         change
     }
 
-    /// Pulls the cable.
+    /// Unplugs the cable.
     pub fn unplug(&mut self) -> Option<LinkChange> {
         self.socket = None;
         self.full = false;
         self.end.unplugged()
     }
 
-    /// The socket, to wait for; `None` while nothing is plugged in.
+    /// Returns the socket, to wait for; `None` while nothing is plugged in.
     #[must_use]
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether to wait for the socket to become writable, and then to call [`Cable::flush`].
+    /// Returns `true` if messages wait for room. Call [`Cable::flush`] once the socket is writable.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.full
     }
 
-    /// The end, to look at.
+    /// Returns the end.
     #[must_use]
-    pub const fn end(&self) -> &End {
+    pub const fn end(&self) -> &CableEnd {
         &self.end
     }
 
-    /// Changes the end, and tells the other end what it has to know.
-    pub fn with_end<T>(&mut self, change: impl FnOnce(&mut End) -> T) -> T {
+    /// Changes the end, and sends the control messages that follow.
+    pub fn with_end<T>(&mut self, change: impl FnOnce(&mut CableEnd) -> T) -> T {
         let result = change(&mut self.end);
         self.flush();
         result
     }
 
-    /// Tells the other end what it has to know, as far as the socket takes it. Call it when the socket is writable.
+    /// Sends control messages, as far as the socket takes them. Call it when the socket is writable.
     pub fn flush(&mut self) {
         self.full = false;
         while let Some(control) = self.end.control() {
@@ -175,11 +175,11 @@ impl Cable {
         }
     }
 
-    /// Sends a packet, LRH through payload; its CRCs are made here.
+    /// Sends a packet, LRH through payload, and adds its CRCs.
     ///
     /// # Errors
-    /// If it cannot be sent now; it was not sent then.
-    pub fn transmit(&mut self, packet: &[u8]) -> Result<(), Blocked> {
+    /// The packet cannot be sent now, and was not sent.
+    pub fn transmit(&mut self, packet: &[u8]) -> Result<(), TransmitError> {
         self.end.may_send(packet)?;
         let crcs = frame::crcs(packet);
         self.send(&[IoSlice::new(&[PACKET]), IoSlice::new(packet), IoSlice::new(&crcs)])?;
@@ -188,19 +188,18 @@ impl Cable {
         Ok(())
     }
 
-    /// The next message; `buffer` has to be [`BUFFER`] bytes long. To be called until it is empty: a call that fills the
-    /// buffer anew forgets what the one before it found.
-    pub fn receive<'a>(&mut self, buffer: &'a mut [u8; BUFFER]) -> Received<'a> {
+    /// Receives the next message into `buffer`. Call it until it returns [`Reception::Empty`].
+    pub fn receive<'a>(&mut self, buffer: &'a mut [u8; BUFFER]) -> Reception<'a> {
         let Some(socket) = &self.socket else {
-            return Received::Empty;
+            return Reception::Empty;
         };
         let length = match recv(socket, &mut buffer[..], RecvFlags::empty()) {
             Ok((length, _)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => return Received::Empty,
+            Err(Errno::AGAIN | Errno::INTR) => return Reception::Empty,
             Err(_) => 0, // the other end died
         };
         if length == 0 {
-            return Received::Unplugged(self.unplug(), None);
+            return Reception::Unplugged(self.unplug(), None);
         }
         if buffer[0] == PACKET {
             record(self.tap.as_ref(), [&buffer[1..length], &[]]);
@@ -211,30 +210,30 @@ impl Cable {
                 if self.end.control().is_some() && !self.full {
                     Self::flush(self);
                 }
-                Received::Event(event)
+                Reception::Event(event)
             }
-            Err(error) => Received::Unplugged(self.unplug(), Some(error)),
+            Err(error) => Reception::Unplugged(self.unplug(), Some(error)),
         }
     }
 
-    fn send(&mut self, parts: &[IoSlice<'_>]) -> Result<(), Blocked> {
-        let socket = self.socket.as_ref().ok_or(Blocked::Down)?;
+    fn send(&mut self, parts: &[IoSlice<'_>]) -> Result<(), TransmitError> {
+        let socket = self.socket.as_ref().ok_or(TransmitError::Down)?;
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         match sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags) {
             Ok(_) => Ok(()),
             Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => {
                 self.full = true;
-                Err(Blocked::Full)
+                Err(TransmitError::Full)
             }
-            Err(_) => Err(Blocked::Down), // that the other end is gone is found out by reading
+            Err(_) => Err(TransmitError::Down), // reading finds out that the other end is gone
         }
     }
 }
 
-/// Length of the buffer that [`Cable::receive`] needs: a byte more than any message, to tell the longer ones.
+/// Bytes of the buffer of [`Cable::receive`]: one more than any message, so that longer datagrams are noticed.
 pub const BUFFER: usize = MAX_MESSAGE + 1;
 
-/// A capture that cannot be written is given up; the packet goes its way.
+/// Records a packet. An error of the capture does not stop the packet.
 fn record(tap: Option<&Arc<Mutex<Capture>>>, parts: [&[u8]; 2]) {
     if let Some(tap) = tap {
         let mut capture = tap.lock().unwrap_or_else(PoisonError::into_inner);
@@ -258,7 +257,7 @@ mod tests {
     }
 
     fn cable(node: u64) -> Cable {
-        Cable::new(End::new(hello(node), Abilities::default()), None)
+        Cable::new(CableEnd::new(hello(node), Abilities::default()), None)
     }
 
     fn plugged_pair() -> [Cable; 2] {
@@ -269,7 +268,7 @@ mod tests {
         cables
     }
 
-    /// Lets both ends read until neither has anything; gives the packets that arrived at each.
+    /// Lets both ends read until neither has a message; returns the packets that arrived at each.
     fn settle(cables: &mut [Cable; 2]) -> [Vec<Vec<u8>>; 2] {
         let mut packets = [const { Vec::new() }; 2];
         let mut buffer = [0; BUFFER];
@@ -280,14 +279,14 @@ mod tests {
                 cable.flush();
                 loop {
                     match cable.receive(&mut buffer) {
-                        Received::Event(event) => {
+                        Reception::Event(event) => {
                             quiet = false;
-                            if let Event::Packet(packet) = event {
+                            if let CableEvent::Packet(packet) = event {
                                 arrived.push(packet.to_vec());
                             }
                         }
-                        Received::Empty => break,
-                        Received::Unplugged(..) => panic!("unplugged"),
+                        Reception::Empty => break,
+                        Reception::Unplugged(..) => panic!("unplugged"),
                     }
                 }
             }
@@ -295,7 +294,7 @@ mod tests {
         packets
     }
 
-    /// A raw-looking packet on `vl`: LRH with LNH 2, BTH, `payload` bytes.
+    /// Returns a packet on `vl`: LRH with LNH 2, BTH, `payload` bytes.
     fn packet(vl: u8, payload: usize) -> Vec<u8> {
         let length = 8 + 12 + payload;
         let words = u8::try_from((length + 4) / 4).unwrap();
@@ -309,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugged_cable_comes_up_and_each_end_knows_the_other() {
+    fn plugged_cable_comes_up_and_each_end_knows_the_other() {
         let mut cables = plugged_pair();
         settle(&mut cables);
         assert!(cables.iter().all(is_up));
@@ -317,49 +316,49 @@ mod tests {
     }
 
     #[test]
-    fn vl15_needs_no_credit_and_data_does() {
+    fn data_needs_credit_and_vl15_does_not() {
         let mut cables = plugged_pair();
         settle(&mut cables);
         assert_eq!(cables[0].transmit(&packet(15, 264)), Ok(()));
-        assert_eq!(cables[0].transmit(&packet(0, 64)), Err(Blocked::Full));
+        assert_eq!(cables[0].transmit(&packet(0, 64)), Err(TransmitError::Full));
         cables[1].with_end(|end| end.grant(2));
         assert_eq!(settle(&mut cables)[1], [packet(15, 264)]);
         assert_eq!(cables[0].transmit(&packet(0, 64)), Ok(()));
         assert_eq!(cables[0].transmit(&packet(3, 4)), Ok(()));
-        assert_eq!(cables[0].transmit(&packet(0, 64)), Err(Blocked::Full));
+        assert_eq!(cables[0].transmit(&packet(0, 64)), Err(TransmitError::Full));
         assert_eq!(settle(&mut cables)[1], [packet(0, 64), packet(3, 4)]);
         assert_eq!(cables[1].end().counters().rcv_packets, 3);
     }
 
     #[test]
-    fn a_retrain_takes_credits_back() {
+    fn retrain_takes_credits_back() {
         let mut cables = plugged_pair();
         settle(&mut cables);
         cables[1].with_end(|end| end.grant(5));
         settle(&mut cables);
-        assert_eq!(cables[0].with_end(End::retrain), Some(LinkChange::Down));
-        assert_eq!(cables[0].transmit(&packet(0, 64)), Err(Blocked::Down));
+        assert_eq!(cables[0].with_end(CableEnd::retrain), Some(LinkChange::Down));
+        assert_eq!(cables[0].transmit(&packet(0, 64)), Err(TransmitError::Down));
         settle(&mut cables);
         assert!(cables.iter().all(is_up));
-        assert_eq!(cables[0].transmit(&packet(0, 64)), Err(Blocked::Full));
+        assert_eq!(cables[0].transmit(&packet(0, 64)), Err(TransmitError::Full));
     }
 
     #[test]
-    fn a_wrong_crc_is_counted_and_dropped() {
+    fn packet_with_a_wrong_crc_is_counted_and_dropped() {
         let mut cables = plugged_pair();
         settle(&mut cables);
         let good = packet(15, 264);
         for bit in 0..8 * (good.len() + frame::CRCS) {
             let mut datagram = [&[PACKET], &good[..], &frame::crcs(&good)].concat();
             datagram[1 + bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(cables[1].end.receive(&mut datagram), Ok(Event::Nothing), "bit {bit}");
+            assert_eq!(cables[1].end.receive(&mut datagram), Ok(CableEvent::Nothing), "bit {bit}");
         }
         assert_eq!(cables[1].end().counters().rcv_errors, 8 * 290);
         assert_eq!(cables[1].end().counters().rcv_packets, 0);
     }
 
     #[test]
-    fn a_full_cable_blocks_and_goes_on() {
+    fn full_cable_refuses_packets_until_it_has_room() {
         let mut cables = plugged_pair();
         settle(&mut cables);
         let mut sent = 0;
@@ -368,14 +367,14 @@ mod tests {
             assert!(sent < 1_000_000, "the socket never fills");
         }
         assert!(cables[0].is_full());
-        cables[0].with_end(End::retrain);
+        cables[0].with_end(CableEnd::retrain);
         assert_eq!(settle(&mut cables)[1].len(), sent);
         assert!(cables.iter().all(is_up), "the announcement waited until there was room");
         assert_eq!(cables[1].end().counters().link_downed, 1);
     }
 
     #[test]
-    fn the_other_end_dies_and_another_plugs_in() {
+    fn link_with_another_peer_comes_up_after_the_first_died() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(folder.path(), "portico-0", PortNum::new(1));
         let listener = Listener::bind(&path).unwrap();
@@ -385,14 +384,14 @@ mod tests {
             cables[0].plug(dial(&path).unwrap());
             let timeout = Timespec::try_from(Duration::from_secs(5)).unwrap();
             poll(&mut [PollFd::new(&listener, PollFlags::IN)], Some(&timeout)).unwrap();
-            cables[1].plug(listener.accept().unwrap().expect("somebody dialled"));
+            cables[1].plug(listener.accept().unwrap().expect("a peer dialled"));
             settle(&mut cables);
             assert!(cables.iter().all(is_up));
             cables[0] = cable(1);
             assert_eq!(
                 cables[1].receive(&mut [0; BUFFER]),
-                Received::Unplugged(Some(LinkChange::Down), None),
-                "a dead peer is a pulled cable"
+                Reception::Unplugged(Some(LinkChange::Down), None),
+                "a dead peer unplugs the cable"
             );
         }
         drop(listener);
@@ -400,12 +399,12 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_not_talked_to() {
+    fn peer_of_another_version_is_unplugged() {
         let (a, b) = pair().unwrap();
         let mut end = cable(1);
         end.plug(a);
         rustix::net::send(&b, &[1, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 7], SendFlags::empty()).unwrap();
-        let unplugged = Received::Unplugged(None, Some(MessageError::Version(9)));
+        let unplugged = Reception::Unplugged(None, Some(MessageError::Version(9)));
         assert_eq!(end.receive(&mut [0; BUFFER]), unplugged);
         assert!(end.socket().is_none());
     }

@@ -10,7 +10,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use subnet::Time;
 
-use cable::{BUFFER, Capture, Event, Received};
+use cable::{BUFFER, CableEvent, Capture, Reception};
 use umad_server::{NodePort, Server};
 
 use crate::config::Config;
@@ -193,14 +193,14 @@ impl EventLoop {
         }
         for _ in 0..BATCH {
             let change = match self.net.uplinks_mut()[index].receive(&mut self.buffer) {
-                Received::Empty => break,
-                Received::Event(Event::Packet(packet)) => {
+                Reception::Empty => break,
+                Reception::Event(CableEvent::Packet(packet)) => {
                     self.net.receive(at, packet, 0);
                     continue;
                 }
-                Received::Event(Event::Link(change)) => Some(change),
-                Received::Event(Event::Credit | Event::Nothing) => None,
-                Received::Unplugged(change, error) => {
+                Reception::Event(CableEvent::Link(change)) => Some(change),
+                Reception::Event(CableEvent::Credit | CableEvent::Nothing) => None,
+                Reception::Unplugged(change, error) => {
                     if let Some(error) = error {
                         log::warn!("unplugged the cable at {}: {error}", self.net.name(at));
                     }

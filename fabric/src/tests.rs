@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Config, Fabric, UplinkView};
 use crate::topology::{DEFAULT, DEFAULT_HYPERVISOR, PortRef, Topology};
-use cable::{self, Abilities, BUFFER, Cable, End, Event, Hello, LinkChange, LinkState, Received};
+use cable::{self, Abilities, BUFFER, Cable, CableEnd, CableEvent, Hello, LinkChange, LinkState, Reception};
 use umad_server::Endpoint;
 
 const S1: usize = 0;
@@ -45,7 +45,7 @@ impl Bench {
 
     fn plug(&self) -> Cable {
         let hello = Hello { node: self.topology.nodes[PORTICO].guid, port: PortNum::new(1) };
-        let mut cable = Cable::new(End::new(hello, Abilities::default()), None);
+        let mut cable = Cable::new(CableEnd::new(hello, Abilities::default()), None);
         let path = cable::path(self.folder.path(), DEFAULT_HYPERVISOR, PortNum::new(1));
         cable.plug(cable::dial(&path).unwrap());
         cable
@@ -71,18 +71,18 @@ fn wait_for_change(cable: &mut Cable, change: LinkChange) {
     let mut buffer = [0; BUFFER];
     loop {
         match cable.receive(&mut buffer) {
-            Received::Event(Event::Link(found)) | Received::Unplugged(Some(found), None) => {
+            Reception::Event(CableEvent::Link(found)) | Reception::Unplugged(Some(found), None) => {
                 assert_eq!(found, change);
                 return;
             }
-            Received::Event(_) => {}
-            Received::Empty => {
+            Reception::Event(_) => {}
+            Reception::Empty => {
                 let socket = cable.socket().expect("plugged in");
                 let timeout = Timespec::try_from(TIMEOUT).unwrap();
                 let ready = poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout)).unwrap();
                 assert_eq!(ready, 1, "{change:?} does not come");
             }
-            Received::Unplugged(..) => panic!("unplugged before {change:?}"),
+            Reception::Unplugged(..) => panic!("unplugged before {change:?}"),
         }
     }
 }
@@ -116,7 +116,7 @@ fn unplugged_cable_refuses_connections_until_it_is_plugged_in() {
     wait_for_change(&mut cable, LinkChange::Down);
     bench.wait_for(PortState::DOWN);
     let mut refused = bench.plug();
-    assert_eq!(wait_for_end(&mut refused), Received::Unplugged(None, None));
+    assert_eq!(wait_for_end(&mut refused), Reception::Unplugged(None, None));
     bench.fabric.plug(at);
     bench.fabric.snapshot().expect("the fabric lives"); // orders are executed in turn: the cable is in again
     let mut cable = bench.plug();
@@ -125,13 +125,13 @@ fn unplugged_cable_refuses_connections_until_it_is_plugged_in() {
 }
 
 /// Receives messages until the cable is unplugged.
-fn wait_for_end(cable: &mut Cable) -> Received<'static> {
+fn wait_for_end(cable: &mut Cable) -> Reception<'static> {
     let mut buffer = [0; BUFFER];
     while let Some(socket) = cable.socket() {
         let timeout = Timespec::try_from(TIMEOUT).unwrap();
         assert_eq!(poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout)).unwrap(), 1, "it stays");
-        if let Received::Unplugged(change, error) = cable.receive(&mut buffer) {
-            return Received::Unplugged(change, error);
+        if let Reception::Unplugged(change, error) = cable.receive(&mut buffer) {
+            return Reception::Unplugged(change, error);
         }
     }
     panic!("not plugged in")

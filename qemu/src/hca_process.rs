@@ -13,7 +13,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
 use crate::ivshmem::{Membership, Peer};
-use cable::{Abilities, Cable, End, Hello, dial};
+use cable::{Abilities, Cable, CableEnd, Hello, dial};
 use hca_model::{Bar, Device, Identity};
 
 /// Command line of a model.
@@ -89,7 +89,7 @@ impl Model {
         let identity = Identity { node_guid: options.node_guid, doorbell_target: peer.id() };
         let ports = (1..).zip(&options.cable).map(|(port, _)| {
             let hello = Hello { node: options.node_guid, port: PortNum::new(port) };
-            Cable::new(End::new(hello, Abilities::default()), None)
+            Cable::new(CableEnd::new(hello, Abilities::default()), None)
         });
         let device = Device::start(bar, identity, ports.collect(), |vector| peer.ring(vector));
         let cables = options.cable.iter().map(|path| WatchedCable { path: path.clone(), waits_for_room: false });

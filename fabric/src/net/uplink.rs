@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use subnet::{PortError, Time};
 
-use cable::{Abilities, BUFFER, Blocked, Cable, Capture, End, Hello, LinkChange, Listener, Received};
+use cable::{Abilities, BUFFER, Cable, CableEnd, Capture, Hello, LinkChange, Listener, Reception, TransmitError};
 use umad_server::NodePort;
 
 /// Credits of the other end: data packets that it may have sent and the fabric has not received.
@@ -47,7 +47,7 @@ impl Uplink {
         Ok(Self {
             at,
             listener: Listener::bind(path)?,
-            cable: Cable::new(End::new(hello, abilities), tap),
+            cable: Cable::new(CableEnd::new(hello, abilities), tap),
             waiting: VecDeque::new(),
             is_unplugged: false,
             discards: 0,
@@ -61,7 +61,7 @@ impl Uplink {
     }
 
     /// Returns the state of this end.
-    pub(super) const fn end(&self) -> &End {
+    pub(super) const fn end(&self) -> &CableEnd {
         self.cable.end()
     }
 
@@ -118,12 +118,12 @@ impl Uplink {
     }
 
     /// Changes this end of the cable.
-    pub(super) fn with_end<T>(&mut self, change: impl FnOnce(&mut End) -> T) -> T {
+    pub(super) fn with_end<T>(&mut self, change: impl FnOnce(&mut CableEnd) -> T) -> T {
         self.cable.with_end(change)
     }
 
     /// Receives the next message from the other end.
-    pub(crate) fn receive<'a>(&mut self, buffer: &'a mut [u8; BUFFER]) -> Received<'a> {
+    pub(crate) fn receive<'a>(&mut self, buffer: &'a mut [u8; BUFFER]) -> Reception<'a> {
         self.cable.receive(buffer)
     }
 
@@ -131,10 +131,11 @@ impl Uplink {
     pub(super) fn transmit(&mut self, now: Time, packet: &[u8]) {
         let vl15 = is_vl15(packet);
         // Data packets keep their order.
-        let outcome = if self.waiting.is_empty() || vl15 { self.cable.transmit(packet) } else { Err(Blocked::Full) };
+        let outcome =
+            if self.waiting.is_empty() || vl15 { self.cable.transmit(packet) } else { Err(TransmitError::Full) };
         match outcome {
             Ok(()) => {}
-            Err(Blocked::Full) if !vl15 => self.waiting.push_back((now.after(HEAD_OF_QUEUE_LIFE), packet.into())),
+            Err(TransmitError::Full) if !vl15 => self.waiting.push_back((now.after(HEAD_OF_QUEUE_LIFE), packet.into())),
             Err(_) => self.discards += 1,
         }
     }
@@ -145,7 +146,7 @@ impl Uplink {
         while let Some((deadline, packet)) = self.waiting.front() {
             match self.cable.transmit(packet) {
                 Ok(()) => {}
-                Err(Blocked::Full) if *deadline > now => break,
+                Err(TransmitError::Full) if *deadline > now => break,
                 Err(_) => self.discards += 1,
             }
             self.waiting.pop_front();
@@ -174,7 +175,7 @@ mod tests {
     use iba::{Guid, PortNum};
 
     use super::*;
-    use cable::{self, Event, LinkState};
+    use cable::{self, CableEvent, LinkState};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -188,7 +189,7 @@ mod tests {
         let path = cable::path(folder.path(), "portico-0", PortNum::new(1));
         let at = NodePort { node: 0, port: PortNum::new(1) };
         let mut uplink = Uplink::new(at, hello(1), Abilities::default(), &path, None).unwrap();
-        let mut other = Cable::new(End::new(hello(2), Abilities::default()), None);
+        let mut other = Cable::new(CableEnd::new(hello(2), Abilities::default()), None);
         other.plug(cable::dial(&path).unwrap());
         assert_eq!(uplink.connect(uplink.accept().expect("a connection")), None);
         settle(&mut uplink, &mut other);
@@ -200,10 +201,10 @@ mod tests {
     fn settle(uplink: &mut Uplink, other: &mut Cable) -> Vec<Vec<u8>> {
         let (mut buffer, mut packets) = ([0; BUFFER], Vec::new());
         loop {
-            let at_uplink = uplink.receive(&mut buffer) != Received::Empty;
+            let at_uplink = uplink.receive(&mut buffer) != Reception::Empty;
             match other.receive(&mut buffer) {
-                Received::Event(Event::Packet(packet)) => packets.push(packet.to_vec()),
-                Received::Empty if !at_uplink => return packets,
+                Reception::Event(CableEvent::Packet(packet)) => packets.push(packet.to_vec()),
+                Reception::Empty if !at_uplink => return packets,
                 _ => {}
             }
         }
@@ -248,7 +249,7 @@ mod tests {
         let (mut uplink, other) = plugged();
         uplink.transmit(Time(0), &packet(0, 1));
         drop(other);
-        while uplink.receive(&mut [0; BUFFER]) != Received::Unplugged(Some(LinkChange::Down), None) {}
+        while uplink.receive(&mut [0; BUFFER]) != Reception::Unplugged(Some(LinkChange::Down), None) {}
         uplink.flush(Time(1));
         assert_eq!((uplink.waiting(), uplink.take_errors()[0].1), (0, 1));
     }
@@ -260,7 +261,7 @@ mod tests {
         settle(&mut uplink, &mut other);
         for sent in 0..2 * WINDOW {
             assert_eq!(other.transmit(&packet(0, 0)), Ok(()), "packet {sent}");
-            assert!(matches!(uplink.receive(&mut [0; BUFFER]), Received::Event(Event::Packet(_))));
+            assert!(matches!(uplink.receive(&mut [0; BUFFER]), Reception::Event(CableEvent::Packet(_))));
             uplink.grant();
             settle(&mut uplink, &mut other);
         }

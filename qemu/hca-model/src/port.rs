@@ -8,7 +8,7 @@ use iba::packet::{self, Packet};
 
 use super::bar::Bar;
 use super::ring::{ReceiveRing, SendRing, Slot};
-use cable::{self, BUFFER, Blocked, Cable, End, Event, MessageError, Received};
+use cable::{self, BUFFER, Cable, CableEnd, CableEvent, MessageError, Reception, TransmitError};
 
 /// Messages or packets that the port takes from one source before it serves another.
 const BATCH: usize = 64;
@@ -59,7 +59,7 @@ impl Pair {
 impl Port {
     /// Creates port `number` (0-based) at `cable`, with its link held down.
     pub(super) fn new(number: u16, mut cable: Cable) -> Self {
-        cable.with_end(End::disable);
+        cable.with_end(CableEnd::disable);
         Self {
             number,
             cable,
@@ -85,7 +85,7 @@ impl Port {
 
     /// Resets the port for a new generation: link down, own words as at start.
     pub(super) fn reset(&mut self, bar: &Bar) {
-        self.cable.with_end(End::disable);
+        self.cable.with_end(CableEnd::disable);
         self.send.iter_mut().for_each(|ring| ring.reset(bar));
         self.receive.iter_mut().for_each(|ring| ring.reset(bar));
         self.published = (LinkState::Disabled, 0);
@@ -97,7 +97,7 @@ impl Port {
 
     /// Lets the link look for its peer, once the driver has taken up the device.
     pub(super) fn enable(&mut self, bar: &Bar, interrupt: &mut impl FnMut(u16)) {
-        self.cable.with_end(End::enable);
+        self.cable.with_end(CableEnd::enable);
         self.publish_link(bar, interrupt);
     }
 
@@ -124,16 +124,16 @@ impl Port {
         let mut result = Ok(());
         for _ in 0..BATCH {
             match self.cable.receive(buffer) {
-                Received::Event(Event::Packet(packet)) => match Pair::of(packet) {
+                Reception::Event(CableEvent::Packet(packet)) => match Pair::of(packet) {
                     // Data always finds a slot: the peer has credit for free ones only.
                     Some(pair) if self.receive[pair as usize].put(bar, packet) => {}
                     Some(_) => self.vl15_dropped = self.vl15_dropped.saturating_add(1),
                     None => self.malformed = self.malformed.saturating_add(1),
                 },
-                Received::Event(Event::Link(_)) => self.publish_link(bar, interrupt),
-                Received::Event(Event::Credit | Event::Nothing) => {}
-                Received::Empty => break,
-                Received::Unplugged(_, error) => {
+                Reception::Event(CableEvent::Link(_)) => self.publish_link(bar, interrupt),
+                Reception::Event(CableEvent::Credit | CableEvent::Nothing) => {}
+                Reception::Empty => break,
+                Reception::Unplugged(_, error) => {
                     self.publish_link(bar, interrupt);
                     result = error.map_or(Ok(()), Err);
                     break;
@@ -168,9 +168,9 @@ impl Port {
         const ENABLE: u32 = LinkRequest::Enable as u32;
         const RETRAIN: u32 = LinkRequest::Retrain as u32;
         match request {
-            DISABLE => drop(self.cable.with_end(End::disable)),
-            ENABLE => self.cable.with_end(End::enable),
-            RETRAIN => drop(self.cable.with_end(End::retrain)),
+            DISABLE => drop(self.cable.with_end(CableEnd::disable)),
+            ENABLE => self.cable.with_end(CableEnd::enable),
+            RETRAIN => drop(self.cable.with_end(CableEnd::retrain)),
             unknown => {
                 log::warn!("port {}: cannot act on link request {unknown}: it is unknown; ignored", self.number + 1)
             }
@@ -198,11 +198,11 @@ impl Port {
             match packet.map(|packet| self.cable.transmit(packet)) {
                 Some(Ok(())) => {}
                 // The packet stays in its slot. Credit, or room in the socket, leads to the next attempt.
-                Some(Err(Blocked::Full)) => {
+                Some(Err(TransmitError::Full)) => {
                     more = false;
                     break;
                 }
-                None | Some(Err(Blocked::Down)) => self.xmit_discards = self.xmit_discards.saturating_add(1),
+                None | Some(Err(TransmitError::Down)) => self.xmit_discards = self.xmit_discards.saturating_add(1),
             }
             ring.advance();
         }

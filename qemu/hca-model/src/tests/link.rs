@@ -1,7 +1,7 @@
 use hca_contract::{Counter, LinkRequest, LinkState, Ring, STATUS_VECTOR};
 
 use super::world::{World, numbered, plugged, start};
-use cable::{End, LinkState as EndState, pair};
+use cable::{CableEnd, LinkState as EndState, pair};
 
 const DISABLED: u8 = LinkState::Disabled as u8;
 const POLLING: u8 = LinkState::Polling as u8;
@@ -72,11 +72,11 @@ fn ports_have_links_of_their_own() {
 fn link_disabled_and_retrained_at_the_far_end_is_reported() {
     let mut world = World::up(1);
     let (_, epoch) = world.driver.link(0);
-    world.far[0].with_end(End::disable);
+    world.far[0].with_end(CableEnd::disable);
     world.settle();
     assert_eq!(world.driver.link(0), (POLLING, epoch + 1));
     assert_eq!(world.interrupts, [STATUS_VECTOR]);
-    world.far[0].with_end(End::retrain);
+    world.far[0].with_end(CableEnd::retrain);
     world.settle();
     assert_eq!(world.driver.link(0), (UP, epoch + 2));
 }

@@ -2,7 +2,7 @@ use hca_contract::{Counter, Ring, control};
 
 use super::world::{Driver, World, memory, number_of, numbered, packet, plugged, start};
 use crate::Device;
-use cable::Blocked;
+use cable::TransmitError;
 
 const QP0_VECTOR: u16 = 1;
 const DATA_VECTOR: u16 = 2;
@@ -80,7 +80,7 @@ fn data_from_the_peer_waits_for_credit_and_is_never_dropped() {
         while world.far[0].transmit(&numbered(0, *sent)).is_ok() {
             *sent += 1;
         }
-        assert_eq!(world.far[0].transmit(&numbered(0, 0)), Err(Blocked::Full));
+        assert_eq!(world.far[0].transmit(&numbered(0, 0)), Err(TransmitError::Full));
         world.settle();
     };
     fill(&mut world, &mut sent);

@@ -10,7 +10,7 @@ use iba::{Guid, PortNum};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use crate::{Bar, Device, Identity};
-use cable::{Abilities, BUFFER, Cable, End, Event, Hello, Received, pair};
+use cable::{Abilities, BUFFER, Cable, CableEnd, CableEvent, Hello, Reception, pair};
 
 pub(super) const NODE_GUID: u64 = 0x0250_5400_0000_0100;
 pub(super) const DOORBELL_TARGET: u16 = 7;
@@ -23,7 +23,7 @@ pub(crate) fn memory() -> OwnedFd {
 }
 
 pub(super) fn cable(node: u64) -> Cable {
-    Cable::new(End::new(Hello { node: Guid::new(node), port: PortNum::new(1) }, Abilities::default()), None)
+    Cable::new(CableEnd::new(Hello { node: Guid::new(node), port: PortNum::new(1) }, Abilities::default()), None)
 }
 
 /// Returns a packet of `length` bytes, a multiple of 4, with an opcode of a reliable connection.
@@ -264,10 +264,10 @@ impl World {
             far.flush();
             loop {
                 match far.receive(&mut buffer) {
-                    Received::Event(Event::Packet(packet)) => self.arrived.push(packet.to_vec()),
-                    Received::Event(_) => {}
-                    Received::Empty => break,
-                    Received::Unplugged(_, error) => panic!("the device pulled the cable: {error:?}"),
+                    Reception::Event(CableEvent::Packet(packet)) => self.arrived.push(packet.to_vec()),
+                    Reception::Event(_) => {}
+                    Reception::Empty => break,
+                    Reception::Unplugged(_, error) => panic!("the device pulled the cable: {error:?}"),
                 }
             }
         }

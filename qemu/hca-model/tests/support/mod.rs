@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::ptr::{NonNull, null_mut};
 use std::time::Instant;
 
-use cable::{self, Abilities, BUFFER, Cable, End, Hello, Received};
+use cable::{self, Abilities, BUFFER, Cable, CableEnd, Hello, Reception};
 use hca_driver::{Bar2, Doorbell, Event, Hca, MAX_PACKET, Port, Queue};
 use iba::packet::{MadPacket, SmpPacket};
 use iba::{Guid, Lid, PortNum, Sl};
@@ -64,7 +64,7 @@ impl<D: Doorbell> Driver<D> {
 
 /// Creates an end of a cable.
 pub fn end(node: u64) -> Cable {
-    Cable::new(End::new(Hello { node: Guid::new(node), port: PortNum::new(1) }, Abilities::default()), None)
+    Cable::new(CableEnd::new(Hello { node: Guid::new(node), port: PortNum::new(1) }, Abilities::default()), None)
 }
 
 /// Reads the far end and adds its packets to `arrived`. Returns `false` once the cable is unplugged.
@@ -72,11 +72,13 @@ pub fn drain(far: &mut Cable, arrived: &mut Vec<Vec<u8>>) -> bool {
     let mut buffer = [0; BUFFER];
     loop {
         match far.receive(&mut buffer) {
-            Received::Event(cable::Event::Packet(packet)) => arrived.push(packet.to_vec()),
-            Received::Event(cable::Event::Link(cable::LinkChange::Up(_))) => far.with_end(|end| end.grant(100_000)),
-            Received::Event(_) => {}
-            Received::Empty => return true,
-            Received::Unplugged(..) => return false,
+            Reception::Event(cable::CableEvent::Packet(packet)) => arrived.push(packet.to_vec()),
+            Reception::Event(cable::CableEvent::Link(cable::LinkChange::Up(_))) => {
+                far.with_end(|end| end.grant(100_000))
+            }
+            Reception::Event(_) => {}
+            Reception::Empty => return true,
+            Reception::Unplugged(..) => return false,
         }
     }
 }
