@@ -19,7 +19,7 @@ pub(super) struct Options {
     /// Run only the tests whose name contains this text
     filter: Option<String>,
     /// Run only this stage; may be repeated
-    #[arg(long = "stage", value_enum)]
+    #[arg(long = "stage", value_name = "STAGE", value_enum)]
     stages: Vec<Stage>,
 }
 

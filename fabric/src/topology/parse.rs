@@ -1,10 +1,10 @@
 //! Parser of netlists.
 //!
-//! A record is a line for the node (`Switch`, `Ca`, or `Hca`, number of ports, id in quotes), and a line for each of its
-//! cables (`[port] "id of the other node"[port there]`), up to an empty line. Lines `vendid=`, `devid=`,
-//! `sysimgguid=`, `switchguid=` and `caguid=` belong to the next node. A port's widths and speeds are options
-//! before the comment (`w=`, `s=`, `e=`: masks as in PortInfo), or, as ibnetdiscover prints them, the last word of the
-//! comment (`4xEDR`). ibnetdiscover also prints a node's description in quotes in its comment.
+//! A record is a line for the node (`Switch`, `Ca`, or `Hca`, number of ports, id in quotes), and a line for each of
+//! its cables (`[port] "id of the other node"[port there]`), up to an empty line. Lines `vendid=`, `devid=`,
+//! `sysimgguid=`, `switchguid=` and `caguid=` belong to the next node. A port's widths and speeds are options before
+//! the comment (`w=`, `s=`, `e=`: masks as in PortInfo), or, as ibnetdiscover prints them, the last word of the comment
+//! (`4xEDR`). ibnetdiscover also prints a node's description in quotes in its comment.
 //!
 //! Two deliberate differences from ibsim: an unknown line is refused rather than skipped, and a GUID line holds for one
 //! node rather than for all that follow.

@@ -197,6 +197,37 @@ fn any_topology() -> impl Strategy<Value = Topology> {
     })
 }
 
+/// Page of the book about topology files.
+const PAGE: &str = include_str!("../../../book/src/topology.md");
+
+/// Returns the texts in the page's fences with the tag `tag`.
+fn fences(tag: &str) -> Vec<&'static str> {
+    let start = format!("```{tag}\n");
+    let fences = PAGE.split(start.as_str()).skip(1);
+    fences.map(|rest| rest.split_once("```").expect("the end of the fence").0).collect()
+}
+
+#[test]
+fn netlists_of_the_page_are_parsed() {
+    let topologies: Vec<_> = fences("netlist").iter().map(|text| Topology::parse(text).unwrap()).collect();
+    let [default, discovered, ibsim] = &topologies[..] else { panic!("{} netlists", topologies.len()) };
+    assert_eq!(*default, Topology::parse(DEFAULT).unwrap());
+    assert_eq!(discovered.nodes[0].description, "S1");
+    assert_eq!(discovered.nodes[0].ports[0].abilities, Abilities { widths: 3, speeds: 7, speeds_ext: 3 });
+    assert_eq!(discovered.nodes[1].vendor_id, Some(0x52_5400));
+    assert_eq!(ibsim.nodes[0].description, "the first host");
+    assert_eq!(ibsim.nodes[1].ports[0].abilities, Abilities { widths: 1, speeds: 1, speeds_ext: 0 });
+}
+
+#[test]
+fn refused_netlists_of_the_page_are_refused() {
+    let refused = fences("refused");
+    assert_eq!(refused.len(), 5);
+    for text in refused {
+        assert!(Topology::parse(text).is_err(), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn written_netlist_parses_to_the_same_topology(topology in any_topology()) {

@@ -71,8 +71,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Creates the image that `text` stands for: a folder of `partitions/` by its name, or an ELF file by its path. Text
-    /// with a slash or a dot is a path.
+    /// Creates the image that `text` stands for: a folder of `partitions/` by its name, or an ELF file by its path.
+    /// Text with a slash or a dot is a path.
     ///
     /// # Errors
     /// The name has characters that an image's name cannot have.

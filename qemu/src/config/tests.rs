@@ -119,3 +119,84 @@ fn partition_from_words_equals_partition_from_file() {
     assert!(fault(&["name=a", "autostart=yes"]).starts_with("word 2, `autostart = yes`: "));
     assert!(fault(&["name=a", "echo"]).starts_with("word 2, `echo`: "));
 }
+
+/// Page of the book about the configuration.
+const PAGE: &str = include_str!("../../../book/src/portico-toml.md");
+
+/// Returns the cells of the tables on the page: key, type, default, limits, meaning.
+fn table_rows() -> Vec<Vec<String>> {
+    let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// Returns the keys that the parser lists for an unknown one.
+fn known_keys(text: &str) -> Vec<String> {
+    let fault = fault(text);
+    let (_, known) = fault.split_once("expected ").expect("the known keys");
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn page_lists_every_key_in_the_order_of_the_code() {
+    let keys: Vec<_> = table_rows().iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    let known = [known_keys("unknown = 1"), known_keys("[[partition]]\nname = 'a'\nunknown = 1")].concat();
+    assert_eq!(keys, known);
+}
+
+#[test]
+fn page_lists_the_default_of_every_key() {
+    for (index, row) in table_rows().into_iter().enumerate() {
+        let (key, default) = (row[0].trim_matches('`'), &row[2]);
+        let Some(default) = default.strip_prefix('`').and_then(|default| default.strip_suffix('`')) else {
+            assert!(["partition", "name", "hypervisor", "guid", "image", "ports"].contains(&key), "{row:?}");
+            continue;
+        };
+        let partition = "[[partition]]\nname = 'a'\n";
+        let explicit = match index {
+            0 => format!("{key} = {default}\n{partition}"),
+            _ => format!("{partition}{key} = {default}\n"),
+        };
+        assert_eq!(parse(&explicit), parse(partition), "{key}");
+    }
+    let manager = Policy::new(Qp0Policy::Manager).smps_per_second;
+    assert!(PAGE.contains(&format!("the default of `qp0 = \"manager\"` is `{manager}`")));
+}
+
+#[test]
+fn page_lists_the_limits_of_the_code() {
+    use partition_table::{MAX_HCAS, MAX_LHCAS, MAX_UPLINKS, MIN_MEMORY_MIB};
+    let words = |words: &[&str]| words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ");
+    let limits = [
+        ("spare-ports", format!("0 to {MAX_LHCAS}")),
+        ("partition", format!("{MAX_LHCAS} LHCAs and spare ports on a logical switch")),
+        ("memory", format!("a number and `M` or `G`, {MIN_MEMORY_MIB} MiB or more")),
+        ("arguments", format!("{MAX_ARGUMENTS} bytes, no NUL")),
+        ("ports", format!("1 to {MAX_UPLINKS}")),
+        ("qp0", words(&Qp0Policy::VALUES.iter().map(|value| value.word()).collect::<Vec<_>>())),
+        ("refused", words(&RefusalPolicy::VALUES.iter().map(|value| value.word()).collect::<Vec<_>>())),
+        ("smps-per-second", format!("0 to {}", u32::MAX)),
+        ("traps-per-second", format!("0 to {}", u32::MAX)),
+    ];
+    for (key, limit) in limits {
+        let row = table_rows().into_iter().find(|row| row[0] == format!("`{key}`")).expect(key);
+        assert_eq!(row[3], limit, "{key}");
+    }
+    assert!(PAGE.contains(&format!("a hypervisor has {MAX_HCAS} of them at most")));
+}
+
+#[test]
+fn example_of_the_page_is_a_configuration() {
+    let (_, rest) = PAGE.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("the end of the example");
+    let config = parse(example).unwrap();
+    let names: Vec<_> = config.partitions.iter().map(|partition| partition.name.text()).collect();
+    assert_eq!((config.spare_ports, &names[..]), (2, &["echo-1", "echo-2", "watcher", "sm", "adapter"][..]));
+    assert_eq!(config.partitions[3].policy, Policy::new(Qp0Policy::Manager));
+}
+
+#[test]
+fn message_of_the_page_is_that_of_the_code() {
+    let (_, rest) = PAGE.split_once("    error: portico.toml, ").expect("a message");
+    let message = rest.lines().next().unwrap();
+    assert!(fault("[[partition]]\nname = 'a'\nmemory = \"1M\"").ends_with(message));
+}
