@@ -53,8 +53,8 @@ pub(crate) fn cargo(subcommand: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Returns a command of cargo with `subcommand`, for the kernel and the images on their own target. Stable cargo rebuilds
-/// `core` only with these options; the code itself uses no unstable feature.
+/// Returns a command of cargo with `subcommand`, for the kernel and the images on their own target. Stable cargo
+/// rebuilds `core` only with these options; the code itself uses no unstable feature.
 ///
 /// # Errors
 /// Those of [`target_dir`].

@@ -1,4 +1,4 @@
-//! The model as a process, between a real ivshmem server, the real driver, and the far end of its cable.
+//! The HCA model as a process, between the ivshmem server, the driver, and the far end of its cable.
 #![allow(clippy::unwrap_used)] // a test fails by it
 
 #[path = "../../qemu/hca-model/tests/support/mod.rs"]
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The machine's side, the fabric's side, and the model between them.
+/// The hypervisor's side, the fabric's side, and the model between them.
 struct World<D> {
     folder: TempDir,
     server: Option<Server>,
@@ -53,7 +53,7 @@ fn model(folder: &TempDir) -> Command {
     command
 }
 
-/// A model whose link is up.
+/// Starts a model, and waits until its link is up.
 fn world() -> World<impl Doorbell> {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("hca")).unwrap();
@@ -80,7 +80,7 @@ fn world() -> World<impl Doorbell> {
 }
 
 impl<D: Doorbell> World<D> {
-    /// Lets things happen, as events come, until `done`.
+    /// Handles events until `done`.
     fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !done(self) {
@@ -95,7 +95,7 @@ impl<D: Doorbell> World<D> {
         }
     }
 
-    /// Waits for any event, or until the driver has to look after the heartbeat.
+    /// Waits for an event, or for the driver's next check of the heartbeat.
     fn wait(&self) {
         let peer = self.peer.borrow();
         let mut fds = vec![PollFd::new(&*peer, PollFlags::IN)];
@@ -125,7 +125,7 @@ impl<D: Doorbell> World<D> {
 }
 
 #[test]
-fn packets_pass_through_the_process() {
+fn packets_pass_the_process_in_both_directions() {
     let mut world = world();
     for number in 0..500 {
         world.driver.hca.send(Port::One, Queue::Qp0, &smp(number)).unwrap();
@@ -144,19 +144,19 @@ fn packets_pass_through_the_process() {
 }
 
 #[test]
-fn the_heart_beats_while_nothing_happens() {
+fn heartbeat_of_an_idle_model_continues() {
     let mut world = world();
     let memory = world.peer.borrow().memory().try_clone_to_owned().unwrap();
     let bar = hca_model::Bar::map(memory).unwrap();
     let beat = || bar.load(hca_contract::device::HEARTBEAT);
     let first = beat();
     world.driver.events.clear();
-    world.until("the heart has beaten 40 times", |_| beat().wrapping_sub(first) >= 40);
-    assert!(world.driver.events.is_empty(), "the driver counts on it: {:?}", world.driver.events);
+    world.until("the heartbeat counts 40", |_| beat().wrapping_sub(first) >= 40);
+    assert!(world.driver.events.is_empty(), "the driver has events: {:?}", world.driver.events);
 }
 
 #[test]
-fn a_killed_model_is_started_again_under_a_running_driver() {
+fn killed_model_restarts_under_a_running_driver() {
     let mut world = world();
     for generation in 2..4 {
         world.driver.events.clear();
@@ -174,16 +174,16 @@ fn a_killed_model_is_started_again_under_a_running_driver() {
 }
 
 #[test]
-fn the_model_ends_with_the_server() {
+fn model_without_its_ivshmem_server_ends() {
     let mut world = world();
     world.server = None;
     assert!(world.exit().success());
     assert!(world.log().contains("the ivshmem server is gone"), "{}", world.log());
-    world.until("the driver is told", |world| world.driver.generation().is_none());
+    world.until("the driver loses the device", |world| world.driver.generation().is_none());
 }
 
 #[test]
-fn a_pulled_cable_is_plugged_in_again() {
+fn unplugged_cable_is_connected_again() {
     let mut world = world();
     world.far.unplug();
     world.until("the link is down", |world| !world.driver.is_up());
@@ -192,21 +192,21 @@ fn a_pulled_cable_is_plugged_in_again() {
 }
 
 #[test]
-fn the_model_ends_with_the_fabric() {
+fn model_without_its_fabric_ends() {
     let mut world = world();
     world.listener = None;
     world.far.unplug();
     assert!(world.exit().success());
     assert!(world.log().contains("cannot plug the cable of port 1 into"), "{}", world.log());
-    world.until("the driver is told", |world| world.driver.generation().is_none());
+    world.until("the driver loses the device", |world| world.driver.generation().is_none());
 }
 
 #[test]
-fn a_machine_that_goes_takes_the_link_down_and_the_next_brings_it_up() {
+fn link_after_a_restart_of_the_machine_is_up() {
     let mut world = world();
     world.driver.events.clear();
     let server = world.server.as_ref().unwrap().path().to_owned();
-    // The machine's peer leaves, as when QEMU ends.
+    // The hypervisor's peer leaves, as when QEMU ends.
     let old = std::mem::replace(&mut *world.peer.borrow_mut(), Peer::join(&server).unwrap());
     drop(old);
     world.driver.hca.request_link(Port::One, hca_driver::LinkRequest::Retrain);
@@ -214,11 +214,11 @@ fn a_machine_that_goes_takes_the_link_down_and_the_next_brings_it_up() {
 }
 
 #[test]
-fn a_model_without_a_server_says_what_is_missing() {
+fn model_started_without_a_server_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = model(&folder).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(!child.wait().unwrap().success());
-    assert!(said.contains("joining the ivshmem server"), "{said}");
+    assert!(said.contains("cannot join the ivshmem server"), "{said}");
 }

@@ -21,8 +21,8 @@ pub struct Config {
     pub bridges: Vec<BridgeHca>,
 }
 
-/// HCA assigned to a bridge: a partition that hands management datagrams on between this HCA and its LHCA. Bridges drive
-/// it one after another. Its model finds the cables as [`Config::folder`] says, with this name for the node.
+/// HCA assigned to a bridge: a partition that hands management datagrams on between this HCA and its LHCA. Bridges
+/// drive it one after another. Its model finds the cables as [`Config::folder`] says, with this name for the node.
 #[derive(Clone, Debug)]
 pub struct BridgeHca {
     /// Name of the HCA.

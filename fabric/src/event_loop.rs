@@ -254,7 +254,8 @@ impl EventLoop {
         let responders = self.responders.iter().map(|(_, responder)| responder.deadline());
         let due = responders.fold(due, Time::min);
         let deadline = self.net.deadline().unwrap_or(Time::NEVER).min(due);
-        // `None` uses the oldest system call; a timeout near the clock's end needs one that emulators and sandboxes lack.
+        // `None` uses the oldest system call; a timeout near the clock's end needs one that emulators and sandboxes
+        // lack.
         let timeout = Timespec::try_from(deadline.since(self.now())).ok();
         timeout.filter(|_| deadline != Time::NEVER)
     }

@@ -24,8 +24,8 @@ pub struct Fabric {
 }
 
 impl Fabric {
-    /// Creates the fabric and starts its thread. On return all links between its own nodes are up, and its sockets accept
-    /// connections.
+    /// Creates the fabric and starts its thread. On return all links between its own nodes are up, and its sockets
+    /// accept connections.
     ///
     /// # Errors
     /// A node, a socket or the capture file cannot be created.

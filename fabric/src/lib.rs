@@ -1,5 +1,5 @@
-//! The external fabric: switches and hosts that run `subnet`, cables between them, cables to the hypervisors, and the umad
-//! server at the hosts' ports.
+//! The external fabric: switches and hosts that run `subnet`, cables between them, cables to the hypervisors, and the
+//! umad server at the hosts' ports.
 //!
 //! One thread runs one event loop ([`Fabric`]). `net` needs neither clock nor sockets of its own: it carries packets
 //! between nodes, trains cables, and knows which node is due.

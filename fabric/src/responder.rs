@@ -1,5 +1,5 @@
-//! A host that responds to partitions with the image `traffic`: it joins their multicast group, and sends every datagram
-//! back to its sender.
+//! A host that responds to partitions with the image `traffic`: it joins their multicast group, and sends every
+//! datagram back to its sender.
 
 use std::time::Duration;
 

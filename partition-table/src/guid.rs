@@ -2,8 +2,8 @@
 
 use iba::Guid;
 
-/// Returns node GUID number `node` of the hypervisor `name`: a locally administered EUI-64, so the first byte is 02; then
-/// 32 bits of a hash of the name, `node`, and a byte for the port, 0 in a node GUID.
+/// Returns node GUID number `node` of the hypervisor `name`: a locally administered EUI-64, so the first byte is 02;
+/// then 32 bits of a hash of the name, `node`, and a byte for the port, 0 in a node GUID.
 #[must_use]
 pub fn stable_guid(name: &str, node: u16) -> Guid {
     // FNV-1a, folded: subnet managers keep GUIDs over restarts, so this must never change.

@@ -5,8 +5,8 @@ use core::fmt;
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Name in the form of a NodeDescription (IBA vol. 1, 14.2.5.2): 1 to 64 bytes of UTF-8 without control characters, zeros
-/// behind. Safe to print on a terminal.
+/// Name in the form of a NodeDescription (IBA vol. 1, 14.2.5.2): 1 to 64 bytes of UTF-8 without control characters,
+/// zeros behind. Safe to print on a terminal.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]
 pub struct Name([u8; 64]);

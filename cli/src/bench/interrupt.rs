@@ -8,8 +8,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use thiserror::Error;
 
-/// Flag that a signal sets. An interrupted benchmark returns [`Interrupted`], so that the values that stand for processes
-/// and files are dropped.
+/// Flag that a signal sets. An interrupted benchmark returns [`Interrupted`], so that the values that stand for
+/// processes and files are dropped.
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
 /// Error of a benchmark that the user interrupted.

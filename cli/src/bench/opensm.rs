@@ -30,7 +30,8 @@ enum Event {
     Ended(ExitStatus),
 }
 
-/// Runs OpenSM for one sweep of the subnet at `socket`, through the preload library `library`, with its files in `folder`.
+/// Runs OpenSM for one sweep of the subnet at `socket`, through the preload library `library`, with its files in
+/// `folder`.
 ///
 /// # Errors
 /// OpenSM cannot be started, ends, or exceeds the time limit.

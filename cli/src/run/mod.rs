@@ -32,8 +32,8 @@ pub(super) struct Options {
     /// with the spare ports
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_LHCAS)))]
     lhcas: u8,
-    /// Image of the partition behind each logical HCA: a folder of partitions/ by its name, such as echo, or an ELF file
-    /// by its path [default: no partitions; the hypervisor alone answers for its logical HCAs]
+    /// Image of the partition behind each logical HCA: a folder of partitions/ by its name, such as echo, or an ELF
+    /// file by its path [default: no partitions; the hypervisor alone answers for its logical HCAs]
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
     /// Free ports of each logical switch, for `cargo portico ctl add` [default: 0]

@@ -1,7 +1,7 @@
 //! Tables as text.
 
-/// Returns a table with aligned columns: the first `texts` to the left, the others to the right. A row of empty cells is
-/// an empty line.
+/// Returns a table with aligned columns: the first `texts` to the left, the others to the right. A row of empty cells
+/// is an empty line.
 pub(crate) fn draw<const N: usize>(header: [&str; N], texts: usize, rows: &[[String; N]]) -> String {
     let header = header.map(str::to_owned);
     let lines = || std::iter::once(&header).chain(rows);

@@ -1,14 +1,14 @@
 //! Ports of bridges.
 //!
-//! A bridge is a partition that drives an HCA of its own, whose cables end here. It hands management datagrams on between
-//! that HCA and its LHCA. So a program at a bridge's port sends and receives as the partition does: through the aliased
-//! queue pair 0, and queue pair 1. This end of the cable has no agent. Its attributes come from the partition:
+//! A bridge is a partition that drives an HCA of its own, whose cables end here. It hands management datagrams on
+//! between that HCA and its LHCA. So a program at a bridge's port sends and receives as the partition does: through the
+//! aliased queue pair 0, and queue pair 1. This end of the cable has no agent. Its attributes come from the partition:
 //!
 //! - A response to a directed route without hops describes the partition's own port, whichever requester it is for. The
-//!   partition sends such requests when its link comes up and when an event reports a change; requests of programs add to
-//!   them. NodeDescription holds the partition's name, by which programs find the port.
-//! - This end reports an attached subnet manager as a port reports a change of its capabilities: by trap 144 (IBA vol. 1,
-//!   14.2.5.1), to the permissive LID and so no farther than the partition, until the partition represses it.
+//!   partition sends such requests when its link comes up and when an event reports a change; requests of programs add
+//!   to them. NodeDescription holds the partition's name, by which programs find the port.
+//! - This end reports an attached subnet manager as a port reports a change of its capabilities: by trap 144 (IBA vol.
+//!   1, 14.2.5.1), to the permissive LID and so no farther than the partition, until the partition represses it.
 
 use std::time::Duration;
 

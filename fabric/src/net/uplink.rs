@@ -93,8 +93,8 @@ impl Uplink {
         self.cable.is_full()
     }
 
-    /// Returns the socket of a process that connected, for [`Uplink::connect`]. While the cable is pulled, it closes the
-    /// connection.
+    /// Returns the socket of a process that connected, for [`Uplink::connect`]. While the cable is pulled, it closes
+    /// the connection.
     pub(crate) fn accept(&self) -> Option<OwnedFd> {
         // Without free file descriptors the process waits for its next try.
         self.listener.accept().ok().flatten().filter(|_| !self.is_unplugged)

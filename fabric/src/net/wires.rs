@@ -68,7 +68,8 @@ pub(super) enum Peer {
 }
 
 impl Wires {
-    /// Creates the cables of `topology`. Sockets of cables to hypervisors are in `folder`; `tap` captures their packets.
+    /// Creates the cables of `topology`. Sockets of cables to hypervisors are in `folder`; `tap` captures their
+    /// packets.
     pub(super) fn new(
         topology: &Topology,
         folder: &Path,
@@ -199,8 +200,8 @@ impl Outlet for NodeOutlet<'_> {
     }
 }
 
-/// Hops of a packet within the fabric. InfiniBand has no hop limit within a subnet: a loop in forwarding tables ends when
-/// buffers are full and packets too old. This limit exceeds the longest directed route, there and back.
+/// Hops of a packet within the fabric. InfiniBand has no hop limit within a subnet: a loop in forwarding tables ends
+/// when buffers are full and packets too old. This limit exceeds the longest directed route, there and back.
 const MAX_HOPS: u8 = 130;
 /// Bytes in flight at once. Only a loop of multicasts comes near it.
 const MAX_IN_FLIGHT: usize = 64 << 20;

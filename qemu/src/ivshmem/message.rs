@@ -1,4 +1,4 @@
-//! One message of the protocol: an `i64`, and perhaps a file descriptor.
+//! Messages of the protocol: an `i64`, and an optional file descriptor.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -9,10 +9,10 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 
-/// Sends `value`, and `fd` if there is one, without waiting.
+/// Sends `value` and `fd` without waiting.
 ///
 /// # Errors
-/// Whatever the socket says; a message that does not fit whole is [`ErrorKind::WriteZero`].
+/// Those of the socket; [`ErrorKind::WriteZero`] if the whole message does not fit.
 pub(super) fn send(socket: impl AsFd, value: i64, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let bytes = value.to_le_bytes();
     let rights = fd.as_slice();
@@ -26,14 +26,14 @@ pub(super) fn send(socket: impl AsFd, value: i64, fd: Option<BorrowedFd<'_>>) ->
     if sent == bytes.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
 }
 
-/// A message that came in.
+/// A received message.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) value: i64,
     pub(super) fd: Option<OwnedFd>,
 }
 
-/// Puts messages together from what a stream socket brings.
+/// Assembles messages from a stream socket.
 #[derive(Debug, Default)]
 pub(super) struct Receiver {
     bytes: [u8; 8],
@@ -42,11 +42,11 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// The next message.
+    /// Returns the next message.
     ///
     /// # Errors
-    /// Whatever the socket says, [`ErrorKind::WouldBlock`] too: what came of a message by then is kept. A socket that
-    /// was closed is [`ErrorKind::UnexpectedEof`].
+    /// Those of the socket, [`ErrorKind::WouldBlock`] included: the received part of a message is kept.
+    /// [`ErrorKind::UnexpectedEof`] after the server closed the socket.
     pub(super) fn receive(&mut self, socket: impl AsFd) -> io::Result<Message> {
         while self.filled < self.bytes.len() {
             let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];

@@ -1,4 +1,4 @@
-//! A peer: the device model's end of the shared memory.
+//! A peer: the HCA model's end of the shared memory.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -10,37 +10,34 @@ use std::time::Duration;
 use super::message::{Message, Receiver};
 use super::{MEMORY, VECTORS, VERSION};
 
-/// How long a server may take to welcome a peer.
-const WELCOME: Duration = Duration::from_secs(5);
-
-/// Why a peer could not join.
+/// Reason why a peer cannot join.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// There is no server, or it went away, or it did not finish its welcome in time.
-    #[error("joining the ivshmem server: {0}; see whether it still runs")]
+    /// The server does not run, ended, or exceeded the time limit.
+    #[error("cannot join the ivshmem server: {0}; check that it runs")]
     Io(#[from] io::Error),
-    /// The server speaks something else.
-    #[error("the ivshmem server sent {seen} where {wanted} belongs; connect to a server of this version")]
+    /// The server does not follow the protocol.
+    #[error("cannot join the ivshmem server: it sent {seen} instead of {wanted}; use a server of this version")]
     Protocol {
-        /// What the protocol has in this place.
+        /// Content that the protocol has here.
         wanted: &'static str,
-        /// The message that came.
+        /// Value of the message.
         seen: i64,
     },
 }
 
-/// Whether there is anybody else on the memory, and whether that changed.
+/// Change of the other peers of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
-    /// As before.
-    Same,
+    /// No change.
+    Unchanged,
     /// The last other peer left.
     Alone,
-    /// A peer has come, with all its vectors.
+    /// A peer joined, with all its vectors.
     Joined,
 }
 
-/// A peer that joined a server.
+/// A peer of a server.
 #[derive(Debug)]
 pub struct Peer {
     socket: UnixStream,
@@ -55,75 +52,75 @@ impl Peer {
     /// Joins the server at `path`.
     ///
     /// # Errors
-    /// See [`JoinError`].
+    /// [`JoinError`]: the server does not run, or does not follow the protocol.
     pub fn join(path: &Path) -> Result<Self, JoinError> {
         let socket = UnixStream::connect(path)?;
-        socket.set_read_timeout(Some(WELCOME))?;
+        socket.set_read_timeout(Some(TIME_LIMIT))?;
         let mut receiver = Receiver::default();
         let mut next = |wanted, right: fn(&Message) -> bool| {
             let message = receiver.receive(&socket)?;
             if right(&message) { Ok(message) } else { Err(JoinError::Protocol { wanted, seen: message.value }) }
         };
-        next("the protocol's version", |message| message.value == VERSION)?;
-        let id = next("our id", |message| u16::try_from(message.value).is_ok())?;
+        next("the version of the protocol", |message| message.value == VERSION)?;
+        let id = next("the id of this peer", |message| u16::try_from(message.value).is_ok())?;
         let memory = next("the memory", |message| message.value == MEMORY && message.fd.is_some())?;
         let (Ok(id), Some(memory)) = (u16::try_from(id.value), memory.fd) else {
-            return Err(JoinError::Protocol { wanted: "our id and the memory", seen: id.value });
+            return Err(JoinError::Protocol { wanted: "the id of this peer and the memory", seen: id.value });
         };
         let mut peer = Self { socket, receiver, id, memory, vectors: Vec::new(), others: BTreeMap::new() };
         while peer.vectors.len() < usize::from(VECTORS) {
             let message = peer.receiver.receive(&peer.socket)?;
-            peer.take(message);
+            peer.apply(message);
         }
         peer.socket.set_nonblocking(true)?;
         Ok(peer)
     }
 
-    /// Our own id: who rings us names it.
+    /// Returns the id of this peer, by which others notify it.
     #[must_use]
     pub fn id(&self) -> u16 {
         self.id
     }
 
-    /// The shared memory.
+    /// Returns the shared memory.
     #[must_use]
     pub fn memory(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
     }
 
-    /// Our own event descriptors, one for each vector: readable once somebody rang. QEMU makes each descriptor that it is
-    /// sent blocking, and so ours with it: read one only when it is known to be readable.
+    /// Returns the event descriptors, one for each vector; readable after a notification. QEMU makes the descriptors
+    /// blocking that it receives, and they are shared: read one only while it is readable.
     #[must_use]
     pub fn doorbells(&self) -> &[OwnedFd] {
         &self.vectors
     }
 
-    /// Whether there is somebody else on the memory.
+    /// Returns `true` while the memory has no other peer.
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.others.is_empty()
     }
 
-    /// Rings everybody else at `vector`.
+    /// Notifies every other peer at `vector`.
     pub fn ring(&self, vector: u16) {
         for vectors in self.others.values() {
             if let Some(event) = vectors.get(usize::from(vector)) {
-                // The only failure is a counter that stands at its limit, and then the other side is rung already.
-                let _rung = rustix::io::write(event, &1_u64.to_ne_bytes());
+                // Fails only at the counter's limit: the other peer is already notified.
+                let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
             }
         }
     }
 
-    /// Takes up what the server said of others. To be called when the socket is readable.
+    /// Reads the messages about other peers, once the socket is readable.
     ///
     /// # Errors
-    /// The server is gone: [`ErrorKind::UnexpectedEof`], or what the socket says.
+    /// [`ErrorKind::UnexpectedEof`] after the server ended, and those of the socket.
     pub fn update(&mut self) -> io::Result<Membership> {
-        let mut membership = Membership::Same;
+        let mut membership = Membership::Unchanged;
         loop {
             match self.receiver.receive(&self.socket) {
-                Ok(message) => match self.take(message) {
-                    Membership::Same => {}
+                Ok(message) => match self.apply(message) {
+                    Membership::Unchanged => {}
                     changed => membership = changed,
                 },
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(membership),
@@ -132,26 +129,29 @@ impl Peer {
         }
     }
 
-    fn take(&mut self, message: Message) -> Membership {
-        let Ok(id) = u16::try_from(message.value) else { return Membership::Same };
+    fn apply(&mut self, message: Message) -> Membership {
+        let Ok(id) = u16::try_from(message.value) else { return Membership::Unchanged };
         match message.fd {
             None => {
                 let left = self.others.remove(&id).is_some();
-                if left && self.is_alone() { Membership::Alone } else { Membership::Same }
+                if left && self.is_alone() { Membership::Alone } else { Membership::Unchanged }
             }
             Some(fd) => {
                 let vectors = if id == self.id { &mut self.vectors } else { self.others.entry(id).or_default() };
                 vectors.push(fd);
                 let whole = id != self.id && vectors.len() == usize::from(VECTORS);
-                if whole { Membership::Joined } else { Membership::Same }
+                if whole { Membership::Joined } else { Membership::Unchanged }
             }
         }
     }
 }
 
 impl AsFd for Peer {
-    /// The server's socket: readable when there is something to [`Peer::update`].
+    /// Returns the socket of the server; readable before a [`Peer::update`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
+
+/// Time limit of the server's messages to a new peer.
+const TIME_LIMIT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! The server: holds the memory and the event descriptors, and introduces the peers to each other.
+//! The server: holds the memory and the event descriptors, and sends each peer those of the others.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -13,9 +13,6 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::{MEMORY, VECTORS, VERSION, message};
 
-/// Peers at one time, at most: QEMU and the model, and room for those that are about to be found dead.
-const MAX_PEERS: usize = 8;
-
 /// A running server. Dropping it disconnects all peers and removes the socket.
 #[derive(Debug)]
 pub struct Server {
@@ -25,10 +22,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the memory, of the size of BAR2 and all zeroes, and serves it on a new socket at `path` from a thread.
+    /// Creates the memory, of the size of BAR2 and zeroed, and starts a thread that serves it on a new socket at
+    /// `path`.
     ///
     /// # Errors
-    /// If the memory, the socket or the thread cannot be made; a file that stands at `path` already is not removed.
+    /// The memory, the socket or the thread cannot be created. An existing file at `path` is kept.
     pub fn start(path: &Path) -> io::Result<Self> {
         let memory = memory()?;
         let listener = UnixListener::bind(path)?;
@@ -40,7 +38,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where peers connect.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -49,23 +47,23 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Neither step can be repaired by who drops us, so what goes wrong is told and left.
+        // The caller of drop cannot repair a failure, so it is logged.
         let stopped = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
             match (stopped, thread.join()) {
                 (Ok(_), Ok(Ok(()))) => {}
-                (Err(error), _) => log::error!("telling the ivshmem server to stop: {error}"),
+                (Err(error), _) => log::error!("cannot stop the ivshmem server: {error}"),
                 (_, Ok(Err(error))) => log::error!("the ivshmem server ended early: {error}"),
                 (_, Err(_)) => log::error!("the ivshmem server panicked"),
             }
         }
         if let Err(error) = std::fs::remove_file(&self.path) {
-            log::warn!("removing the socket {}: {error}", self.path.display());
+            log::warn!("cannot remove the socket {}: {error}", self.path.display());
         }
     }
 }
 
-/// BAR2's memory. Sealed in its size, so that no peer can make another one's mapping fault.
+/// Creates the memory of BAR2. Its size is sealed, so that a peer cannot make another peer's mapping fault.
 fn memory() -> io::Result<OwnedFd> {
     let memory = rustix::fs::memfd_create("portico-hca", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&memory, hca_contract::BAR2_SIZE as u64)?;
@@ -84,7 +82,7 @@ struct Member {
 }
 
 impl Member {
-    /// Tells this peer of all vectors of the peer `id`.
+    /// Sends this peer all vectors of the peer `id`.
     fn introduce(&self, id: u16, vectors: &[OwnedFd]) -> io::Result<()> {
         vectors.iter().try_for_each(|vector| message::send(&self.socket, id.into(), Some(vector.as_fd())))
     }
@@ -95,8 +93,8 @@ struct Serving {
     listener: UnixListener,
     stop: OwnedFd,
     peers: BTreeMap<u16, Member>,
-    /// Ids that nobody ever had. QEMU's device frees what it knows of a peer that leaves, and writes there if a peer
-    /// with the same id comes (seen in 7.2: it corrupts its heap).
+    /// Unused ids. An id is not used again: QEMU 7.2 frees its state of a peer that leaves, and writes to the freed
+    /// memory if a peer with the same id joins.
     ids: RangeInclusive<u16>,
 }
 
@@ -114,7 +112,7 @@ impl Serving {
         }
     }
 
-    /// Waits for something to do: stop, accept, or these peers have left.
+    /// Waits for an event; returns stop, connection pending, and the peers that left.
     fn wait(&self) -> io::Result<(bool, bool, Vec<u16>)> {
         let mut fds = vec![PollFd::new(&self.stop, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
         fds.extend(self.peers.values().map(|peer| PollFd::new(&peer.socket, PollFlags::IN)));
@@ -124,7 +122,7 @@ impl Serving {
             Err(error) => return Err(error.into()),
         }
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        // A peer never has anything to say: what is readable from it is its end, or nonsense that ends it.
+        // Peers send nothing: a readable socket has ended, or breaks the protocol.
         let left = self.peers.keys().zip(&fds[2..]).filter(|(_, fd)| ready(fd)).map(|(id, _)| *id).collect();
         Ok((ready(&fds[0]), ready(&fds[1]), left))
     }
@@ -136,26 +134,26 @@ impl Serving {
             Err(error) => return Err(error),
         };
         if self.peers.len() >= MAX_PEERS {
-            log::warn!("{MAX_PEERS} peers are connected to the ivshmem server: one more was turned away");
+            log::warn!("refused a peer of the ivshmem server: the limit is {MAX_PEERS}");
             return Ok(());
         }
         let Some(id) = self.ids.next() else {
-            log::warn!("the ivshmem server has no id left: a peer was turned away; start the run again");
+            log::warn!("refused a peer of the ivshmem server: all ids are used; start the run again");
             return Ok(());
         };
         let vectors = (0..VECTORS).map(|_| event()).collect::<io::Result<Vec<_>>>()?;
         let member = Member { socket, vectors };
         if let Err(error) = self.welcome(id, &member) {
-            log::warn!("ivshmem peer {id} went away while it was welcomed: {error}");
+            log::warn!("ivshmem peer {id} left while it joined: {error}");
             return Ok(());
         }
-        let deaf = self.tell(|other| other.introduce(id, &member.vectors));
+        let unreachable = self.broadcast(|other| other.introduce(id, &member.vectors));
         self.peers.insert(id, member);
-        self.remove(deaf);
+        self.remove(unreachable);
         Ok(())
     }
 
-    /// What a new peer is told: itself, the memory, the others, and last its own vectors.
+    /// Sends a new peer its id, the memory, the vectors of the others, and last its own.
     fn welcome(&self, id: u16, member: &Member) -> io::Result<()> {
         message::send(&member.socket, VERSION, None)?;
         message::send(&member.socket, id.into(), None)?;
@@ -166,17 +164,20 @@ impl Serving {
         member.introduce(id, &member.vectors)
     }
 
-    /// Tells every peer something; returns those that do not take it.
-    fn tell(&self, what: impl Fn(&Member) -> io::Result<()>) -> Vec<u16> {
-        self.peers.iter().filter(|(_, peer)| what(peer).is_err()).map(|(id, _)| *id).collect()
+    /// Sends to every peer by `send`; returns those whose socket fails.
+    fn broadcast(&self, send: impl Fn(&Member) -> io::Result<()>) -> Vec<u16> {
+        self.peers.iter().filter(|(_, peer)| send(peer).is_err()).map(|(id, _)| *id).collect()
     }
 
-    /// Removes peers, and tells the others; who cannot be told is removed as well.
+    /// Removes peers, and notifies the others; removes also those whose socket fails.
     fn remove(&mut self, mut ids: Vec<u16>) {
         while let Some(id) = ids.pop() {
             if self.peers.remove(&id).is_some() {
-                ids.extend(self.tell(|other| message::send(&other.socket, id.into(), None)));
+                ids.extend(self.broadcast(|other| message::send(&other.socket, id.into(), None)));
             }
         }
     }
 }
+
+/// Peers at one time, at most: QEMU, the model, and dead ones that are not removed yet.
+const MAX_PEERS: usize = 8;

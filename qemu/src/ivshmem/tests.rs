@@ -1,3 +1,5 @@
+//! The server with peers, and with QEMU's device.
+
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
@@ -21,7 +23,7 @@ fn start() -> (TempDir, Server) {
 fn wait(fd: impl AsFd) {
     let timeout = Timespec::try_from(PATIENCE).unwrap();
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    assert_eq!(poll(&mut fds, Some(&timeout)).unwrap(), 1, "nothing came");
+    assert_eq!(poll(&mut fds, Some(&timeout)).unwrap(), 1, "the descriptor is not readable");
 }
 
 /// Waits until the peer's membership becomes `wanted`.
@@ -36,8 +38,8 @@ fn until(peer: &mut Peer, wanted: Membership) {
     }
 }
 
-/// How often a vector was rung since it was last looked at. QEMU makes descriptors that it is sent blocking.
-fn rung(fd: impl AsFd) -> u64 {
+/// Returns the notifications of a vector since the last call. QEMU makes descriptors blocking, so this polls first.
+fn notifications(fd: impl AsFd) -> u64 {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     if poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&now)).unwrap() == 0 {
         return 0;
@@ -48,7 +50,7 @@ fn rung(fd: impl AsFd) -> u64 {
 }
 
 #[test]
-fn peers_share_the_memory_and_ring_each_other() {
+fn peers_share_memory_and_notifications() {
     let (_dir, server) = start();
     let mut first = Peer::join(server.path()).unwrap();
     assert!(first.is_alone());
@@ -61,17 +63,17 @@ fn peers_share_the_memory_and_ring_each_other() {
     let mut bytes = [0; 4];
     rustix::io::pread(second.memory(), &mut bytes, 0x100).unwrap();
     assert_eq!(&bytes, b"slot");
-    assert!(rustix::fs::ftruncate(first.memory(), 0).is_err(), "a peer can pull the memory from under the others");
+    assert!(rustix::fs::ftruncate(first.memory(), 0).is_err(), "a peer can shrink the memory");
 
     first.ring(VECTORS - 1);
     second.ring(1);
     first.ring(VECTORS);
-    assert_eq!(second.doorbells().iter().map(rung).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
-    assert_eq!(first.doorbells().iter().map(rung).collect::<Vec<_>>(), [0, 1, 0, 0, 0]);
+    assert_eq!(second.doorbells().iter().map(notifications).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
+    assert_eq!(first.doorbells().iter().map(notifications).collect::<Vec<_>>(), [0, 1, 0, 0, 0]);
 }
 
 #[test]
-fn the_memory_outlives_a_peer_and_others_are_told() {
+fn memory_after_a_peer_left_is_unchanged() {
     let (_dir, server) = start();
     let mut stays = Peer::join(server.path()).unwrap();
     let leaves = Peer::join(server.path()).unwrap();
@@ -82,7 +84,7 @@ fn the_memory_outlives_a_peer_and_others_are_told() {
     until(&mut stays, Membership::Alone);
 
     let again = Peer::join(server.path()).unwrap();
-    assert_ne!(again.id(), gone, "an id that was used before");
+    assert_ne!(again.id(), gone, "the id is not new");
     until(&mut stays, Membership::Joined);
     let mut bytes = [0; 4];
     rustix::io::pread(again.memory(), &mut bytes, 0).unwrap();
@@ -92,7 +94,7 @@ fn the_memory_outlives_a_peer_and_others_are_told() {
 }
 
 #[test]
-fn a_peer_too_many_is_turned_away_and_the_others_stay() {
+fn peer_beyond_the_limit_is_refused() {
     let (_dir, server) = start();
     let peers: Vec<_> = (0..8).map(|_| Peer::join(server.path()).unwrap()).collect();
     assert!(matches!(Peer::join(server.path()), Err(JoinError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof));
@@ -101,7 +103,7 @@ fn a_peer_too_many_is_turned_away_and_the_others_stay() {
 }
 
 #[test]
-fn a_peer_that_talks_is_disconnected() {
+fn peer_that_sends_is_disconnected() {
     let (_dir, server) = start();
     let mut quiet = Peer::join(server.path()).unwrap();
     let mut talks = std::os::unix::net::UnixStream::connect(server.path()).unwrap();
@@ -111,7 +113,7 @@ fn a_peer_that_talks_is_disconnected() {
 }
 
 #[test]
-fn dropping_the_server_disconnects_and_removes_the_socket() {
+fn dropped_server_disconnects_peers_and_removes_its_socket() {
     let (_dir, server) = start();
     let path = server.path().to_owned();
     let mut peer = Peer::join(&path).unwrap();
@@ -123,7 +125,7 @@ fn dropping_the_server_disconnects_and_removes_the_socket() {
 }
 
 #[test]
-fn a_server_of_something_else_is_refused() {
+fn server_of_another_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -132,7 +134,7 @@ fn a_server_of_something_else_is_refused() {
     other.join().unwrap();
 }
 
-/// A QEMU that is killed when this goes.
+/// A QEMU process. Dropping it kills the process.
 struct Machine(Child);
 
 impl Drop for Machine {
@@ -142,10 +144,10 @@ impl Drop for Machine {
     }
 }
 
-/// QEMU's own ivshmem device joins, has our memory as BAR2, and rings us from its BAR0. The firmware is nothing but HLT:
-/// QEMU's test protocol reads and writes the machine's ports and memory.
+/// QEMU's ivshmem device joins, has the memory as BAR2, and notifies from its BAR0. The firmware is a HLT alone: QEMU's
+/// test protocol reads and writes the machine's ports and memory.
 #[test]
-fn qemu_joins_and_rings() {
+fn qemu_shares_memory_and_notifications() {
     let (dir, server) = start();
     let firmware = dir.path().join("hlt");
     std::fs::write(&firmware, [0xf4; 0x1_0000]).unwrap();
@@ -187,13 +189,13 @@ fn qemu_joins_and_rings() {
     rustix::io::pwrite(peer.memory(), &0x1234_5678_u32.to_le_bytes(), 0x7f_fffc).unwrap();
     assert_eq!(ask(format!("readl {:#x}", 0xd07f_fffc_u32)), "OK 0x0000000012345678");
     for _ in 0..20 {
-        // QEMU may not have heard of the peer yet, and then says nothing to it.
+        // Until QEMU has read the new peer's vectors, it does not notify it.
         let start = Instant::now();
-        while rung(&peer.doorbells()[3]) == 0 {
-            assert!(start.elapsed() < PATIENCE, "QEMU does not ring");
+        while notifications(&peer.doorbells()[3]) == 0 {
+            assert!(start.elapsed() < PATIENCE, "QEMU does not notify");
             ask(format!("writel {:#x} {:#x}", 0xc000_000c_u32, u32::from(peer.id()) << 16 | 3));
         }
-        // The model dies, and comes back as another peer.
+        // The model restarts as another peer.
         drop(peer);
         peer = Peer::join(server.path()).unwrap();
         assert!(!peer.is_alone());

@@ -48,8 +48,8 @@ struct Hypervisor {
 }
 
 impl Machine {
-    /// Starts the fabric, the models and the hypervisors; [`Self::start_opensm`] starts the subnet manager. `events` gets
-    /// the events of the machine.
+    /// Starts the fabric, the models and the hypervisors; [`Self::start_opensm`] starts the subnet manager. `events`
+    /// gets the events of the machine.
     ///
     /// Call it on the main thread only: the system kills the processes when the thread that started them ends.
     ///

@@ -1,8 +1,8 @@
 //! Supervised child processes: they end when this process ends, however it ends.
 //!
 //! A child starts through the hidden command `supervise` of this program, which requests a kill signal at its parent's
-//! death and then executes the child's program. So a killed supervisor leaves no process behind, and no unsafe code runs
-//! between fork and exec.
+//! death and then executes the child's program. So a killed supervisor leaves no process behind, and no unsafe code
+//! runs between fork and exec.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
