@@ -1,4 +1,4 @@
-//! Control messages: attach, detach, and facts about the port that a client is attached to.
+//! Control messages: attach, detach, and attributes of a client's port.
 
 use zerocopy::byteorder::{NativeEndian, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -20,9 +20,9 @@ pub struct Control {
     pub magic: U32<NativeEndian>,
     /// The client's slot, 0 in CONNECT.
     pub client: U32<NativeEndian>,
-    /// What is asked.
+    /// Kind of the message.
     pub kind: ControlKind,
-    /// How many bytes of data mean something.
+    /// Number of valid bytes of data.
     pub len: U32<NativeEndian>,
     /// The data, by kind.
     pub data: [u8; DATA_LEN],
@@ -31,7 +31,7 @@ pub struct Control {
 const _: () = assert!(size_of::<Control>() == 80);
 
 impl Control {
-    /// A message of `kind` from the client in slot `client`.
+    /// Creates a message of `kind` from the client in slot `client`.
     #[must_use]
     pub fn new<T: IntoBytes + Immutable>(client: u32, kind: ControlKind, data: &T) -> Self {
         const { assert!(size_of::<T>() <= DATA_LEN) }
@@ -43,13 +43,13 @@ impl Control {
     }
 }
 
-/// What a control message asks. An unknown value is a value.
+/// Kind of a control message. An unknown value is valid, so that it can be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]
 pub struct ControlKind(U32<NativeEndian>);
 
 impl ControlKind {
-    /// An answer: the request failed.
+    /// Answer: the request failed.
     pub const ERROR: Self = Self::new(0);
     /// Attach to a node: [`ConnectData`] in and out.
     pub const CONNECT: Self = Self::new(1);
@@ -57,7 +57,7 @@ impl ControlKind {
     pub const DISCONNECT: Self = Self::new(2);
     /// LID and state of the attached port: u16 and u8, native endian.
     pub const GET_PORT: Self = Self::new(3);
-    /// Who made the node: [`VendorData`].
+    /// Vendor, device and revision of the node: [`VendorData`].
     pub const GET_VENDOR: Self = Self::new(4);
     /// GID of the attached port.
     pub const GET_GID: Self = Self::new(5);
@@ -69,10 +69,9 @@ impl ControlKind {
     pub const GET_PORTINFO: Self = Self::new(8);
     /// Sets (1) or clears (0) the IsSM bit of the attached port: u32.
     pub const SET_ISSM: Self = Self::new(9);
-    /// The first 32 P_Keys of the port in the first byte, 0 being the attached one, which is the only one with ibsim; big
-    /// endian.
+    /// The first 32 P_Keys of the port in the first byte, 0 being the attached one; big endian. ibsim has no other port.
     pub const GET_PKEYS: Self = Self::new(10);
-    /// Attach to another port of the node: to the one in the first byte. Portico's own: ibsim knows no such request.
+    /// Attach to another port of the node: to the one in the first byte. This request is Portico's own, not ibsim's.
     pub const SET_PORT: Self = Self::new(64);
 
     const fn new(value: u32) -> Self {
@@ -80,7 +79,7 @@ impl ControlKind {
     }
 }
 
-/// What CONNECT carries.
+/// Data of CONNECT.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct ConnectData {
@@ -88,7 +87,7 @@ pub struct ConnectData {
     pub id: U32<NativeEndian>,
     /// Queue pair of the client, 0 for a umad program.
     pub qp: U32<NativeEndian>,
-    /// Not 0: the client is a subnet manager and says so from the start.
+    /// Other than 0: the client is an SM from the start.
     pub is_sm: U32<NativeEndian>,
     /// In: the node to attach to, empty for any. Out: the one attached to. NUL behind it.
     pub node_id: [u8; NODE_ID_LEN],
@@ -97,14 +96,14 @@ pub struct ConnectData {
 const _: () = assert!(size_of::<ConnectData>() <= DATA_LEN);
 
 impl ConnectData {
-    /// The node's name up to the NUL, `None` where it is not UTF-8.
+    /// Returns the node's name up to the NUL; `None` if it is not UTF-8.
     #[must_use]
     pub fn node_id(&self) -> Option<&str> {
         let len = self.node_id.iter().position(|&byte| byte == 0).unwrap_or(NODE_ID_LEN);
         str::from_utf8(&self.node_id[..len]).ok()
     }
 
-    /// Sets the node's name, cut off at the last whole character within 31 bytes.
+    /// Sets the node's name, truncated to the last whole character within 31 bytes.
     pub fn set_node_id(&mut self, name: &str) {
         let len = name.floor_char_boundary(NODE_ID_LEN - 1);
         self.node_id = [0; NODE_ID_LEN];
@@ -112,7 +111,7 @@ impl ConnectData {
     }
 }
 
-/// What GET_VENDOR answers.
+/// Data of the answer to GET_VENDOR.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct VendorData {
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connect_is_laid_out_as_ibsim_lays_it_out() {
+    fn connect_has_the_layout_of_ibsim() {
         let mut data = ConnectData { id: U32::new(5), qp: U32::new(0), is_sm: U32::new(1), node_id: [0; NODE_ID_LEN] };
         data.set_node_id("H1");
         let message = Control::new(0, ControlKind::CONNECT, &data);
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_fills_its_field_keeps_a_nul() {
+    fn name_that_fills_its_field_keeps_a_nul() {
         let mut data = ConnectData { id: U32::ZERO, qp: U32::ZERO, is_sm: U32::ZERO, node_id: [0; NODE_ID_LEN] };
         data.set_node_id(&"n".repeat(40));
         assert_eq!(data.node_id(), Some("n".repeat(31).as_str()));

@@ -1,4 +1,4 @@
-//! A MAD on its way between client and server.
+//! MADs between client and server.
 
 use zerocopy::byteorder::{BigEndian, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -6,27 +6,27 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// Bytes of a MAD (IBA vol. 1, 13.4.2).
 pub const MAD_LEN: usize = 256;
 
-/// Status of a request that comes back because nobody answered it: ETIMEDOUT.
+/// Status of a request that comes back without a response: ETIMEDOUT.
 pub const TIMED_OUT: u32 = 110;
 
-/// One MAD with its addresses. No GRH, SL, P_Key index or Q_Key travels.
+/// One MAD with its addresses. It carries no GRH, SL, P_Key index or Q_Key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Datagram {
-    /// LID that it goes to, 0xFFFF for a directed route from here.
+    /// Destination LID; 0xFFFF for a directed route from the client's node.
     pub dlid: U16<BigEndian>,
     reserved_dlid: [u8; 2],
-    /// LID that it comes from; from a client 0 stands for the base LID of its port.
+    /// Source LID; from a client 0 stands for the base LID of its port.
     pub slid: U16<BigEndian>,
     reserved_slid: [u8; 2],
-    /// Queue pair that it goes to.
+    /// Destination queue pair.
     pub dqp: U32<BigEndian>,
-    /// Queue pair that it comes from.
+    /// Source queue pair.
     pub sqp: U32<BigEndian>,
     /// 0, or [`TIMED_OUT`].
     pub status: U32<BigEndian>,
     padding: [u8; 4],
-    /// Bytes of the MAD that mean something.
+    /// Number of valid bytes of the MAD.
     pub length: U64<BigEndian>,
     /// The MAD.
     pub mad: [u8; MAD_LEN],
@@ -35,7 +35,7 @@ pub struct Datagram {
 const _: () = assert!(size_of::<Datagram>() == 288);
 
 impl Datagram {
-    /// A whole MAD between these LIDs and queue pairs, status 0.
+    /// Creates a datagram with a whole MAD between these LIDs and queue pairs, status 0.
     #[must_use]
     pub fn new(slid: u16, dlid: u16, sqp: u32, dqp: u32, mad: [u8; MAD_LEN]) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Datagram {
         }
     }
 
-    /// Whether it is a request that comes back unanswered.
+    /// Returns `true` for a request that comes back without a response.
     #[must_use]
     pub fn is_timed_out(&self) -> bool {
         self.status.get() == TIMED_OUT
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_datagram_is_laid_out_as_ibsim_lays_it_out() {
+    fn datagram_has_the_layout_of_ibsim() {
         let mut datagram = Datagram::new(0x0102, 0xffff, 0, 1, [7; MAD_LEN]);
         datagram.status = U32::new(TIMED_OUT);
         let bytes = datagram.as_bytes();

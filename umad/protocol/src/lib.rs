@@ -1,8 +1,9 @@
-//! The client protocol of ibsim, the InfiniBand fabric simulator: how a umad program reaches a fabric in user space.
+//! The client protocol of ibsim, the InfiniBand fabric simulator: the way of a umad program to a fabric in user space.
 //!
-//! All of it is datagrams, over AF_UNIX sockets with abstract names ([`name`]) or over UDP ([`DEFAULT_PORT`]). A client
-//! asks [`Control`] messages, each answered by the same message filled in, and exchanges [`Datagram`]s, each one MAD
-//! with its addresses. Both ends run on machines of one byte order, so what is not of InfiniBand is native endian.
+//! The protocol is datagrams, over AF_UNIX sockets with abstract names ([`name`]) or over UDP ([`DEFAULT_PORT`]). A
+//! client sends [`Control`] messages; the answer to each is the same message with its data filled in. It exchanges
+//! [`Datagram`]s, each one MAD with its addresses. Both ends have one byte order: all fields but InfiniBand's are native
+//! endian.
 
 mod control;
 mod datagram;
@@ -11,8 +12,8 @@ pub mod name;
 pub use control::{ConnectData, Control, ControlKind, DATA_LEN, MAGIC, NODE_ID_LEN, VendorData};
 pub use datagram::{Datagram, MAD_LEN, TIMED_OUT};
 
-/// UDP port of the server's control socket where `IBSIM_SERVER_PORT` names no other. Slot `i` is at this port + 1 + `i`.
+/// UDP port of the server's control socket unless `IBSIM_SERVER_PORT` names another. Slot `i` has port + 1 + `i`.
 pub const DEFAULT_PORT: u16 = 7070;
 
-/// Base of the socket names where `IBSIM_SOCKNAME` gives no other.
+/// Base of the socket names unless `IBSIM_SOCKNAME` gives another.
 pub const DEFAULT_BASE: &str = "sim";

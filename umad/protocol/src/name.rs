@@ -1,24 +1,24 @@
-//! Names in the abstract namespace of AF_UNIX. Each ends in a NUL byte, which is part of it.
+//! Names in the abstract namespace of AF_UNIX. Each ends in a NUL byte, which is part of the name.
 
-/// Where the server takes control messages.
+/// Returns the name of the server's socket for control messages.
 #[must_use]
 pub fn server_control(base: &str) -> Vec<u8> {
     format!("{base}:ctl\0").into_bytes()
 }
 
-/// Where the server exchanges MADs with the client in `slot`.
+/// Returns the name of the server's socket for MADs of the client in `slot`.
 #[must_use]
 pub fn server_data(base: &str, slot: u32) -> Vec<u8> {
     format!("{base}:out{slot}\0").into_bytes()
 }
 
-/// Where client `id`, a process id, takes answers to its control messages.
+/// Returns the name of the socket for control messages of client `id`, a process id.
 #[must_use]
 pub fn client_control(base: &str, id: u32) -> Vec<u8> {
     format!("{base}:ctl{id}\0").into_bytes()
 }
 
-/// Where client `id`, a process id, exchanges MADs.
+/// Returns the name of the socket for MADs of client `id`, a process id.
 #[must_use]
 pub fn client_data(base: &str, id: u32) -> Vec<u8> {
     format!("{base}:in{id}\0").into_bytes()
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_ibsim() {
+    fn names_match_those_of_ibsim() {
         assert_eq!(server_control("sim"), b"sim:ctl\0");
         assert_eq!(server_data("sim", 12), b"sim:out12\0");
         assert_eq!(client_control("sim", 4711), b"sim:ctl4711\0");

@@ -1,4 +1,4 @@
-//! Who is attached where, and which of them a MAD is for.
+//! Attached clients, and the choice of the client that receives a MAD.
 
 use iba::mad::{AttributeId, Class, MadHeader, Method};
 
@@ -6,22 +6,22 @@ use super::NodePort;
 use super::pending::is_response;
 use super::slot::Slot;
 
-/// A client.
+/// Attached client.
 #[derive(Clone, Debug)]
 pub(super) struct Client<A> {
-    /// The port that it is attached to.
+    /// Port of the client.
     pub(super) at: NodePort,
-    /// Whether it is a subnet manager.
+    /// `true` if the client is an SM.
     pub(super) is_sm: bool,
-    /// Whether it asked to be told of events.
+    /// `true` if the client sent an InformInfo, so that reports are for it.
     is_subscriber: bool,
-    /// Where its control messages come from.
+    /// Source of the client's control messages.
     pub(super) address: A,
     mark: Mark,
 }
 
-/// Bits 48 to 63 of the transaction id of each of a client's requests, by which an answer finds it. They differ from
-/// those of the last client in its slot.
+/// Bits 48-63 of the transaction id of each request of a client, by which a response finds the client: a generation of
+/// the slot, and the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark(u16);
 
@@ -44,20 +44,21 @@ impl Mark {
     }
 }
 
-/// All clients; `A` is an address of theirs.
+/// Attached clients; `A` is the type of their addresses.
 #[derive(Debug)]
 pub(super) struct Clients<A> {
     slots: [Option<Client<A>>; Slot::COUNT],
-    /// How many clients each slot has had, roughly.
+    /// Generation of each slot: number of clients so far, wrapping.
     generations: [u8; Slot::COUNT],
 }
 
 impl<A> Clients<A> {
+    /// Creates a set without clients.
     pub(super) fn new() -> Self {
         Self { slots: [const { None }; Slot::COUNT], generations: [0; Slot::COUNT] }
     }
 
-    /// Attaches a client; `None` where there are as many as there can be.
+    /// Attaches a client; `None` if no slot is free.
     pub(super) fn insert(&mut self, at: NodePort, address: A) -> Option<Slot> {
         let slot = Slot::all().find(|slot| self.slots[slot.index()].is_none())?;
         let generation = &mut self.generations[slot.index()];
@@ -67,30 +68,32 @@ impl<A> Clients<A> {
         Some(slot)
     }
 
-    /// Detaches a client.
+    /// Detaches a client, and returns it.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Client<A>> {
         self.slots[slot.index()].take()
     }
 
+    /// Returns the client in `slot`.
     pub(super) fn get(&self, slot: Slot) -> Option<&Client<A>> {
         self.slots[slot.index()].as_ref()
     }
 
+    /// Returns the client in `slot`.
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Client<A>> {
         self.slots[slot.index()].as_mut()
     }
 
-    /// All clients, by slot.
+    /// Returns the clients in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Client<A>)> {
         Slot::all().filter_map(|slot| Some((slot, self.get(slot)?)))
     }
 
-    /// The subnet manager at a port.
+    /// Returns the SM at a port.
     pub(super) fn sm_at(&self, at: NodePort) -> Option<Slot> {
         self.iter().find(|(_, client)| client.at == at && client.is_sm).map(|(slot, _)| slot)
     }
 
-    /// Marks a request of the client in `slot`, so that [`Clients::receiver`] finds the client for what it leads to.
+    /// Marks a request of the client in `slot`, so that [`Clients::receiver`] finds the client for its response.
     pub(super) fn mark(&mut self, slot: Slot, header: &mut MadHeader) {
         if let Some(client) = self.get_mut(slot)
             && !is_response(header)
@@ -100,11 +103,11 @@ impl<A> Clients<A> {
         }
     }
 
-    /// The client at a port that a MAD with this header is for.
+    /// Returns the client at a port that receives a MAD with this header.
     ///
-    /// A response is for who asked, and a report for the first that asked to be told of events. A request of subnet
-    /// management or administration is for the subnet manager; of another class for the first client that is no subnet
-    /// manager: OpenSM with ibsim's library does not survive a class that it did not register.
+    /// A response is for the client that sent the request, and a report for the first client that sent an InformInfo. A
+    /// request of subnet management or administration is for the SM. One of another class is for the first client that
+    /// is no SM: OpenSM with ibsim's library does not survive a class that it did not register.
     pub(super) fn receiver(&self, at: NodePort, header: &MadHeader) -> Option<Slot> {
         if is_response(header) {
             let mark = Mark::of(header);

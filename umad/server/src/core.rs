@@ -1,5 +1,4 @@
-//! What the server does, without sockets or a clock: control messages, MADs in and out, and requests that nobody
-//! answers.
+//! The server without sockets and clock: control messages, MADs in both directions, and requests without a response.
 
 use std::time::Duration;
 
@@ -16,49 +15,50 @@ use super::pending::{Pending, expects_answer, timed_out};
 use super::slot::Slot;
 use super::{Fabric, NodePort};
 
-/// The server's state; `A` is where a client's control messages come from.
+/// State of the server; `A` is the address from which a client's control messages come.
 #[derive(Debug)]
 pub(super) struct Core<A> {
     clients: Clients<A>,
     pending: Pending,
 }
 
-/// What a control message did to who is attached.
+/// Change to the set of clients by a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Nothing,
-    /// A client came; its MADs go to the socket with this id.
+    /// A client attached. Its MADs go to the socket with this id.
     Attached(Slot, u32),
     Detached(Slot),
 }
 
-/// Why a control message is not granted.
+/// Reason why the server refuses a control message; completes "cannot serve client ...: ".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("asks for something unknown")]
+    #[error("the message is unknown")]
     Unknown,
-    #[error("is not attached")]
+    #[error("it is not attached; attach first")]
     NotAttached,
-    #[error("wants to attach to a node that is not there")]
+    #[error("cannot attach: the node is missing; check SIM_HOST")]
     NoNode,
-    #[error("finds all places taken; detach another client")]
+    #[error("cannot attach: no free client slot; detach another client")]
     Full,
-    #[error("wants to be the subnet manager where there is one already")]
+    #[error("cannot become the SM: the port has one; end that one or attach elsewhere")]
     HasSm,
-    #[error("asks for a port that its node does not have")]
+    #[error("the node lacks the port")]
     NoPort,
 }
 
 impl<A: PartialEq> Core<A> {
+    /// Creates the state without clients.
     pub(super) fn new() -> Self {
         Self { clients: Clients::new(), pending: Pending::default() }
     }
 
-    /// Grants or refuses what a control message from `address` asks. The answer is in its place.
+    /// Serves a control message from `address`, and makes it the answer.
     ///
     /// # Errors
     ///
-    /// Says why it is refused; the answer says so too, without a reason.
+    /// The reason of a refusal. The answer has kind [`ControlKind::ERROR`].
     pub(super) fn control(
         &mut self,
         message: &mut Control,
@@ -112,7 +112,7 @@ impl<A: PartialEq> Core<A> {
         Ok(Change::Attached(slot, id))
     }
 
-    /// Moves a client to another port of its adapter; a switch is attached to at its port 0 alone.
+    /// Moves a client to another port of its channel adapter. A switch has port 0 alone to attach at.
     fn set_port(&mut self, slot: Slot, port: PortNum, fabric: &mut impl Fabric) -> Result<(), Refusal> {
         let Client { at, is_sm, .. } = *self.clients.get(slot).ok_or(Refusal::NotAttached)?;
         let is_adapters = at.port != PortNum::MANAGEMENT && port != PortNum::MANAGEMENT;
@@ -140,12 +140,12 @@ impl<A: PartialEq> Core<A> {
         Ok(())
     }
 
-    /// The clients at a port.
+    /// Returns the clients at a port.
     pub(super) fn at(&self, at: NodePort) -> Vec<Slot> {
         self.clients.iter().filter(|(_, client)| client.at == at).map(|(slot, _)| slot).collect()
     }
 
-    /// Detaches a client that says so or is gone, with all that it waits for.
+    /// Detaches a client, and removes its pending requests.
     pub(super) fn detach(&mut self, slot: Slot, fabric: &mut impl Fabric) {
         if let Some(client) = self.clients.remove(slot) {
             self.pending.forget(slot);
@@ -155,7 +155,7 @@ impl<A: PartialEq> Core<A> {
         }
     }
 
-    /// Takes a MAD that the client in `slot` sends; gives it back where it cannot go anywhere.
+    /// Takes a MAD of the client in `slot`. Returns it if it has no destination and its sender waits for a response.
     pub(super) fn submit(
         &mut self,
         now: Duration,
@@ -190,7 +190,7 @@ impl<A: PartialEq> Core<A> {
         None
     }
 
-    /// The client at a port that a packet is for, and its MAD as the client gets it.
+    /// Returns the client at a port that receives a packet, and the packet's MAD in the form of the protocol.
     pub(super) fn deliver(&mut self, at: NodePort, packet: &[u8]) -> Option<(Slot, Datagram)> {
         let Ok(Packet::Transport(packet)) = parse(packet) else { return None };
         let deth = packet.deth?;
@@ -202,22 +202,22 @@ impl<A: PartialEq> Core<A> {
         Some((slot, Datagram::new(slid, dlid, deth.src_qp.get(), packet.bth.dest_qp.get(), transmute!(mad))))
     }
 
-    /// The next request that nobody answered in time, as it goes back to its client.
+    /// Returns the next request without a response in time, as it goes back to its client.
     pub(super) fn expire(&mut self, now: Duration) -> Option<(Slot, Datagram)> {
         self.pending.pop(now)
     }
 
-    /// When [`Core::expire`] may have something again.
+    /// Returns the time of the next call of [`Core::expire`] that may return a request.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.pending.deadline()
     }
 }
 
-/// Answers a question about the port that a client is attached to.
+/// Answers a query about the port of a client.
 fn answer(message: &mut Control, kind: ControlKind, at: NodePort, fabric: &impl Fabric) -> Result<(), Refusal> {
     let port = |number| fabric.port_info(at, number).ok_or(Refusal::NoPort);
-    // What is asked of a port is asked of the one in the first byte, if that is not 0.
-    let asked = if message.data[0] == 0 { at.port } else { PortNum::new(message.data[0]) };
+    // The first byte of the data selects the port; 0 selects that of the client.
+    let selected = if message.data[0] == 0 { at.port } else { PortNum::new(message.data[0]) };
     match kind {
         ControlKind::GET_PORT => {
             let port = port(at.port)?;
@@ -242,19 +242,23 @@ fn answer(message: &mut Control, kind: ControlKind, at: NodePort, fabric: &impl 
         ControlKind::GET_GUID => write(message, &fabric.node_info(at).port_guid),
         ControlKind::GET_NODEINFO => write(message, &fabric.node_info(at)),
         ControlKind::GET_PORTINFO => {
-            write(message, &port(asked)?);
+            write(message, &port(selected)?);
         }
-        ControlKind::GET_PKEYS => write::<PKeyTable>(message, &fabric.p_keys(NodePort { port: asked, ..at })),
+        ControlKind::GET_PKEYS => write::<PKeyTable>(message, &fabric.p_keys(NodePort { port: selected, ..at })),
         _ => return Err(Refusal::Unknown),
     }
     Ok(())
 }
 
-/// The queue pair of this number, if it is one of the two that MADs go through.
+/// Returns queue pair 0 or 1.
+///
+/// # Errors
+/// The number of any other queue pair: no MADs go there.
 fn special_qp(number: u32) -> Result<Qpn, u32> {
     if number <= 1 { Ok(Qpn::new(number)) } else { Err(number) }
 }
 
+/// Returns the first bytes of the data as `T`.
 fn read<T: FromBytes>(message: &Control) -> T {
     const { assert!(size_of::<T>() <= DATA_LEN) }
     match T::read_from_prefix(&message.data) {
@@ -263,6 +267,7 @@ fn read<T: FromBytes>(message: &Control) -> T {
     }
 }
 
+/// Replaces the data.
 fn write<T: IntoBytes + Immutable>(message: &mut Control, data: &T) {
     const { assert!(size_of::<T>() <= DATA_LEN) }
     message.data = [0; DATA_LEN];

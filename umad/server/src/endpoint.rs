@@ -1,4 +1,4 @@
-//! Where the server is found, and how it finds its clients.
+//! Addresses of the server and of its clients.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -9,28 +9,27 @@ use umad_protocol::name;
 
 use super::slot::Slot;
 
-/// Where the server is found.
+/// Address of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// On this machine, for clients with this `IBSIM_SOCKNAME`.
+    /// Local sockets, for clients with this `IBSIM_SOCKNAME`.
     Local(String),
-    /// On this machine's loopback address, for clients with this `IBSIM_SERVER_PORT`; each client has a port of its own
-    /// behind it.
+    /// UDP on the loopback address, for clients with this `IBSIM_SERVER_PORT`. Each slot has the next port.
     Udp(u16),
 }
 
-/// Why there is no server.
+/// Error when opening a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindError {
-    /// Another run has this endpoint.
-    #[error("{0} is taken by another run; end that one, or choose another name with --socket")]
+    /// Another run uses this endpoint.
+    #[error("cannot open {0}: another run uses it; end that one, or choose another name with --socket")]
     InUse(Endpoint),
-    /// It cannot be had for another reason.
+    /// The system refuses.
     #[error("cannot open {endpoint} for umad programs: {error}")]
     Io {
-        /// What was to be opened.
+        /// Endpoint to open.
         endpoint: Endpoint,
-        /// What the system says.
+        /// Error of the system.
         error: Errno,
     },
 }
@@ -45,11 +44,11 @@ impl std::fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// The socket for control messages.
+    /// Opens the socket for control messages.
     ///
     /// # Errors
     ///
-    /// Says who has it, or why it cannot be had.
+    /// Another run uses the address, or the system refuses.
     pub(super) fn control(&self) -> Result<OwnedFd, BindError> {
         self.open(match self {
             Self::Local(base) => local(&name::server_control(base)),
@@ -61,7 +60,7 @@ impl Endpoint {
         })
     }
 
-    /// The socket for the MADs of the client in `slot`, whose own socket for them has `id`.
+    /// Opens the socket for the MADs of the client in `slot`, whose own socket for MADs has `id`.
     pub(super) fn data(&self, slot: Slot, id: u32) -> Result<OwnedFd, Errno> {
         let socket = self.open(match self {
             Self::Local(base) => local(&name::server_data(base, slot.number())),
@@ -71,7 +70,7 @@ impl Endpoint {
         Ok(socket)
     }
 
-    /// Whether the client whose socket for MADs has `id` is gone, without sending to it: nobody has its address.
+    /// Returns `true` if no process has the address of the client whose socket for MADs has `id`. Sends nothing.
     pub(super) fn is_gone(&self, id: u32) -> bool {
         match self {
             Self::Local(_) => {
@@ -82,6 +81,7 @@ impl Endpoint {
         }
     }
 
+    /// Returns the address of the client's socket for MADs.
     fn client(&self, id: u32) -> Result<SocketAddrAny, Errno> {
         match self {
             Self::Local(base) => local(&name::client_data(base, id)),

@@ -1,46 +1,43 @@
-//! What the server asks of the fabric that its clients attach to.
+//! Interface of the fabric to the server.
 
 use iba::PortNum;
 use iba::attr::{NodeInfo, PKeyTable, PortInfo};
 
-/// A port of a node of the fabric. The fabric gives it out and the server hands it back.
+/// Port of a node of the fabric. The fabric chooses the numbers; the server passes them back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodePort {
-    /// The node, as the fabric counts its nodes.
+    /// Number of the node.
     pub node: usize,
-    /// The port: 0 is a switch's own port, a channel adapter counts from 1.
+    /// The port: 0 is a switch's management port; a channel adapter counts from 1.
     pub port: PortNum,
 }
 
-/// The fabric as the server sees it: ports where a client may attach, the attributes of these ports, and a way in for
-/// packets.
+/// Fabric as the server uses it: ports at which clients attach, attributes of these ports, and packets of clients.
 ///
-/// The way out is the server's own: the fabric hands it each packet that a node leaves to the consumers at a port. It
-/// may not do so from within a call of this trait: it keeps such packets and hands them over after the call, which is
-/// why nothing here takes the server.
+/// In the other direction the fabric calls [`Server::deliver`](crate::Server::deliver) for each packet to the consumers
+/// at a port. It does so after a call of this trait, never within one.
 pub trait Fabric {
-    /// The port that `name` stands for: a node's id in the netlist, its description, or its GUID as hexadecimal
-    /// digits behind `0x`. Without a name the first channel adapter that is no hypervisor. A channel adapter is
-    /// attached at its port 1, a switch at its port 0.
+    /// Returns the port of the node `name`: a node's id in the netlist, its description, or its GUID as hexadecimal
+    /// digits behind `0x`. Without a name, returns the first channel adapter that is no hypervisor's. A client attaches
+    /// at port 1 of a channel adapter and at port 0 of a switch.
     fn attach(&self, name: Option<&str>) -> Option<NodePort>;
 
-    /// The id in the netlist of the node that `at` belongs to.
+    /// Returns the id in the netlist of the node of `at`.
     fn node_id(&self, at: NodePort) -> &str;
 
-    /// NodeInfo as Get at this port answers it (IBA vol. 1, 14.2.5.3).
+    /// Returns NodeInfo as in a SubnGetResp of this port (IBA vol. 1, 14.2.5.3).
     fn node_info(&self, at: NodePort) -> NodeInfo;
 
-    /// PortInfo of port `port` of the node that `at` belongs to (IBA vol. 1, 14.2.5.6), `None` where it has no such
-    /// port.
+    /// Returns PortInfo of port `port` of the node of `at` (IBA vol. 1, 14.2.5.6); `None` if the node has no such port.
     fn port_info(&self, at: NodePort, port: PortNum) -> Option<PortInfo>;
 
-    /// Block 0 of the P_Key table of `at` (IBA vol. 1, 14.2.5.7).
+    /// Returns block 0 of the P_Key table of `at` (IBA vol. 1, 14.2.5.7).
     fn p_keys(&self, at: NodePort) -> PKeyTable;
 
     /// Sets or clears the IsSM bit in the capability mask of `at`.
     fn set_is_sm(&mut self, at: NodePort, is_sm: bool);
 
-    /// Takes a packet that a client at `at` sends: LRH through payload, no CRCs. A directed-route SMP comes with hop
-    /// pointer 0, as its sender makes it, so the node at `at` is the first to act on it.
+    /// Takes a packet of a client at `at`: LRH through payload, no CRCs. A directed-route SMP has hop pointer 0, so the
+    /// node of `at` is the first to act on it.
     fn submit(&mut self, at: NodePort, packet: &mut [u8]);
 }

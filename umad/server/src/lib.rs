@@ -1,9 +1,9 @@
-//! The server at which unmodified umad programs attach: OpenSM, the diagnostics, osmtest.
+//! The server at which unmodified umad programs attach: OpenSM, infiniband-diags, osmtest.
 //!
-//! It speaks the client protocol of ibsim, the InfiniBand fabric simulator, so a program reaches the fabric through a
-//! preload library, ours or ibsim's own. What it needs of the fabric is [`Fabric`]. It answers control messages, makes
-//! packets of MADs and MADs of packets, and gives a request back that nobody answers, because ibsim's library waits for
-//! ever. It reads always and never waits: what a client has no room for is kept.
+//! The server speaks the client protocol of ibsim, the InfiniBand fabric simulator, so a program reaches the fabric
+//! through a preload library: Portico's or ibsim's own. The fabric implements [`Fabric`]. The server answers control
+//! messages, makes packets of MADs and MADs of packets, and returns a request that gets no response, because ibsim's
+//! library waits for ever. It never blocks: it keeps MADs for which a client has no room.
 
 mod clients;
 mod core;

@@ -1,4 +1,4 @@
-//! Requests that clients wait for answers to.
+//! Requests of clients that wait for a response.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -10,19 +10,20 @@ use zerocopy::{transmute, transmute_ref};
 
 use super::slot::Slot;
 
-/// How long a request may remain without an answer. A client with ibsim's library never gives up by itself, and one
-/// with ours does so earlier if it wishes to.
+/// Time that a request may remain without a response. A client with ibsim's library never gives up by itself; one with
+/// Portico's has timeouts of its own.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Requests that wait for answers, of all clients.
+/// Requests of all clients that wait for a response.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     requests: HashMap<Key, (Duration, Datagram)>,
-    /// In the order of their time, as that is the same for all. One whose request was answered, or made anew, is stale.
+    /// Deadlines in order, because each request has the same time. An entry is stale if its request got a response or was
+    /// sent again.
     deadlines: VecDeque<(Duration, Key)>,
 }
 
-/// What a request and its answer have in common.
+/// Fields that a request and its response share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     client: Slot,
@@ -32,14 +33,14 @@ struct Key {
 
 impl Key {
     fn new(client: Slot, header: &MadHeader) -> Self {
-        // The uppermost bits are the server's, and not yet there in what a client sent.
+        // The upper 16 bits are the server's mark, which a MAD from a client does not have yet.
         let transaction = header.transaction_id.get() & 0x0000_ffff_ffff_ffff;
         Self { client, transaction, class: header.class.get() }
     }
 }
 
 impl Pending {
-    /// Remembers a request of `client`; the same one again has its time anew.
+    /// Adds a request of `client`. If it is pending already, its time starts again.
     pub(super) fn insert(&mut self, now: Duration, client: Slot, request: &Datagram) {
         let mad: &Mad = transmute_ref!(&request.mad);
         let key = Key::new(client, &mad.header);
@@ -48,20 +49,20 @@ impl Pending {
         self.deadlines.push_back((deadline, key));
     }
 
-    /// Forgets the request of `client` that a MAD with this header answers.
+    /// Removes the request of `client` that a response with this header answers.
     pub(super) fn answered(&mut self, client: Slot, header: &MadHeader) {
         self.requests.remove(&Key::new(client, header));
     }
 
-    /// Forgets all requests of `client`.
+    /// Removes all requests of `client`.
     pub(super) fn forget(&mut self, client: Slot) {
         self.requests.retain(|key, _| key.client != client);
     }
 
-    /// The next request whose time is up at `now`, as it goes back to its client.
+    /// Removes the next request whose deadline is not after `now`, and returns it as it goes back to its client.
     pub(super) fn pop(&mut self, now: Duration) -> Option<(Slot, Datagram)> {
         while let Some((deadline, key)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
-            // A request that was made again has a later time than this entry.
+            // A request that was sent again has a later deadline than this entry.
             if self.requests.get(&key).is_some_and(|&(at, _)| at == deadline)
                 && let Some((_, request)) = self.requests.remove(&key)
             {
@@ -71,24 +72,24 @@ impl Pending {
         None
     }
 
-    /// When the next request's time is up at the latest.
+    /// Returns the first deadline; it may be stale.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.deadlines.front().map(|&(deadline, _)| deadline)
     }
 }
 
-/// A request as it goes back because nobody answers it.
+/// Returns a request as it goes back without a response.
 pub(super) fn timed_out(mut request: Datagram) -> Datagram {
     request.status = TIMED_OUT.into();
     request
 }
 
-/// Whether a MAD that a client sends answers another.
+/// Returns `true` if a MAD is a response or a TrapRepress.
 pub(super) fn is_response(header: &MadHeader) -> bool {
     header.method.is_response() || header.method == Method::TRAP_REPRESS
 }
 
-/// Whether its sender waits for an answer to this MAD.
+/// Returns `true` if the sender of this MAD waits for a response.
 pub(super) fn expects_answer(mad: &[u8; 256]) -> bool {
     let mad: RmppMad = transmute!(*mad);
     let MadHeader { class, method, .. } = mad.header;

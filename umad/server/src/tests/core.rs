@@ -13,12 +13,12 @@ use super::super::core::{Change, Core, Refusal};
 use super::super::slot::Slot;
 use super::*;
 
-/// A server with its fabric; clients are known by the number of their address.
+/// A server with its fabric; a client's address is a number.
 struct Bench {
     core: Core<u32>,
     fabric: Hosts,
     now: Duration,
-    /// How many clients have attached so far.
+    /// Number of clients that attached so far.
     attached: u32,
 }
 
@@ -43,7 +43,7 @@ impl Bench {
         }
     }
 
-    /// Attaches a client whose address is what its slot will be, while none has left.
+    /// Attaches a client whose address equals its slot while no client detached.
     fn attach(&mut self, name: &str) -> Result<Slot, Refusal> {
         let address = self.attached;
         let mut data = ConnectData { id: U32::new(4711), qp: U32::ZERO, is_sm: U32::ZERO, node_id: [0; NODE_ID_LEN] };
@@ -69,14 +69,14 @@ impl Bench {
         self.control(client, ControlKind::SET_ISSM, &is_sm.to_ne_bytes())
     }
 
-    /// Sends a MAD to LID 2 as the client in `slot`; gives the packet that it becomes.
+    /// Sends a MAD to LID 2 as the client in `slot`; returns the packet that the server makes.
     fn submit(&mut self, slot: Slot, mad: [u8; 256]) -> Option<Vec<u8>> {
         let back = self.core.submit(self.now, slot, &Datagram::new(0, 2, 1, 1, mad), &mut self.fabric);
         assert_eq!(back, None);
         self.fabric.submitted.pop().map(|(_, packet)| packet)
     }
 
-    /// What the clients at a host get of a packet with `mad` from LID 2.
+    /// Delivers a packet with `mad` from LID 2; returns the client at the host that received it.
     fn deliver(&mut self, at: usize, mad: [u8; 256]) -> Option<Slot> {
         let packet = MadPacket::new(Lid::new(2), Lid::new(1), Sl::default(), transmute!(mad));
         self.core.deliver(host(at), packet.as_bytes()).map(|(slot, datagram)| {
@@ -94,7 +94,7 @@ impl Bench {
     }
 }
 
-/// The response to the MAD in `packet`.
+/// Returns the response to the MAD in `packet`.
 fn response(packet: &[u8]) -> [u8; 256] {
     let mut mad: Mad = MadPacket::read_from_bytes(packet).unwrap().mad;
     mad.header.method = Method::new(mad.header.method.get() | 0x80);
@@ -109,7 +109,7 @@ const GET: [u8; 256] = {
 };
 
 #[test]
-fn a_client_attaches_where_it_says() {
+fn client_attaches_at_the_named_node() {
     let mut bench = Bench::new();
     assert_eq!(bench.attach("H2").unwrap().number(), 0);
     assert_eq!(bench.attach("").unwrap().number(), 1);
@@ -119,7 +119,7 @@ fn a_client_attaches_where_it_says() {
 }
 
 #[test]
-fn questions_are_answered() {
+fn queries_about_the_port_are_answered() {
     let mut bench = Bench::new();
     bench.attach("H2").unwrap();
     assert_eq!(bench.ask::<[u8; 3]>(0, ControlKind::GET_PORT), [2, 0, 4], "LID in native order, state");
@@ -137,7 +137,7 @@ fn questions_are_answered() {
 }
 
 #[test]
-fn a_client_goes_to_another_port_of_its_node() {
+fn client_moves_to_another_port_of_its_node() {
     let mut bench = Bench::new();
     for name in ["H2", "H2", "H1", "S1"] {
         bench.attach(name).unwrap();
@@ -159,7 +159,7 @@ fn a_client_goes_to_another_port_of_its_node() {
 }
 
 #[test]
-fn nonsense_is_refused() {
+fn invalid_control_messages_are_refused() {
     let mut bench = Bench::new();
     bench.attach("H1").unwrap();
     let unknown = ControlKind::read_from_bytes(&99_u32.to_ne_bytes()).unwrap();
@@ -173,7 +173,7 @@ fn nonsense_is_refused() {
 }
 
 #[test]
-fn places_are_taken_and_given_back() {
+fn slots_are_allocated_and_freed() {
     let mut bench = Bench::new();
     for _ in 0..Slot::COUNT {
         bench.attach("H1").unwrap();
@@ -189,7 +189,7 @@ fn places_are_taken_and_given_back() {
 }
 
 #[test]
-fn a_port_has_one_subnet_manager() {
+fn port_with_an_sm_refuses_another() {
     let mut bench = Bench::new();
     let first = bench.attach("H1").unwrap();
     bench.attach("H1").unwrap();
@@ -207,7 +207,7 @@ fn a_port_has_one_subnet_manager() {
 }
 
 #[test]
-fn a_gmp_becomes_a_packet_from_the_port() {
+fn gmp_becomes_a_packet_from_the_port() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     let packet = bench.submit(slot, GET).unwrap();
@@ -219,7 +219,7 @@ fn a_gmp_becomes_a_packet_from_the_port() {
 }
 
 #[test]
-fn a_directed_route_smp_becomes_a_packet_on_lane_15() {
+fn directed_route_smp_becomes_a_packet_on_vl15() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     let mad = mad(Class::SUBN_DIRECTED_ROUTE, Method::GET, 9);
@@ -231,7 +231,7 @@ fn a_directed_route_smp_becomes_a_packet_on_lane_15() {
 }
 
 #[test]
-fn a_response_finds_who_asked() {
+fn response_is_for_the_client_of_its_request() {
     let mut bench = Bench::new();
     let (first, second) = (bench.attach("H1").unwrap(), bench.attach("H1").unwrap());
     let transaction = 0x0001_dead_beef_u64;
@@ -249,7 +249,7 @@ fn a_response_finds_who_asked() {
 }
 
 #[test]
-fn a_response_leaves_as_it_is() {
+fn response_of_a_client_leaves_unchanged() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     for method in [Method::GET_RESP, Method::TRAP_REPRESS] {
@@ -262,7 +262,7 @@ fn a_response_leaves_as_it_is() {
 }
 
 #[test]
-fn what_nobody_asked_for_goes_by_its_class() {
+fn request_for_a_client_is_delivered_by_its_class() {
     let mut bench = Bench::new();
     let (vendor, trap) = (Class::new(0x32), Method::TRAP);
     let sm_classes = [Class::SUBN_LID_ROUTED, Class::SUBN_DIRECTED_ROUTE, SA];
@@ -281,13 +281,13 @@ fn what_nobody_asked_for_goes_by_its_class() {
 }
 
 #[test]
-fn a_report_goes_to_who_asked_to_be_told() {
+fn report_is_for_the_subscriber() {
     let mut bench = Bench::new();
     let report = mad(SA, Method::REPORT, 1);
     bench.attach("H1").unwrap();
     let (subscriber, elsewhere) = (bench.attach("H1").unwrap(), bench.attach("H2").unwrap());
     bench.set_is_sm(1, 1).unwrap();
-    assert_eq!(bench.deliver(1, report), None, "nobody asked yet");
+    assert_eq!(bench.deliver(1, report), None, "no client subscribed yet");
     let mut inform: Mad = transmute!(mad(SA, Method::SET, 1));
     inform.header.attribute_id = AttributeId::INFORM_INFO;
     for slot in [subscriber, elsewhere] {
@@ -299,7 +299,7 @@ fn a_report_goes_to_who_asked_to_be_told() {
 }
 
 #[test]
-fn what_is_no_mad_is_for_nobody() {
+fn packet_without_a_mad_is_for_no_client() {
     let mut bench = Bench::new();
     bench.attach("H1").unwrap();
     let vendor = mad(Class::new(0x32), Method::GET, 1);
@@ -312,7 +312,7 @@ fn what_is_no_mad_is_for_nobody() {
 }
 
 #[test]
-fn a_request_that_nobody_answers_comes_back() {
+fn request_without_a_response_comes_back() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     let request = Datagram::new(0, 2, 1, 1, GET);
@@ -328,7 +328,7 @@ fn a_request_that_nobody_answers_comes_back() {
 }
 
 #[test]
-fn an_answered_request_does_not_come_back() {
+fn request_with_a_response_does_not_come_back() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     let packet = bench.submit(slot, GET).unwrap();
@@ -338,7 +338,7 @@ fn an_answered_request_does_not_come_back() {
 }
 
 #[test]
-fn a_request_made_again_has_its_time_anew() {
+fn request_sent_again_has_its_full_time() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     bench.submit(slot, GET);
@@ -351,7 +351,7 @@ fn a_request_made_again_has_its_time_anew() {
 }
 
 #[test]
-fn who_is_gone_gets_nothing_back() {
+fn detached_client_gets_no_requests_back() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     bench.submit(slot, GET);
@@ -361,7 +361,7 @@ fn who_is_gone_gets_nothing_back() {
 }
 
 #[test]
-fn what_expects_no_answer_does_not_come_back() {
+fn mad_that_expects_no_response_does_not_come_back() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     let mut ack: RmppMad = transmute!(mad(SA, Method::new(0x12), 1));
@@ -375,7 +375,7 @@ fn what_expects_no_answer_does_not_come_back() {
 }
 
 #[test]
-fn a_request_to_another_queue_pair_comes_back_at_once() {
+fn request_to_another_queue_pair_comes_back_at_once() {
     let mut bench = Bench::new();
     let slot = bench.attach("H1").unwrap();
     let back = bench.core.submit(bench.now, slot, &Datagram::new(0, 2, 1, 2, GET), &mut bench.fabric);
@@ -384,7 +384,7 @@ fn a_request_to_another_queue_pair_comes_back_at_once() {
 }
 
 #[test]
-fn an_smp_that_arrives_is_for_the_subnet_manager() {
+fn smp_is_for_the_sm() {
     let mut bench = Bench::new();
     let sm = bench.attach("H1").unwrap();
     bench.set_is_sm(0, 1).unwrap();

@@ -1,4 +1,4 @@
-//! The server against a fabric of two hosts and a switch that only remembers, and its sockets against clients.
+//! The server with a fabric of two hosts and a switch that records calls, and its sockets with clients.
 
 mod core;
 mod sockets;
@@ -15,7 +15,7 @@ use super::{Fabric, NodePort};
 /// A fabric of two hosts, `H1` with LID 1 and `H2` with LID 2, and LID 12 at a second port; and a switch `S1`.
 #[derive(Default)]
 struct Hosts {
-    /// What clients sent, and from where.
+    /// Packets of clients, with their ports.
     submitted: Vec<(NodePort, Vec<u8>)>,
     sms: BTreeSet<(usize, u8)>,
 }
@@ -65,7 +65,7 @@ impl Fabric for Hosts {
             let at = (at.node, at.port.get());
             if is_sm { self.sms.insert(at) } else { self.sms.remove(&at) }
         };
-        assert!(changed, "told twice");
+        assert!(changed, "set twice");
     }
 
     fn submit(&mut self, at: NodePort, packet: &mut [u8]) {

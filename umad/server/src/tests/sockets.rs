@@ -33,7 +33,7 @@ impl Bench {
         Self { server, fabric: Hosts::default(), now: Duration::from_nanos(1), base }
     }
 
-    /// Waits until the server has something to do, and has it done.
+    /// Waits until the server has work, and serves once.
     fn serve(&mut self) {
         let limit = Timespec::try_from(LIMIT).unwrap();
         let ready = poll(&mut [PollFd::new(&self.server, PollFlags::IN)], Some(&limit)).unwrap();
@@ -58,7 +58,7 @@ impl Bench {
         client
     }
 
-    /// Answers all that clients have sent.
+    /// Answers all requests of clients.
     fn answer(&mut self) {
         for (at, packet) in std::mem::take(&mut self.fabric.submitted) {
             let mut mad = MadPacket::read_from_bytes(&packet).unwrap().mad;
@@ -69,13 +69,13 @@ impl Bench {
     }
 }
 
-/// A name, or a port, that no other test uses.
+/// Returns a name that no other test uses.
 fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("portico-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A client as ibsim's library is one.
+/// A client that acts as ibsim's library.
 struct Client {
     control: OwnedFd,
     data: OwnedFd,
@@ -110,7 +110,7 @@ impl Client {
         send(&self.data, Datagram::new(0, 2, 1, 1, mad).as_bytes(), SendFlags::empty()).unwrap();
     }
 
-    /// The status and the lower half of the transaction of what comes next.
+    /// Reads the next MAD; returns its status and the lower half of its transaction id.
     fn read(&self) -> (u32, u64) {
         let mut datagram = Datagram::new_zeroed();
         let (_, size) = recv(&self.data, datagram.as_mut_bytes(), RecvFlags::empty()).unwrap();
@@ -121,20 +121,20 @@ impl Client {
 }
 
 #[test]
-fn two_runs_with_one_name_are_told_apart() {
+fn second_run_with_the_same_name_is_refused() {
     let bench = Bench::new();
     let endpoint = Endpoint::Local(bench.base.clone());
     let error = Server::bind(endpoint.clone()).unwrap_err();
     assert_eq!(error, BindError::InUse(endpoint));
     let text = format!(
-        "socket name {:?} is taken by another run; end that one, or choose another name with --socket",
+        "cannot open socket name {:?}: another run uses it; end that one, or choose another name with --socket",
         bench.base
     );
     assert_eq!(error.to_string(), text);
 }
 
 #[test]
-fn all_places_are_served_at_once() {
+fn clients_in_all_slots_are_served_together() {
     let mut bench = Bench::new();
     let clients: Vec<Client> = (0..128).map(|id| bench.attach(id)).collect();
     for (client, transaction) in clients.iter().zip(1000..) {
@@ -150,8 +150,8 @@ fn all_places_are_served_at_once() {
 }
 
 #[test]
-fn a_client_that_does_not_read_stops_nobody() {
-    const COUNT: u64 = 5000; // many times what a socket holds
+fn client_that_does_not_read_stops_no_other() {
+    const COUNT: u64 = 5000; // many times the capacity of a socket
     let mut bench = Bench::new();
     let (slow, quick) = (bench.attach(1), bench.attach(2));
     for transaction in 0..COUNT {
@@ -167,14 +167,14 @@ fn a_client_that_does_not_read_stops_nobody() {
     assert_eq!(quick.read(), (0, 7));
     for transaction in 0..COUNT {
         if transaction % 8 == 0 {
-            bench.server.serve(bench.now, &mut bench.fabric); // there is room again
+            bench.server.serve(bench.now, &mut bench.fabric); // the socket has room again
         }
         assert_eq!(slow.read(), (0, transaction), "all of it, in order");
     }
 }
 
 #[test]
-fn a_request_without_an_answer_comes_back() {
+fn request_without_a_response_comes_back_to_the_socket() {
     let mut bench = Bench::new();
     let client = bench.attach(1);
     client.request(7);
@@ -186,7 +186,7 @@ fn a_request_without_an_answer_comes_back() {
 }
 
 #[test]
-fn a_client_that_dies_leaves_its_place() {
+fn client_that_dies_frees_its_slot() {
     let mut bench = Bench::new();
     let client = bench.attach(1);
     client.ask(&mut bench, &Control::new(client.slot, ControlKind::SET_ISSM, &1_u32.to_ne_bytes()));
@@ -200,7 +200,7 @@ fn a_client_that_dies_leaves_its_place() {
 }
 
 #[test]
-fn a_subnet_manager_takes_the_place_of_one_that_died_at_once() {
+fn sm_replaces_a_dead_sm_at_once() {
     let mut bench = Bench::new();
     let is_sm = 1_u32.to_ne_bytes();
     let (first, second) = (bench.attach(1), bench.attach(2));
@@ -214,7 +214,7 @@ fn a_subnet_manager_takes_the_place_of_one_that_died_at_once() {
 }
 
 #[test]
-fn a_client_that_leaves_gives_its_place_back() {
+fn client_that_detaches_frees_its_slot() {
     let mut bench = Bench::new();
     let client = bench.attach(1);
     let answer = client.ask(&mut bench, &Control::new(client.slot, ControlKind::DISCONNECT, &()));
@@ -225,7 +225,7 @@ fn a_client_that_leaves_gives_its_place_back() {
 }
 
 #[test]
-fn messages_of_a_wrong_length_are_not_heard() {
+fn messages_of_a_wrong_length_are_dropped() {
     let mut bench = Bench::new();
     let client = bench.attach(1);
     for size in [0, 1, 287, 289] {
@@ -243,8 +243,8 @@ fn messages_of_a_wrong_length_are_not_heard() {
 }
 
 #[test]
-fn udp_does_the_same() {
-    // Ports are few: look for two neighbours that nobody has.
+fn client_over_udp_is_served() {
+    // The server needs two neighbouring ports that are free.
     let mut ports = (20_000..60_000).step_by(7);
     let (port, server) = loop {
         let port = ports.next().unwrap();
