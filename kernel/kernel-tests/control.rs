@@ -3,7 +3,7 @@
 
 use core::fmt::Write;
 
-use portico_kernel::control::Control;
+use portico_kernel::control::{Control, Output};
 use portico_kernel::cpu::interrupts::Vector;
 use portico_kernel::cpu::{idle, local};
 use portico_kernel::kernel_test;
@@ -15,7 +15,7 @@ fn lines_wake_and_come_whole() {
     unsafe { Port::new(0x2fc).write(0x1b_u8) };
     for round in 0..50 {
         writeln!(control, "port {round} down\r").expect("room");
-        assert!(!control.send(), "the port takes all of it");
+        assert_eq!(control.send(), Output::Idle, "the port takes all of it");
         let line = loop {
             idle::wait(); // for the interrupt that tells of the first byte
             if let Some(line) = control.line() {

@@ -7,7 +7,7 @@
 //!     -kernel portico-kernel
 //!     -serial file:console.log                                          COM1: what the kernel says
 //!     -chardev socket,id=control,server=on,wait=off,path=control
-//!     -serial chardev:control                                           COM2: the control channel
+//!     -serial chardev:control                                           COM2: the control line
 //!     -chardev socket,id=hca,path=hca
 //!     -device ivshmem-doorbell,chardev=hca,vectors=5                    the HCA
 //!     -chardev socket,id=lent,path=lent
@@ -38,7 +38,7 @@ mod bare {
     use portico_kernel::boot::Boot;
     use portico_kernel::carrier::Carrier;
     use portico_kernel::clock;
-    use portico_kernel::control::Control;
+    use portico_kernel::control::{Control, Output};
     use portico_kernel::cpu::{self, local};
     use portico_kernel::fabric::{Fabric, Next};
     use portico_kernel::life::{self, Life};
@@ -67,7 +67,7 @@ mod bare {
         let now = Time(clock::now());
         let fabric = Arc::new(Mutex::new(Fabric::new(&table, hca, now)?));
         if cpu::online() > 1 {
-            fabric.lock().watch_partitions();
+            fabric.lock().enable_polling();
         }
         let life = Life::new(now, &table, Tenants::new(fabric.clone(), fw_cfg, hcas.clone()), &fabric);
         Ok((fabric, life, hcas))
@@ -88,7 +88,7 @@ mod bare {
                 }
             }
             // A long answer goes in pieces, between which the fabric has its turn.
-            let has_more = control.as_mut().is_some_and(Control::send);
+            let has_more = control.as_mut().is_some_and(|control| control.send() == Output::Pending);
             match fabric.lock().turn(Time(clock::now())) {
                 Next::At(deadline) if !has_more && !life.is_busy() => Some(deadline.0),
                 Next::At(_) | Next::AtOnce => Some(0),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use control_protocol::{AnswerLine, Ending, Record, SOCKET_INFIX};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -229,9 +230,13 @@ impl Machine {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let status = self.control(hypervisor, "status");
-            let credits =
-                status.iter().filter(|line| line.starts_with("credits ")).flat_map(|line| line.split(' ').skip(3));
-            let free: BTreeSet<_> = credits.filter_map(|word| word.parse::<u32>().ok()).collect();
+            let credits = status.iter().filter_map(|line| match AnswerLine::parse(line) {
+                Ok(AnswerLine::Record(Record::Credits(credits))) => Some(credits),
+                _ => None,
+            });
+            let free: BTreeSet<_> = credits
+                .flat_map(|ring| [ring.qp0_send, ring.qp0_receive, ring.packet_send, ring.packet_receive])
+                .collect();
             if free.len() == 1 {
                 return status;
             }
@@ -245,18 +250,18 @@ impl Machine {
     /// The hypervisor refuses, or does not answer in time.
     #[must_use]
     pub fn control(&self, hypervisor: &str, line: &str) -> Vec<String> {
-        let address = SocketAddr::from_abstract_name(format!("{}:control:{hypervisor}", self.socket)).unwrap();
+        let address = SocketAddr::from_abstract_name(format!("{}{SOCKET_INFIX}{hypervisor}", self.socket)).unwrap();
         let mut stream = UnixStream::connect_addr(&address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         writeln!(stream, "{line}").unwrap();
         let mut answer = Vec::new();
         for said in BufReader::new(stream).lines() {
             let said = said.unwrap();
-            assert!(!said.starts_with("error:"), "{line}: {said}");
-            if said == "ok" {
-                return answer;
+            match Ending::parse(&said) {
+                None => answer.push(said),
+                Some(Ending::Done) => return answer,
+                Some(Ending::Refused(reason)) => panic!("{line}: {reason}"),
             }
-            answer.push(said);
         }
         panic!("{hypervisor} hung up on `{line}` after {answer:?}");
     }

@@ -172,10 +172,10 @@ fn what_makes_no_sense_is_refused_with_what_would() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "1", "--image", "echo", "--spare-ports", "1"]);
     let before = machine.control("portico-0", "list");
     let cases: [(&[&str], &str); 13] = [
-        (&["stop", "nobody"], "there is no \"nobody\""),
+        (&["stop", "nobody"], "cannot find the LHCA \"nobody\""),
         (&["start", "portico-0-lhca1"], "portico-0-lhca1"),
-        (&["port", "nobody", "down"], "\"nobody\" names no port"),
-        (&["port", "9/1", "down"], "there is no uplink 9: `status` lists"),
+        (&["port", "nobody", "down"], "cannot find the port \"nobody\""),
+        (&["port", "9/1", "down"], "cannot find uplink 9: use one that `status` shows"),
         (&["add", "image=echo"], "missing field `name`"),
         (&["add", "name=a", "qp0=all"], "use one of [\"none\", \"query\", \"manager\"]"),
         (&["add", "name=a", "image=nothing"], "cannot find the image nothing: "),

@@ -121,7 +121,7 @@ impl Scene {
     /// How many management packets of the attacker's were refused.
     fn refused(&self) -> u64 {
         let lines = self.machine.control("portico-0", &format!("status {HOSTILE}"));
-        let words = lines.iter().find_map(|line| line.strip_prefix("drops refused ")).unwrap();
+        let words = lines.iter().find_map(|line| line.strip_prefix("lhca-drops refused ")).unwrap();
         words.split(' ').next().unwrap().parse().unwrap()
     }
 

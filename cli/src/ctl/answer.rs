@@ -1,6 +1,7 @@
-//! What the kernel answers to `list` and `status` (`kernel/src/control`), as values.
+//! Answers to `list` and `status` as the command shows them.
 
 use anyhow::{Context, Result, bail};
+use control_protocol::{AnswerLine, Cable, LinkStatus, Partition, Record};
 use serde::Serialize;
 
 /// What a hypervisor lends, and how that is.
@@ -78,23 +79,28 @@ pub(super) struct Port {
 }
 
 impl State {
-    /// The state that `list` and `status` tell of `hypervisor`.
+    /// Reads the answers of `hypervisor` to `list` and `status`.
+    ///
+    /// # Errors
+    /// A line is no record, or does not belong in the answer.
     pub(super) fn read(hypervisor: &str, list: &[String], status: &[String]) -> Result<Self> {
-        let uplinks = status.iter().filter(|line| line.starts_with("uplink ")).map(|line| Uplink::read(line));
-        let mut uplinks = uplinks.collect::<Result<Vec<_>>>()?;
-        for line in status.iter().filter(|line| line.starts_with("qp0 ")) {
-            let number: u8 = Words(line).number("uplink")?;
-            let uplink = uplinks.iter_mut().find(|uplink| uplink.number == number);
-            uplink.with_context(|| format!("no such uplink: {line:?}"))?.qp0 = Some(Qp0::read(line)?);
+        let (mut uplinks, mut lhcas) = (Vec::<Uplink>::new(), Vec::<Lhca>::new());
+        for line in status {
+            match record(line)? {
+                Record::Uplink(uplink) => uplinks.push(Uplink::new(&uplink)),
+                Record::Qp0(qp0) => {
+                    let uplink = uplinks.iter_mut().find(|uplink| uplink.number == qp0.uplink);
+                    uplink.with_context(|| format!("unexpected uplink in {line:?}"))?.qp0 = Some(Qp0::new(&qp0));
+                }
+                _ => {}
+            }
         }
-        let mut lhcas: Vec<Lhca> = Vec::new();
         for line in list {
-            let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
-            match (kind, lhcas.last_mut()) {
-                ("partition", _) => lhcas.push(Lhca::read(line)?),
-                ("because", Some(lhca)) => lhca.hear_because(rest),
-                ("port", Some(lhca)) => lhca.ports.push(Port::read(line)?),
-                _ => bail!("{line:?}"),
+            match (record(line)?, lhcas.last_mut()) {
+                (Record::Partition(partition), _) => lhcas.push(Lhca::new(&partition)),
+                (Record::Because(reason), Some(lhca)) => lhca.set_reason(reason),
+                (Record::Port(port), Some(lhca)) => lhca.ports.push(Port::new(&port)),
+                _ => bail!("unexpected record {line:?}"),
             }
         }
         for lhca in &mut lhcas {
@@ -103,65 +109,61 @@ impl State {
         Ok(Self { hypervisor: hypervisor.to_owned(), uplinks, lhcas })
     }
 
-    /// Where the first port of the LHCA `name` is, if there is one.
+    /// Returns the place of the first port of the LHCA `name`: its uplink and its port of the logical switch.
     pub(super) fn place_of(&self, name: &str) -> Option<(u8, u8)> {
         let lhca = self.lhcas.iter().find(|lhca| lhca.name == name)?;
         Some(lhca.ports.first()?.at)
     }
 }
 
+/// Parses a record.
+fn record(line: &str) -> Result<Record<'_>> {
+    match AnswerLine::parse(line) {
+        Ok(AnswerLine::Record(record)) => Ok(record),
+        Ok(AnswerLine::End(_)) => bail!("unexpected ending {line:?}"),
+        Err(error) => bail!("{error}"),
+    }
+}
+
 impl Uplink {
-    fn read(line: &str) -> Result<Self> {
-        let words = Words(line);
-        let state = line.split_whitespace().nth(4).with_context(|| format!("no state in {line:?}"))?;
-        Ok(Self {
-            number: words.number("uplink")?,
-            is_up: words.after("link")? == "up",
-            state: state.to_owned(),
-            guid: words.after("switch")?.to_owned(),
-            lid: words.number("lid")?,
+    fn new(record: &control_protocol::Uplink) -> Self {
+        Self {
+            number: record.number,
+            is_up: record.link == LinkStatus::Up,
+            state: record.state.to_string(),
+            guid: record.switch.to_string(),
+            lid: record.lid,
             qp0: None,
-        })
+        }
     }
 }
 
 impl Qp0 {
-    fn read(line: &str) -> Result<Self> {
-        let words = Words(line);
-        Ok(Self {
-            received: words.number("received")?,
-            looped_back: words.number("looped-back")?,
-            routed_out: words.number("routed-out")?,
-            answered: words.number("answered")?,
-            delivered: words.number("delivered")?,
-        })
+    fn new(record: &control_protocol::Qp0) -> Self {
+        let control_protocol::Qp0 { uplink: _, received, looped_back, routed_out, answered, delivered } = *record;
+        Self { received, looped_back, routed_out, answered, delivered }
     }
 }
 
 impl Lhca {
-    fn read(line: &str) -> Result<Self> {
-        let (line, name) = line.split_once(" name ").with_context(|| format!("no name in {line:?}"))?;
-        let words = Words(line);
-        let partition = words.after("partition")?.to_owned();
-        let program = match partition.as_str() {
-            "none" => None,
-            _ => Some(Program {
-                image: words.after("image")?.to_owned(),
-                memory: words.number("memory")?,
-                qp0: words.after("qp0")?.to_owned(),
-                starts: words.number("starts")?,
-            }),
-        };
-        Ok(Self { name: name.to_owned(), partition, because: None, program, ports: Vec::new() })
+    fn new(record: &Partition<'_>) -> Self {
+        let program = record.program.map(|program| Program {
+            image: program.image.to_owned(),
+            memory: program.memory,
+            qp0: record.qp0.to_owned(),
+            starts: program.starts,
+        });
+        let (name, partition) = (record.name.to_owned(), record.state.to_string());
+        Self { name, partition, because: None, program, ports: Vec::new() }
     }
 
-    /// Takes a reason, which is that of what was told of last.
-    fn hear_because(&mut self, why: &str) {
+    /// Sets the reason of the last port, or of the partition before its ports.
+    fn set_reason(&mut self, reason: &str) {
         let place = self.ports.last_mut().map_or(&mut self.because, |port| &mut port.because);
-        *place = Some(why.to_owned());
+        *place = Some(reason.to_owned());
     }
 
-    /// Says of ports that are down with their partition, or whose cable is out, what to do.
+    /// Sets the advice for ports that are down with their partition, or whose cable is out.
     fn advise(&mut self) {
         let Self { name, partition, because, ports, .. } = self;
         let why = match (partition.as_str(), because.as_deref()) {
@@ -178,35 +180,16 @@ impl Lhca {
 }
 
 impl Port {
-    fn read(line: &str) -> Result<Self> {
-        let words = Words(line);
-        let at = words.after("at")?;
-        let place = || at.split_once('/').and_then(|(uplink, port)| Some((uplink.parse().ok()?, port.parse().ok()?)));
-        Ok(Self {
-            number: words.number("port")?,
-            at: place().with_context(|| format!("no place in {line:?}"))?,
-            guid: words.after("guid")?.to_owned(),
-            lid: words.number("lid")?,
-            state: words.after("state")?.to_owned(),
-            is_plugged: words.after("cable")? == "in",
+    fn new(record: &control_protocol::Port) -> Self {
+        Self {
+            number: record.number,
+            at: (record.at.uplink, record.at.port),
+            guid: record.guid.to_string(),
+            lid: record.lid,
+            state: record.state.to_string(),
+            is_plugged: record.cable == Cable::In,
             because: None,
-        })
-    }
-}
-
-/// A line of words, some of which are followed by a value.
-struct Words<'a>(&'a str);
-
-impl<'a> Words<'a> {
-    fn after(&self, word: &str) -> Result<&'a str> {
-        let mut words = self.0.split_whitespace();
-        let value = words.find(|&this| this == word).and_then(|_| words.next());
-        value.with_context(|| format!("nothing after {word:?} in {:?}", self.0))
-    }
-
-    fn number<T: std::str::FromStr>(&self, word: &str) -> Result<T> {
-        let text = self.after(word)?;
-        text.parse().ok().with_context(|| format!("no number after {word:?} in {:?}", self.0))
+        }
     }
 }
 
@@ -219,7 +202,7 @@ mod tests {
     }
 
     const STATUS: &str = "hca generation 1 ports 1
-        uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 3
+        uplink 1 link up state Active switch 0x026fb8f2d5ffff00 lid 3
         qp0 uplink 1 received 9 looped-back 1 routed-out 2 answered 8 delivered 3
         drops slots 0 undelivered 0 unsent 0";
 
@@ -231,7 +214,7 @@ mod tests {
     fn what_the_kernel_says_is_understood() {
         let list = "partition running starts 3 memory 2 image echo qp0 none name web server
             port 1 at 1/2 guid 0x026fb8f2d5000101 lid 4 state Active cable in
-            partition none name adapter
+            partition none qp0 none name adapter
             port 1 at 1/3 guid 0x0200000000001001 lid 5 state Active cable in";
         let state = State::read("portico-0", &lines(list), &lines(STATUS)).unwrap();
         assert_eq!((state.hypervisor.as_str(), state.uplinks.len()), ("portico-0", 1));
@@ -250,7 +233,7 @@ mod tests {
     #[test]
     fn each_port_that_is_not_active_has_a_reason() {
         let words = "starts 1 memory 2 image echo qp0 none name web";
-        let port = "port 1 at 1/2 guid 0x02 lid 0 state Down cable out\nbecause its cable is out";
+        let port = "port 1 at 1/2 guid 0x0000000000000002 lid 0 state Down cable out\nbecause its cable is out";
         let cases = [
             (format!("stopped {words}"), "its partition is stopped: ctl start web"),
             (format!("stopped {words}\nbecause no memory is free"), "its partition cannot begin: no memory is free"),
@@ -269,7 +252,8 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_an_error_with_the_line() {
-        for bad in ["port 1 at 1/2 guid 0x02 lid 4 state Active cable in", "partition running", "what 1"] {
+        for bad in ["port 1 at 1/2 guid 0x0000000000000002 lid 4 state Active cable in", "partition running", "what 1"]
+        {
             let error = State::read("h", &lines(bad), &lines(STATUS)).unwrap_err();
             assert!(format!("{error:#}").contains(bad), "{error:#}");
         }

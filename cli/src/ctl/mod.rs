@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
+use control_protocol::Place as SwitchPort;
+use control_protocol::{LinkStatus, Request, Row};
 use partition_table::Uplinks;
 use zerocopy::IntoBytes;
 
@@ -97,11 +99,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     match &options.action {
         Action::List { json } => show(&options.places()?, *json, report::list)?,
         Action::Status { json } => show(&options.places()?, *json, report::status)?,
-        Action::Digest { name } => println!("{}", options.request("digest", name)?.join("\n")),
-        Action::Start { name } => drop(options.request("start", name)?),
-        Action::Stop { name } => drop(options.request("stop", name)?),
-        Action::Restart { name } => drop(options.request("restart", name)?),
-        Action::Remove { name } => drop(options.request("remove", name)?),
+        Action::Digest { name } => println!("{}", options.request(Request::Digest, "digest", name)?.join("\n")),
+        Action::Start { name } => drop(options.request(Request::Start, "start", name)?),
+        Action::Stop { name } => drop(options.request(Request::Stop, "stop", name)?),
+        Action::Restart { name } => drop(options.request(Request::Restart, "restart", name)?),
+        Action::Remove { name } => drop(options.request(Request::Remove, "remove", name)?),
         Action::Port { name, cable } => options.set_port(name, *cable)?,
         Action::Add { words } => options.add(words)?,
     }
@@ -120,7 +122,7 @@ fn show(places: &[Place], json: bool, draw: fn(&State) -> String) -> Result<()> 
 }
 
 fn state(place: &Place) -> Result<State> {
-    let (list, status) = (ask(place, "list")?, ask(place, "status")?);
+    let (list, status) = (ask(place, &Request::List)?, ask(place, &Request::Status)?);
     State::read(&place.hypervisor, &list, &status)
         .with_context(|| format!("cannot read the state of {}: use command and kernel of one build", place.hypervisor))
 }
@@ -148,19 +150,25 @@ impl Options {
         places.pop().context("cannot find a running machine: start one with `cargo portico run`")
     }
 
-    /// Requests `verb` for the partition `name`; returns the lines of the response.
-    fn request(&self, verb: &str, name: &str) -> Result<Vec<String>> {
+    /// Sends a request about the partition `name`, and returns the records of the answer as lines.
+    fn request<'a>(&self, request: fn(&'a str) -> Request<'a>, verb: &str, name: &'a str) -> Result<Vec<String>> {
         ensure!(!name.contains(char::is_control), "cannot {verb} {name:?}: a name has no control characters");
-        ask(&self.place()?, &format!("{verb} {name}")).with_context(|| format!("cannot {verb} {name}"))
+        ask(&self.place()?, &request(name)).with_context(|| format!("cannot {verb} {name}"))
     }
 
     fn set_port(&self, name: &str, cable: Cable) -> Result<()> {
         ensure!(!name.contains(char::is_control), "cannot plug or unplug {name:?}: a name has no control characters");
         let place = self.place()?;
-        let at = state(&place)?.place_of(name).map(|(uplink, port)| format!("{uplink}/{port}"));
-        let (port, word) = (at.as_deref().unwrap_or(name), if matches!(cable, Cable::Up) { "up" } else { "down" });
-        ask(&place, &format!("port {port} {word}"))
-            .with_context(|| format!("cannot set the cable of {name} {word}"))?;
+        let port = match state(&place)?.place_of(name) {
+            Some((uplink, port)) => SwitchPort { uplink, port },
+            None => name.parse().with_context(|| format!("cannot find the port {name:?}"))?,
+        };
+        let direction = match cable {
+            Cable::Up => LinkStatus::Up,
+            Cable::Down => LinkStatus::Down,
+        };
+        ask(&place, &Request::Port(port, direction))
+            .with_context(|| format!("cannot set the cable of {name} {direction}"))?;
         Ok(())
     }
 
@@ -187,8 +195,8 @@ impl Options {
         }
         let uplinks = if state(&place)?.uplinks.len() > 1 { Uplinks::BOTH } else { Uplinks::FIRST };
         let row = table::row(&place.hypervisor, uplinks, &partition)?;
-        let digits: String = row.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        ask(&place, &format!("add {digits}")).with_context(|| format!("cannot add {}", partition.name))?;
+        let request = Request::Add(Row::packed(row.as_bytes()));
+        ask(&place, &request).with_context(|| format!("cannot add {}", partition.name))?;
         Ok(())
     }
 }

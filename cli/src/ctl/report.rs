@@ -75,11 +75,11 @@ mod tests {
             "partition ended starts 1 memory 16 image hostile qp0 query name probe",
             "because crashed: triple fault",
             "port 1 at 1/3 guid 0x026fb8f2d5000201 lid 0 state Down cable out",
-            "partition none name adapter",
+            "partition none qp0 none name adapter",
             "port 1 at 1/4 guid 0x0200000000001001 lid 17 state Active cable in",
         ];
         let status = [
-            "uplink 1 link up Active switch 0x026fb8f2d5ffff00 lid 3",
+            "uplink 1 link up state Active switch 0x026fb8f2d5ffff00 lid 3",
             "qp0 uplink 1 received 120 looped-back 4 routed-out 3 answered 99 delivered 7",
         ];
         State::read("portico-0", &list.map(str::to_owned), &status.map(str::to_owned)).unwrap()

@@ -1,14 +1,14 @@
-//! The control channel's serial port, driven by its interrupt.
+//! Interrupt-driven serial port of the control line.
 #![allow(unsafe_code)] // claims the serial port
 
 use alloc::collections::VecDeque;
 use core::fmt::{self, Write};
 
+use control_protocol::{Line, LineBuffer};
 use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::{FifoTriggerLevel, IER};
 use uart_16550::{Config, Uart16550};
 
-use super::{Line, LineBuffer};
 use crate::cpu::interrupts::Vector;
 use crate::cpu::{Cpu, ioapic};
 
@@ -16,13 +16,13 @@ use crate::cpu::{Cpu, ioapic};
 const COM2: u16 = 0x2f8;
 const IRQ: u8 = 3;
 
-/// Bytes that may wait for the host to read them: what there is to tell of 253 LHCAs with two ports each.
+/// Capacity of the output queue in bytes: the answer to `list` for 253 LHCAs with two ports each.
 const QUEUE: usize = 128 << 10;
 
-/// Bytes that are sent in one turn. Each of them leaves the virtual machine, and the fabric waits meanwhile.
+/// Number of bytes sent in one turn of the event loop. Each byte costs a VM exit, and the fabric waits meanwhile.
 const BURST: usize = 256;
 
-/// The control channel. [`Vector::CONTROL`] is raised when there is something to do for it.
+/// Driver of the control line's serial port. The port raises [`Vector::CONTROL`] when it needs service.
 #[derive(Debug)]
 pub struct Control {
     port: Uart16550<PioBackend>,
@@ -31,10 +31,10 @@ pub struct Control {
 }
 
 impl Control {
-    /// Takes the serial port, where there is one, and lets its interrupts come to `cpu`.
+    /// Opens the serial port and routes its interrupts to `cpu`. Returns `None` if the machine has no second port.
     #[must_use]
     pub fn open(cpu: &Cpu) -> Option<Self> {
-        // SAFETY: COM2 has these eight ports on every PC, and only the control channel uses them.
+        // SAFETY: COM2 has these eight ports on every PC, and only the control line uses them.
         let mut port = unsafe { Uart16550::new_port(COM2) }.ok()?;
         port.init(Config { fifo_trigger_level: Some(FifoTriggerLevel::One), ..Config::default() }).ok()?;
         ioapic::route(IRQ, Vector::CONTROL, cpu);
@@ -42,9 +42,9 @@ impl Control {
         Some(Self { port, input: LineBuffer::default(), output: VecDeque::with_capacity(QUEUE) })
     }
 
-    /// The next line that came, if one is whole; never waits. To be called until it gives none, after each interrupt.
+    /// Returns the next complete line; never waits. After an interrupt the caller repeats this until it returns `None`.
     pub fn line(&mut self) -> Option<Line> {
-        // The interrupt is told by a rising edge, so that nothing may be left for which it was raised.
+        // The interrupt is edge-triggered: bytes left in the port would not raise it again.
         while let Ok(byte) = self.port.try_receive_byte() {
             if let Some(line) = self.input.push(byte) {
                 return Some(line);
@@ -53,9 +53,8 @@ impl Control {
         None
     }
 
-    /// Sends some of what was said; never waits. Whether there is more that the port would take at once: if not, an interrupt
-    /// tells when it does.
-    pub fn send(&mut self) -> bool {
+    /// Sends some queued output; never waits.
+    pub fn send(&mut self) -> Output {
         let mut left = BURST;
         while !self.output.is_empty() {
             let waiting = self.output.as_slices().0;
@@ -63,19 +62,28 @@ impl Control {
             self.output.drain(..sent);
             left -= sent;
             if left == 0 {
-                return !self.output.is_empty();
+                return if self.output.is_empty() { Output::Idle } else { Output::Pending };
             }
             if sent == 0 {
                 self.port.enable_interrupts(IER::THR_EMPTY);
-                return false;
+                return Output::Idle;
             }
         }
         self.port.disable_interrupts(IER::THR_EMPTY);
-        false
+        Output::Idle
     }
 }
 
-/// Says something to the host, which [`Control::send`] sends; never waits. What finds no room, because the host does not read, is an error.
+/// State of the output after [`Control::send`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The port takes more at once; call again.
+    Pending,
+    /// The queue is empty, or an interrupt follows when the port takes more.
+    Idle,
+}
+
+/// Queues output for [`Control::send`]; never waits. Fails if the queue is full because the host does not read.
 impl Write for Control {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.output.len() + text.len() > QUEUE {

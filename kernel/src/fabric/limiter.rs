@@ -1,32 +1,31 @@
-//! Lines for the console, at a limited rate: who makes the device or the wire misbehave must not keep the machine busy
-//! with telling of it.
+//! Console lines at a limited rate: a misbehaving device or wire must not keep the machine busy with logging.
 
 use core::fmt;
 
 use log::Level;
 use subnet::Time;
 
-/// Lines that may be written in one [`WINDOW`].
+/// Number of lines written in one [`WINDOW`] at most.
 const LINES: u32 = 20;
 
-/// In nanoseconds.
+/// Length of a window in nanoseconds.
 const WINDOW: u64 = 1_000_000_000;
 
-/// Writes lines, and counts those that it does not write.
+/// Writes lines to the console, and counts those over the limit.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
     window: u64,
     written: u32,
-    kept_back: u64,
+    suppressed: u64,
 }
 
 impl Limiter {
-    /// A line that is part of normal life.
+    /// Writes a line about normal operation.
     pub(super) fn info(&mut self, now: Time, line: fmt::Arguments<'_>) {
         self.line(now, Level::Info, line);
     }
 
-    /// A line about something wrong.
+    /// Writes a line about a fault.
     pub(super) fn warn(&mut self, now: Time, line: fmt::Arguments<'_>) {
         self.line(now, Level::Warn, line);
     }
@@ -35,9 +34,9 @@ impl Limiter {
         if !self.admit(now) {
             return;
         }
-        if self.kept_back > 0 {
-            log::warn!(target: "portico", "{} lines were kept back", self.kept_back);
-            self.kept_back = 0;
+        if self.suppressed > 0 {
+            log::warn!(target: "portico", "{} lines were suppressed", self.suppressed);
+            self.suppressed = 0;
         }
         log::log!(target: "portico", level, "{line}");
     }
@@ -51,7 +50,7 @@ impl Limiter {
         if admitted {
             self.written += 1;
         } else {
-            self.kept_back = self.kept_back.saturating_add(1);
+            self.suppressed = self.suppressed.saturating_add(1);
         }
         admitted
     }
@@ -62,10 +61,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_lines_is_kept_back_and_counted() {
+    fn lines_over_the_limit_are_suppressed_and_counted() {
         let mut limiter = Limiter::default();
         let admitted = (0..1000).filter(|i| limiter.admit(Time(i * WINDOW / 1000))).count();
-        assert_eq!((admitted, limiter.kept_back), (20, 980));
-        assert!(limiter.admit(Time(WINDOW)), "the next second has lines of its own");
+        assert_eq!((admitted, limiter.suppressed), (20, 980));
+        assert!(limiter.admit(Time(WINDOW)), "the limit holds for one window");
     }
 }

@@ -1,4 +1,4 @@
-//! A link's width and speed, from the driver's words into the subnet's.
+//! Conversion of a link's width and speed from the driver's types to the subnet's.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use hca_driver::Rate;
 use iba::attr::LinkWidth;
 use subnet::{Link, Speed};
 
-/// The link that came up at `rate`.
+/// Returns the link that runs at `rate`.
 pub(super) fn to_subnet(rate: Rate) -> Link {
     let speed = match (rate.speed_ext, rate.speed) {
         (0, 1) => Speed::Sdr,
@@ -19,10 +19,10 @@ pub(super) fn to_subnet(rate: Rate) -> Link {
     Link { width: LinkWidth::from_bits_retain(rate.width), speed }
 }
 
-/// A rate as people write it: `4X 10.0 Gb/s`.
-pub(super) struct Shown(pub(super) Rate);
+/// Display form of a rate: lanes and speed of a lane, such as `4X 10.0 Gb/s`.
+pub(super) struct RateText(pub(super) Rate);
 
-impl fmt::Display for Shown {
+impl fmt::Display for RateText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = match self.0.width {
             1 => "1X",

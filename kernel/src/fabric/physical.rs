@@ -1,23 +1,28 @@
-//! The physical ports: where packets go that leave, and wishes for links. It is the driver.
+//! Physical ports as the wire of the logical fabric: packets and link requests go to the driver.
 
 use hca_driver::{Doorbell, Hca, Queue};
 use lhca_engine::Wire;
 use subnet::{LinkRequest, UplinkId};
 
-use super::{Drops, Uplink};
+use super::drops::Drops;
+use super::uplink::Uplink;
 
-/// The driver, as the physical ports.
+/// Driver as the wire of the logical fabric.
 pub(super) struct Physical<'a, D> {
     hca: &'a mut Hca<D>,
     uplinks: &'a [Uplink],
     drops: &'a mut Drops,
-    /// A link request was made, which the driver carries out when it is next asked what happened.
-    pub(super) link_requested: bool,
+    link_requested: bool,
 }
 
 impl<'a, D> Physical<'a, D> {
     pub(super) fn new(hca: &'a mut Hca<D>, uplinks: &'a [Uplink], drops: &'a mut Drops) -> Self {
         Self { hca, uplinks, drops, link_requested: false }
+    }
+
+    /// Returns `true` if a link was requested since creation. The driver carries a request out when it is next polled.
+    pub(super) fn is_link_requested(&self) -> bool {
+        self.link_requested
     }
 }
 
@@ -25,7 +30,7 @@ impl<D: Doorbell> Wire for Physical<'_, D> {
     fn transmit(&mut self, uplink: UplinkId, packet: &[u8]) {
         let Some(uplink) = self.uplinks.get(usize::from(uplink.0)) else { return };
         if self.hca.send(uplink.port, queue_of(packet), packet).is_err() {
-            self.drops.unsent = self.drops.unsent.saturating_add(1);
+            self.drops.count_unsent();
         }
     }
 
@@ -41,7 +46,7 @@ impl<D: Doorbell> Wire for Physical<'_, D> {
     }
 }
 
-/// Which queue a packet belongs to, by the virtual lane in its LRH (IBA vol. 1, 7.7.1).
+/// Returns the queue of a packet by the virtual lane in its LRH (IBA vol. 1, 7.7.1).
 fn queue_of(packet: &[u8]) -> Queue {
     match packet.first() {
         Some(byte) if byte >> 4 == 15 => Queue::Qp0,

@@ -1,43 +1,45 @@
-//! From the partition table to logical switches and LHCAs.
+//! Setup of logical switches and LHCAs from the partition table.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use hca_driver::{Counters, Doorbell, Hca, MAX_PACKET, Port};
+use hca_driver::{Doorbell, Hca, MAX_PACKET, Port};
 use iba::Guid;
 use lhca_engine::{Guest, Logical};
 use partition_table::{Lhca, MAX_UPLINKS, Table};
 use subnet::{AdapterConfig, AddError, ConfigError, Hsma, LhcaId, NodeConfig, SwitchConfig, Time, UPLINK};
 use thiserror::Error;
 
+use super::Fabric;
+use super::drops::Drops;
 use super::limiter::Limiter;
-use super::{Drops, Fabric, Uplink, uplink_id};
+use super::uplink::{Uplink, uplink_id};
 
-/// Entries in the P_Key table of each port of a logical switch: one block, as many as an LHCA's ports have.
+/// Number of entries in the P_Key table of each port of a logical switch: one block, as for the ports of an LHCA.
 const ENFORCED_PARTITIONS: u16 = 32;
 
-/// Why a partition table, or a row of one, cannot be made true.
+/// Error for a partition table, or a row of one, that cannot be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SetupError {
-    /// A logical switch cannot be made.
-    #[error("a logical switch cannot be made: {0}")]
+    /// The HSMA refuses a logical switch.
+    #[error("cannot create a logical switch: {0}")]
     Switch(#[from] ConfigError),
-    /// An LHCA cannot be made.
-    #[error("a logical HCA cannot be made: {0}")]
+    /// The HSMA refuses an LHCA.
+    #[error("cannot create a logical HCA: {0}")]
     Lhca(#[from] AddError),
-    /// There is no logical switch for one of its ports.
-    #[error("there is no logical switch behind uplink {0}: choose another uplink")]
+    /// The uplink of this number, from 1, has no logical switch.
+    #[error("cannot use uplink {0}: it has no logical switch; choose another uplink")]
     NoSwitch(usize),
-    /// All ports of a logical switch are taken.
-    #[error("no port of the logical switch behind uplink {0} is free: remove an LHCA, or boot with more spare ports")]
+    /// The logical switch behind the uplink of this number, from 1, has no free port.
+    #[error("cannot add an LHCA at uplink {0}: all ports are taken; remove an LHCA, or boot with more spare ports")]
     NoPort(usize),
 }
 
 impl<D: Doorbell, G: Guest> Fabric<D, G> {
-    /// The fabric that `table` describes, on `hca`. No LHCA is plugged in yet; the uplinks come up when the HCA says so.
+    /// Creates the fabric of `table` on `hca`. The LHCAs are unplugged and the uplinks down.
     ///
     /// # Errors
-    /// [`SetupError`] says what of the table cannot be made true.
+    /// [`SetupError`] if a logical switch or an LHCA of the table cannot be created.
     pub fn new(table: &Table<'_>, hca: Hca<D>, now: Time) -> Result<Self, SetupError> {
         let mut switches = Vec::new();
         let mut uplinks = Vec::new();
@@ -50,7 +52,7 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
                     ports: u8::try_from(ports).unwrap_or(u8::MAX),
                     enforced_partitions: ENFORCED_PARTITIONS,
                 });
-                uplinks.push(Uplink { port, up: false, told: Counters::default() });
+                uplinks.push(Uplink::new(port));
             }
         }
         let mut fabric = Self {
@@ -70,10 +72,10 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         Ok(fabric)
     }
 
-    /// Adds the LHCA of `row` at the lowest free ports, without a partition and not plugged in.
+    /// Adds the LHCA of `row` at the lowest free ports, unplugged and without a partition.
     ///
     /// # Errors
-    /// [`SetupError`] says why there cannot be one.
+    /// [`SetupError`] if a port is missing or the HSMA refuses the LHCA.
     pub fn add(&mut self, row: &Lhca) -> Result<LhcaId, SetupError> {
         let hsma = self.logical.hsma();
         let places = row.uplinks().iter().map(|physical| {

@@ -1,9 +1,13 @@
-//! What the control channel asks for; [`crate::control`] says in which words.
+//! Requests of the control line.
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
+use control_protocol::{
+    Ending, FreeMemory, LinkStatus, Partition, PartitionState, Place, Program, Record, Request, Row, Version,
+};
 use hca_driver::Doorbell;
 use lhca_contract::Exits;
 use partition_table::Lhca;
@@ -12,10 +16,6 @@ use subnet::Time;
 
 use super::{Done, Life, Run, Runner, State, Tenant, Then};
 use crate::fabric::{AtPort, Fabric};
-
-/// What can be asked for.
-const HELP: &str = "say `list`, `status [NAME]`, `digest NAME`, `start NAME`, `stop NAME`, `restart NAME`, `add ROW`, \
-                    `remove NAME`, or `port [UPLINK/]PORT down|up`";
 
 impl<R: Runner> Life<R> {
     /// Does what `line` asks for, and answers on `answer`; or, if [`Life::is_waiting`] afterwards, later.
@@ -29,18 +29,25 @@ impl<R: Runner> Life<R> {
         fabric: &Mutex<Fabric<D, R::Guest>>,
         answer: &mut impl Write,
     ) -> fmt::Result {
-        let (verb, object) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
-        let done = match (verb, object.trim_start()) {
-            ("list", "") => {
+        let request = match Request::parse(line) {
+            Ok(request) => request,
+            Err(error) => return tell(&Err(error.to_string()), answer),
+        };
+        let done = match request {
+            Request::Version => {
+                writeln!(answer, "{}", Version { version: control_protocol::VERSION })?;
+                Ok(Done::Now)
+            }
+            Request::List => {
                 self.list(fabric, answer)?;
                 Ok(Done::Now)
             }
-            ("status", "") => {
+            Request::Status => {
                 fabric.lock().status(answer)?;
-                writeln!(answer, "free memory {}", self.runner.free_memory())?;
+                writeln!(answer, "{}", FreeMemory { memory: self.runner.free_memory() })?;
                 Ok(Done::Now)
             }
-            ("status", name) => match self.named(name) {
+            Request::LhcaStatus(name) => match self.named(name) {
                 Ok(nth) => {
                     self.show(nth, fabric, answer)?;
                     fabric.lock().status_of(self.tenants[nth].id, answer)?;
@@ -49,14 +56,13 @@ impl<R: Runner> Life<R> {
                 }
                 Err(why) => Err(why),
             },
-            ("digest", name) => self.named(name).and_then(|nth| self.digest(nth)),
-            ("port", words) => self.set_port(now, words, fabric).map(|()| Done::Now),
-            ("start", name) => self.named(name).and_then(|nth| self.begin_one(now, nth, fabric)),
-            ("stop", name) => self.end_one(now, name, Then::Stay, fabric),
-            ("restart", name) => self.end_one(now, name, Then::BeginAgain, fabric),
-            ("remove", name) => self.end_one(now, name, Then::Leave, fabric),
-            ("add", digits) => row(digits).and_then(|row| self.add(now, row, fabric)),
-            _ => Err(format!("unknown command: {HELP}")),
+            Request::Digest(name) => self.named(name).and_then(|nth| self.digest(nth)),
+            Request::Port(place, direction) => self.set_port(now, place, direction, fabric).map(|()| Done::Now),
+            Request::Start(name) => self.named(name).and_then(|nth| self.begin_one(now, nth, fabric)),
+            Request::Stop(name) => self.end_one(now, name, Then::Stay, fabric),
+            Request::Restart(name) => self.end_one(now, name, Then::BeginAgain, fabric),
+            Request::Remove(name) => self.end_one(now, name, Then::Leave, fabric),
+            Request::Add(row) => unpack(row).and_then(|row| self.add(now, row, fabric)),
         };
         match done {
             Ok(Done::Now) => tell(&Ok(String::new()), answer),
@@ -96,14 +102,16 @@ impl<R: Runner> Life<R> {
     }
 
     /// Pulls or plugs a cable. That of a partition which does not run stays out.
-    fn set_port<D: Doorbell>(&self, now: Time, words: &str, fabric: &Mutex<Fabric<D, R::Guest>>) -> Result<(), String> {
-        let (port, up) = match words.split_once(' ') {
-            Some((port, "up")) => (port, true),
-            Some((port, "down")) => (port, false),
-            _ => return Err("say `port [UPLINK/]PORT down`, or `up`; 1 is the uplink".to_string()),
-        };
+    fn set_port<D: Doorbell>(
+        &self,
+        now: Time,
+        place: Place,
+        direction: LinkStatus,
+        fabric: &Mutex<Fabric<D, R::Guest>>,
+    ) -> Result<(), String> {
+        let up = direction == LinkStatus::Up;
         let mut fabric = fabric.lock();
-        match fabric.at_port(port)? {
+        match fabric.at_port(place)? {
             AtPort::Cable(physical) => fabric.set_link(physical, up),
             AtPort::Lhca(id) => {
                 let stopped = self.tenants.iter().find(|tenant| tenant.id == id && !tenant.may_be_plugged());
@@ -117,7 +125,7 @@ impl<R: Runner> Life<R> {
     }
 
     fn named(&self, name: &str) -> Result<usize, String> {
-        self.find(name).ok_or_else(|| format!("there is no {name:?}: `list` names those that there are"))
+        self.find(name).ok_or_else(|| format!("cannot find the LHCA {name:?}: use a name that `list` shows"))
     }
 }
 
@@ -126,10 +134,7 @@ impl<P: Run> Tenant<P> {
     fn show_exits(&self, answer: &mut impl Write) -> fmt::Result {
         let State::Running(run) = &self.state else { return Ok(()) };
         let Some(Exits { doorbells, calls, halts, interrupts, others }) = run.exits() else { return Ok(()) };
-        writeln!(
-            answer,
-            "exits doorbells {doorbells} calls {calls} halts {halts} interrupts {interrupts} others {others}"
-        )
+        writeln!(answer, "{}", control_protocol::Exits { doorbells, calls, halts, interrupts, others })
     }
 }
 
@@ -142,17 +147,20 @@ impl<P> Tenant<P> {
     fn show(&self, answer: &mut impl Write) -> fmt::Result {
         let Self { row, starts, state, .. } = self;
         let (state, because) = match state {
-            State::None => ("none", None),
-            State::Stopped(why) => ("stopped", why.as_ref()),
-            State::Running(_) => ("running", None),
-            State::Ended(end) => ("ended", Some(end)),
+            State::None => (PartitionState::Absent, None),
+            State::Stopped(why) => (PartitionState::Stopped, why.as_ref()),
+            State::Running(_) => (PartitionState::Running, None),
+            State::Ended(end) => (PartitionState::Ended, Some(end)),
         };
-        write!(answer, "partition {state}")?;
-        if let Some(program) = row.partition() {
-            write!(answer, " starts {starts} memory {} image {}", program.memory, program.image)?;
-        }
-        writeln!(answer, " qp0 {} name {}", row.policy().qp0, row.name())?;
-        because.map_or(Ok(()), |because| writeln!(answer, "because {because}"))
+        let program = row.partition();
+        let program = program.as_ref().map(|program| Program {
+            starts: *starts,
+            memory: program.memory,
+            image: program.image.text(),
+        });
+        let qp0 = row.policy().qp0.to_string();
+        writeln!(answer, "{}", Partition { state, program, qp0: &qp0, name: row.name().text() })?;
+        because.map_or(Ok(()), |because| writeln!(answer, "{}", Record::Because(because)))
     }
 }
 
@@ -162,23 +170,12 @@ impl<P> Tenant<P> {
 /// `answer` took no more.
 pub fn tell(outcome: &Result<String, String>, answer: &mut impl Write) -> fmt::Result {
     match outcome {
-        Ok(lines) => writeln!(answer, "{lines}ok"),
-        Err(why) => writeln!(answer, "error: {why}"),
+        Ok(lines) => writeln!(answer, "{lines}{}", Ending::Done),
+        Err(why) => writeln!(answer, "{}", Ending::Refused(why)),
     }
 }
 
-/// The row of the table that hexadecimal digits spell.
-fn row(digits: &str) -> Result<Lhca, String> {
-    let mut bytes = [0; size_of::<Lhca>()];
-    let pairs = digits.as_bytes().chunks(2);
-    if digits.len() != 2 * bytes.len() {
-        return Err(format!("a row has {} hexadecimal digits, and these are {}", 2 * bytes.len(), digits.len()));
-    }
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        let pair = core::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        *byte = pair
-            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-            .ok_or("a row is hexadecimal digits, and these are not")?;
-    }
-    Lhca::parse(&bytes).map_err(|error| error.to_string())
+/// Unpacks a row of the partition table.
+fn unpack(row: Row<'_>) -> Result<Lhca, String> {
+    Lhca::parse(&row.bytes().collect::<Vec<_>>()).map_err(|error| error.to_string())
 }

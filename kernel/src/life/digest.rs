@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
+use control_protocol::Checksum;
 use crc::{CRC_64_XZ, Crc};
 use lhca_engine::BadAddress;
 use subnet::LhcaId;
@@ -75,7 +76,10 @@ impl<R: Runner> Life<R> {
                 self.digest = Some(digest);
                 None
             }
-            Ok(true) => Some(Ok(format!("digest {:#018x} bytes {}\n", digest.sum.finalize(), digest.size))),
+            Ok(true) => {
+                let checksum = Checksum(digest.sum.finalize());
+                Some(Ok(format!("{}\n", control_protocol::Digest { checksum, bytes: digest.size })))
+            }
             Err(BadAddress) => Some(Err(format!("{} ended meanwhile", tenant.row.name()))),
         }
     }

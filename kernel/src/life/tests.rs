@@ -264,7 +264,7 @@ fn who_cannot_begin_is_told_of_and_begins_when_it_can() {
     assert_eq!(state(&mut rig, 2), PortState::DOWN);
     let add = format!("add {}", digits(&partition(3, "bad")));
     assert_eq!(rig.say(&add), "error: no such image\n");
-    assert_eq!(rig.say("remove lhca-3"), "error: there is no \"lhca-3\": `list` names those that there are\n");
+    assert_eq!(rig.say("remove lhca-3"), "error: cannot find the LHCA \"lhca-3\": use a name that `list` shows\n");
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn a_digest_is_of_every_byte_and_taken_in_turns() {
     }
     assert_eq!(digest(&mut rig, "lhca-1").0, before);
     assert_eq!(rig.say("digest lhca-2"), "error: lhca-2 has no partition, and so no memory\n");
-    assert!(rig.say("digest lhca-3").starts_with("error: there is no"));
+    assert!(rig.say("digest lhca-3").starts_with("error: cannot find the LHCA"));
     // It ends before the digest does.
     assert_eq!((rig.ask("digest lhca-1"), rig.tend()), (String::new(), String::new()));
     assert_eq!(stage.end_last(&mut rig, "was stopped"), "error: lhca-1 ended meanwhile\n");
@@ -381,7 +381,7 @@ fn lhcas_come_and_go() {
     assert_eq!(rig.say(&add(7)), "ok\n");
     assert_eq!(state(&mut rig, 3), PortState::INIT);
     assert_eq!(rig.get(AttributeId::PORT_INFO, 1, &[3]).attribute::<PortInfo>().port_state(), PortState::INIT);
-    assert!(rig.say(&add(8)).starts_with("error: no port of the logical switch behind uplink 1 is free"));
+    assert!(rig.say(&add(8)).starts_with("error: cannot add an LHCA at uplink 1: all ports are taken"));
     // In its place comes another.
     assert_eq!(rig.say("remove lhca-7"), "");
     assert_eq!(stage.end_last(&mut rig, "was stopped"), "ok\n");

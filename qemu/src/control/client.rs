@@ -5,9 +5,10 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
+use control_protocol::{Ending, Request, SOCKET_INFIX};
 use thiserror::Error;
 
-use super::{DONE, INFIX, PATIENCE, REFUSED};
+use super::PATIENCE;
 
 /// Where a control line is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +22,7 @@ pub struct Place {
 impl Place {
     /// The name of its abstract socket.
     pub(super) fn name(&self) -> String {
-        format!("{}{INFIX}{}", self.socket, self.hypervisor)
+        format!("{}{SOCKET_INFIX}{}", self.socket, self.hypervisor)
     }
 }
 
@@ -36,24 +37,22 @@ pub enum AskError {
     Io { place: String, error: io::Error },
 }
 
-/// Asks for `what` at `place`: the lines of the answer, but for the last, `ok`.
+/// Sends `request` to the hypervisor at `place`, and returns the records of its answer as lines.
 ///
 /// # Errors
-/// [`AskError`] says why there is no answer.
-pub fn ask(place: &Place, what: &str) -> Result<Vec<String>, AskError> {
+/// [`AskError`] if the hypervisor refuses or cannot be reached.
+pub fn ask(place: &Place, request: &Request<'_>) -> Result<Vec<String>, AskError> {
     let failed = |error| AskError::Io { place: place.name(), error };
     let mut stream = connect(place).map_err(failed)?;
-    writeln!(stream, "{what}").map_err(failed)?;
+    writeln!(stream, "{request}").map_err(failed)?;
     let mut answer = Vec::new();
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(failed)?;
-        if line == DONE {
-            return Ok(answer);
+        match Ending::parse(&line) {
+            None => answer.push(line),
+            Some(Ending::Done) => return Ok(answer),
+            Some(Ending::Refused(reason)) => return Err(AskError::Refused(reason.to_owned())),
         }
-        if let Some(why) = line.strip_prefix(REFUSED) {
-            return Err(AskError::Refused(why.to_owned()));
-        }
-        answer.push(line);
     }
     Err(failed(ErrorKind::UnexpectedEof.into()))
 }
@@ -77,7 +76,7 @@ pub fn running() -> io::Result<Vec<Place>> {
 fn listed(table: &str) -> Vec<Place> {
     // Num RefCount Protocol Flags Type St Inode Path; an abstract name begins with `@`.
     let names = table.lines().filter_map(|line| line.split_once('@')).map(|(_, name)| name);
-    let places = names.filter_map(|name| name.rsplit_once(INFIX));
+    let places = names.filter_map(|name| name.rsplit_once(SOCKET_INFIX));
     let mut places: Vec<_> = places
         .map(|(socket, hypervisor)| Place { socket: socket.to_owned(), hypervisor: hypervisor.to_owned() })
         .collect();

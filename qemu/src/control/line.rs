@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::is_last;
+use control_protocol::Ending;
 
 /// One kernel's control line. Whoever asks waits for the answer.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Line {
             let line = std::mem::take(&mut self.begun);
             let line = String::from_utf8_lossy(&line);
             answer += &line;
-            if is_last(line.trim_end()) {
+            if Ending::parse(line.trim_end()).is_some() {
                 return Ok(answer);
             }
         }

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
+use control_protocol::Ending;
 use rustix::net::{Shutdown, shutdown, sockopt};
 use rustix::process::geteuid;
 
 use super::line::Line;
-use super::{PATIENCE, Place, REFUSED};
+use super::{PATIENCE, Place};
 
 /// A running server. Dropping it closes its sockets; clients that are connected are told that the kernel is gone.
 #[derive(Debug)]
@@ -82,7 +83,10 @@ fn attend(client: UnixStream, line: &Mutex<Line>) -> io::Result<()> {
     let mut answers = client.try_clone()?;
     for asked in BufReader::new(client).lines() {
         let answer = line.lock().unwrap_or_else(PoisonError::into_inner).ask(&asked?);
-        let answer = answer.unwrap_or_else(|error| format!("{REFUSED}the hypervisor does not answer: {error}\n"));
+        let answer = answer.unwrap_or_else(|error| {
+            let reason = format!("the hypervisor does not answer: {error}");
+            format!("{}\n", Ending::Refused(&reason))
+        });
         answers.write_all(answer.as_bytes())?;
     }
     Ok(())

@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use control_protocol::Request;
+
 use super::line::Line;
 use super::*;
 
@@ -13,12 +15,12 @@ fn place(name: &str) -> Place {
     Place { socket: format!("portico-unit-{name}-{}", std::process::id()), hypervisor: "hv".into() }
 }
 
-/// Plays the kernel on `stream`: answers each line with itself and `ok`, but refuses `no`.
+/// Plays the kernel on `stream`: answers each line with itself and `ok`, but refuses `list`.
 fn play_kernel(stream: UnixStream) {
     let mut answers = stream.try_clone().unwrap();
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         match line.as_str() {
-            "no" => writeln!(answers, "error: not so").unwrap(),
+            "list" => writeln!(answers, "error: not so").unwrap(),
             line => writeln!(answers, "you said {line}\nok").unwrap(),
         }
     }
@@ -35,19 +37,20 @@ fn clients_at_once_each_get_their_own_answer() {
             let place = place.clone();
             thread::spawn(move || {
                 for round in 0..50 {
-                    let what = format!("line {round} of {client}");
-                    assert_eq!(ask(&place, &what).unwrap(), [format!("you said {what}")]);
+                    let name = format!("line {round} of {client}");
+                    let request = Request::Digest(&name);
+                    assert_eq!(ask(&place, &request).unwrap(), [format!("you said {request}")]);
                 }
             })
         })
         .collect();
     clients.into_iter().for_each(|client| client.join().unwrap());
-    assert!(matches!(ask(&place, "no"), Err(AskError::Refused(why)) if why == "not so"));
+    assert!(matches!(ask(&place, &Request::List), Err(AskError::Refused(why)) if why == "not so"));
     assert!(running().unwrap().contains(&place));
     drop(server);
     kernel.join().unwrap();
     assert!(!running().unwrap().contains(&place), "the socket ended with the server");
-    let error = ask(&place, "list").unwrap_err().to_string();
+    let error = ask(&place, &Request::List).unwrap_err().to_string();
     assert!(error.contains(&place.name()), "{error}");
 }
 
