@@ -15,15 +15,6 @@ pub(crate) const TOOLCHAIN: &str = "1.95.0";
 /// Images of partitions: each is a folder of `partitions/`, whose package `portico-NAME` has the program `NAME`.
 pub(crate) const IMAGES: &[&str] = &["bridge", "echo", "hostile", "measure", "sm", "traffic"];
 
-/// Cargo's arguments for the target of the kernel and the images, with `core` and `alloc` built from source.
-const KERNEL_TARGET: [&str; 5] = [
-    "--target",
-    "x86_64-target.json",
-    "-Zjson-target-spec",
-    "-Zbuild-std=core,alloc,compiler_builtins",
-    "-Zbuild-std-features=compiler-builtins-mem",
-];
-
 /// Returns the root of the sources.
 pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -138,6 +129,15 @@ pub(crate) fn rustc_sysroot() -> Result<PathBuf> {
     ensure!(output.status.success(), "rustc --print sysroot failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
+
+/// Cargo's arguments for the target of the kernel and the images, with `core` and `alloc` built from source.
+const KERNEL_TARGET: [&str; 5] = [
+    "--target",
+    "x86_64-target.json",
+    "-Zjson-target-spec",
+    "-Zbuild-std=core,alloc,compiler_builtins",
+    "-Zbuild-std-features=compiler-builtins-mem",
+];
 
 #[cfg(test)]
 mod tests {

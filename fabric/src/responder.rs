@@ -16,15 +16,6 @@ use platform::group::{join, joined};
 use subnet::Time;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Source queue pair of its datagrams.
-const OWN_QP: Qpn = Qpn::new(2);
-
-/// Transaction id of no umad program: bits 48 to 63, the client's number, are not in use.
-const OWN: TransactionId = TransactionId::new(0xfffe << 48);
-
-/// Time until the request to subnet administration is sent again.
-const RETRY: Duration = Duration::from_millis(200);
-
 /// The state of the host's membership.
 #[derive(Debug, Default)]
 pub(crate) struct Responder {
@@ -107,6 +98,15 @@ fn send_back(port: &Port, packet: &[u8]) -> Option<Vec<u8>> {
     deth.src_qp = OWN_QP;
     Some(packet)
 }
+
+/// Source queue pair of its datagrams.
+const OWN_QP: Qpn = Qpn::new(2);
+
+/// Transaction id of no umad program: bits 48 to 63, the client's number, are not in use.
+const OWN: TransactionId = TransactionId::new(0xfffe << 48);
+
+/// Time until the request to subnet administration is sent again.
+const RETRY: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {

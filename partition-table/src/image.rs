@@ -13,7 +13,7 @@ pub struct ImageName([u8; ImageName::BYTES]);
 
 /// Error for text that cannot name an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("an image's name has 1 to 32 lower-case letters, digits and dashes")]
+#[error("cannot name an image so: use 1 to 32 lower-case letters, digits and dashes")]
 pub struct ImageNameError;
 
 impl ImageName {

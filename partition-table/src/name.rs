@@ -15,13 +15,13 @@ pub struct Name([u8; 64]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
     /// The text is empty.
-    #[error("a name is empty; give 1 to 64 bytes")]
+    #[error("cannot use an empty name: give 1 to 64 bytes")]
     Empty,
     /// The text exceeds a NodeDescription.
-    #[error("a name has {0} bytes; a NodeDescription takes 64")]
+    #[error("cannot use a name of {0} bytes: a NodeDescription takes 64")]
     TooLong(usize),
     /// The text is not UTF-8, has control characters, or has bytes other than 0 behind its end.
-    #[error("a name is not plain UTF-8 text; remove control characters")]
+    #[error("cannot use the name: it is not plain UTF-8 text; remove control characters")]
     NotText,
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Sweeps {
     rounds: u8,
 }
 
-/// Times the sweeps.
+/// Measures the sweeps.
 ///
 /// # Errors
 /// A simulator cannot be started, or OpenSM does not bring the subnet up.
@@ -74,14 +74,14 @@ impl Lab<'_> {
             for (simulator, sweeps) in Simulator::EACH.into_iter().zip(&mut sweeps) {
                 step.note(&format!("round {round}: {}", simulator.name()));
                 let sweep = self.sweep(simulator, lhcas, &topology);
-                sweeps.push(sweep.with_context(|| format!("{lhcas} LHCAs, {}", simulator.name()))?);
+                sweeps.push(sweep.with_context(|| format!("cannot sweep {lhcas} LHCAs of {}", simulator.name()))?);
             }
         }
         step.done();
         Ok(Size { lhcas, sweeps })
     }
 
-    /// Times a sweep of a new subnet. Checks the topology before it, and the ports' states after it.
+    /// Measures a sweep of a new subnet. Checks the topology before it, and the ports' states after it.
     fn sweep(&self, simulator: Simulator, lhcas: u8, topology: &Topology) -> Result<Sweep> {
         let folder = tempfile::tempdir_in(self.folder.path())?;
         let site = match simulator {

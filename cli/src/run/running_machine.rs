@@ -9,14 +9,14 @@ use iba::attr::PortState;
 
 use crate::show::agent::Agent;
 use crate::show::subnet::Subnet;
-use portico_qemu::launch::{Event, Machine, Plan};
+use portico_qemu::launch::{EmulatedMachine, Event, Plan};
 
 /// Host at which OpenSM and tools attach by default.
 pub(crate) const HOST: &str = "H1";
 
 /// A running machine, and its events.
 pub(crate) struct RunningMachine {
-    machine: Machine,
+    machine: EmulatedMachine,
     events: Receiver<Event>,
     socket: String,
     time_limit: Duration,
@@ -53,11 +53,11 @@ impl RunningMachine {
     pub(crate) fn start(plan: Plan, sender: Sender<Event>, events: Receiver<Event>) -> Result<Self> {
         let lhcas = u32::try_from(plan.config.partitions.len()).unwrap_or(u32::MAX);
         let (socket, time_limit) = (plan.socket.clone(), TIME_LIMIT + TIME_LIMIT_PER_LHCA.saturating_mul(lhcas));
-        Ok(Self { machine: Machine::start(plan, sender)?, events, socket, time_limit })
+        Ok(Self { machine: EmulatedMachine::start(plan, sender)?, events, socket, time_limit })
     }
 
     /// Returns the machine.
-    pub(crate) fn machine(&mut self) -> &mut Machine {
+    pub(crate) fn machine(&mut self) -> &mut EmulatedMachine {
         &mut self.machine
     }
 

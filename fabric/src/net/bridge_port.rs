@@ -20,12 +20,6 @@ use iba::smp::Smp;
 use iba::{Lid, PortNum, ProducerType, Sl};
 use subnet::Time;
 
-/// Time until a trap without TrapRepress is sent again.
-const INTERVAL: Duration = Duration::from_millis(200);
-
-/// Bits 48 to 63 of this end's own transaction ids; no client of the umad server has them.
-const OWN: u64 = 0xffff << 48;
-
 /// A port of a bridge.
 #[derive(Debug)]
 pub(super) struct BridgePort {
@@ -175,6 +169,12 @@ impl BridgePort {
         smp
     }
 }
+
+/// Time until a trap without TrapRepress is sent again.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Bits 48 to 63 of this end's own transaction ids; no client of the umad server has them.
+const OWN: u64 = 0xffff << 48;
 
 #[cfg(test)]
 mod tests {

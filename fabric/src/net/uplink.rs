@@ -12,12 +12,6 @@ use subnet::{PortError, Time};
 use cable::{Abilities, BUFFER, Cable, CableEnd, Capture, Hello, LinkChange, Listener, Reception, TransmitError};
 use umad_server::NodePort;
 
-/// Credits of the other end: data packets that it may have sent and the fabric has not received.
-const WINDOW: u32 = 64;
-/// Time that a data packet waits for credit before it is discarded, as a switch's HOQLife (IBA vol. 1, 18.2.5.4): one
-/// dead machine must not stall the whole fabric.
-const HEAD_OF_QUEUE_LIFE: Duration = Duration::from_secs(1);
-
 /// A cable to another process, and the packets that wait for it.
 #[derive(Debug)]
 pub(crate) struct Uplink {
@@ -169,6 +163,13 @@ impl Uplink {
 fn is_vl15(packet: &[u8]) -> bool {
     packet.first().is_some_and(|byte| byte >> 4 == 15)
 }
+
+/// Credits of the other end: data packets that it may have sent and the fabric has not received.
+const WINDOW: u32 = 64;
+
+/// Time that a data packet waits for credit before it is discarded, as a switch's HOQLife (IBA vol. 1, 18.2.5.4): one
+/// dead machine must not stall the whole fabric.
+const HEAD_OF_QUEUE_LIFE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

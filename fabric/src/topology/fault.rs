@@ -3,9 +3,6 @@
 use iba::Guid;
 use thiserror::Error;
 
-/// Bytes of a NodeDescription (IBA vol. 1, 14.2.5.2).
-pub(super) const MAX_DESCRIPTION: usize = 64;
-
 /// A mistake in a netlist, and its line.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("line {line}: {fault}")]
@@ -28,7 +25,9 @@ pub enum Fault {
         found: String,
     },
     /// A port line without a node line before it.
-    #[error("a port without a node; put a `Switch` or `Ca` line before it, without an empty line between them")]
+    #[error(
+        "cannot assign the port to a node: put a `Switch` or `Ca` line before it, without an empty line between them"
+    )]
     Stray,
     /// A number is out of range.
     #[error("{field} is {value}; use {range}")]
@@ -96,3 +95,6 @@ pub enum Fault {
         port: u64,
     },
 }
+
+/// Bytes of a NodeDescription (IBA vol. 1, 14.2.5.2).
+pub(super) const MAX_DESCRIPTION: usize = 64;

@@ -22,9 +22,6 @@ pub const DEFAULT: &str = include_str!("default.net");
 /// Id of the default hypervisor.
 pub const DEFAULT_HYPERVISOR: &str = "portico-0";
 
-/// Ports of a hypervisor's HCA, at most.
-const HYPERVISOR_PORTS: usize = hca_contract::MAX_PORTS as usize;
-
 /// Kind of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -146,6 +143,9 @@ impl Topology {
         self.nodes.get(at.node)?.ports.get(usize::from(at.port.get()).checked_sub(1)?)
     }
 }
+
+/// Ports of a hypervisor's HCA, at most.
+const HYPERVISOR_PORTS: usize = hca_contract::MAX_PORTS as usize;
 
 #[cfg(test)]
 mod tests;

@@ -38,9 +38,6 @@ struct RawPartition {
     refused: Option<Spanned<String>>,
 }
 
-/// Keys of a partition whose values are not text.
-const KEYS_WITHOUT_TEXT: [&str; 4] = ["ports", "autostart", "smps-per-second", "traps-per-second"];
-
 impl RawConfig {
     /// Checks all values; returns the spare ports and the partitions. Relative paths of images start at `folder`.
     pub(super) fn check(self, folder: &Path) -> Result<(u8, Vec<Partition>), Mistake> {
@@ -192,3 +189,6 @@ fn image(written: &Spanned<String>, folder: &Path) -> Result<Image, Mistake> {
 fn shares_guids(a: Guid, b: Guid) -> bool {
     a.get().abs_diff(b.get()) <= MAX_UPLINKS as u64
 }
+
+/// Keys of a partition whose values are not text.
+const KEYS_WITHOUT_TEXT: [&str; 4] = ["ports", "autostart", "smps-per-second", "traps-per-second"];

@@ -68,7 +68,7 @@ fn fault_has_line_text_and_allowed_values() {
         ("spare-ports = 'x'", 1, "expected i64"),
         ("spareports = 1", 1, "unknown field `spareports`, expected `spare-ports` or `partition`"),
         ("\n[[partition]]\nimage = 'echo'", 2, "missing field `name`"),
-        ("[[partition]]\nname = ''", 2, "`name = ''`: a name is empty; give"),
+        ("[[partition]]\nname = ''", 2, "`name = ''`: cannot use an empty name: give"),
         ("[[partition]]\nname = 'a'\nmemroy = '2M'", 3, "unknown field `memroy`, expected one of `name`"),
         (
             "[[partition]]\nname = 'a'\nmemory = '1M'",

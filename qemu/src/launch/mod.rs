@@ -1,8 +1,8 @@
 //! The launcher: starts, supervises and ends the processes of a run.
 
+mod emulated_machine;
 mod event;
 mod hca;
-mod machine;
 pub mod opensm;
 mod plan;
 mod program;
@@ -11,8 +11,8 @@ mod run_folder;
 pub mod supervise;
 pub mod table;
 
+pub use self::emulated_machine::EmulatedMachine;
 pub use self::event::{Event, Process};
-pub use self::machine::Machine;
 pub use self::plan::{Clock, Kernel, Plan};
 pub use self::program::find_program;
 pub use self::run_folder::{RunFolder, remove_after_run};

@@ -75,7 +75,7 @@ impl OpenSm<'_> {
             command.args(["-q", "local"]).stdin(Stdio::piped());
         }
         let (child, pipes) = Child::spawn(&mut command, events.clone(), ended)?;
-        let output = pipes.stdout.context("OpenSM has no output")?;
+        let output = pipes.stdout.context("cannot read the output of OpenSM")?;
         let events = events.clone();
         thread::spawn(move || {
             for text in BufReader::new(output).lines().map_while(Result::ok) {

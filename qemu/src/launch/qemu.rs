@@ -10,8 +10,8 @@ use partition_table::ImageName;
 use super::plan::{Clock, Kernel};
 use super::supervise;
 
-/// The machine of one hypervisor.
-pub(super) struct Machine<'a> {
+/// Command line of the QEMU of one hypervisor.
+pub(super) struct CommandLine<'a> {
     pub(super) kernel: &'a Kernel,
     pub(super) cpus: u8,
     /// Memory in QEMU's notation, such as `256M`.
@@ -33,7 +33,7 @@ pub(super) struct Machine<'a> {
     pub(super) log: &'a Path,
 }
 
-impl Machine<'_> {
+impl CommandLine<'_> {
     /// Returns the command that runs the machine.
     ///
     /// # Errors
@@ -85,10 +85,10 @@ impl Machine<'_> {
 /// Describes the exit status of QEMU, which the kernel may have set (isa-debug-exit: 2n + 1).
 pub(super) fn meaning(status: ExitStatus) -> String {
     match status.code().filter(|code| code & 1 == 1).map(|code| code >> 1) {
-        Some(0x10) => "the kernel said that all is done".into(),
-        Some(0x11) => "the kernel found a check that failed".into(),
+        Some(0x10) => "the kernel reported success".into(),
+        Some(0x11) => "a check of the kernel failed".into(),
         Some(0x12) => "the kernel panicked".into(),
-        Some(0x13) => "the processor raised an exception that the kernel does not expect".into(),
+        Some(0x13) => "the kernel took an unexpected exception".into(),
         _ => format!("QEMU: {status}"),
     }
 }

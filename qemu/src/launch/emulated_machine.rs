@@ -1,4 +1,4 @@
-//! The machine: the fabric, and for each hypervisor its HCAs and its QEMU.
+//! The emulated machine: the fabric, and for each hypervisor its HCAs and its QEMU.
 
 use std::fs;
 use std::ops::Range;
@@ -25,7 +25,7 @@ use fabric::{self, BridgeHca, Fabric};
 use umad_server::Endpoint;
 
 /// A running machine. Dropping it ends its processes and removes its files, except the logs.
-pub struct Machine {
+pub struct EmulatedMachine {
     // Dropped from top to bottom: a user before what it uses.
     opensm: Option<Child>,
     hypervisors: Vec<Hypervisor>,
@@ -42,12 +42,12 @@ struct Hypervisor {
     /// Node GUIDs that a subnet manager finds behind its port.
     guids: Vec<Guid>,
     qemu: Option<Child>,
-    /// HCAs for partitions, as indices of [`Machine::hcas`].
+    /// HCAs for partitions, as indices of [`EmulatedMachine::hcas`].
     assignable: Range<usize>,
     control: control::Server,
 }
 
-impl Machine {
+impl EmulatedMachine {
     /// Starts the fabric, the models and the hypervisors; [`Self::start_opensm`] starts the subnet manager. `events`
     /// gets the events of the machine.
     ///
@@ -106,7 +106,7 @@ impl Machine {
         fs::write(&file, table).with_context(|| format!("cannot write {}", file.display()))?;
         let assignable = self.hcas[self.hypervisors[index].assignable.clone()].iter().map(Hca::memory);
         let assignable: Vec<_> = (FIRST_HCA..).zip(assignable).collect();
-        let command = qemu::Machine {
+        let command = qemu::CommandLine {
             kernel: &self.plan.kernel,
             cpus: self.plan.cpus,
             memory: &self.plan.memory,
@@ -168,7 +168,7 @@ impl Machine {
                     qemu::meaning(status),
                 )
             }
-            Process::OpenSm => bail!("OpenSM ended ({status}): see {logs}/opensm.log"),
+            Process::OpenSm => bail!("cannot go on without OpenSM: it ended ({status}); see {logs}/opensm.log"),
         }
     }
 
@@ -206,7 +206,7 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Drop for EmulatedMachine {
     fn drop(&mut self) {
         // The subnet manager may detach from the fabric; the others are killed.
         if let Some(opensm) = self.opensm.take() {
