@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::qemu;
 use super::run_folder::RunFolder;
 use super::supervise::Child;
-use super::table;
+use super::table::{self, Table};
 use crate::control;
 use fabric::topology::{Kind, Node};
 use fabric::{self, BridgeHca, Fabric};
@@ -58,39 +58,13 @@ impl EmulatedMachine {
     pub fn start(plan: Plan, events: Sender<Event>) -> Result<Self> {
         fs::create_dir_all(&plan.logs).with_context(|| format!("cannot create the folder {}", plan.logs.display()))?;
         let tables = table::of_hypervisors(&plan.topology, &plan.config)?;
-        let nodes = plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor);
-        let hypervisors = || nodes.clone().zip(&tables);
         let folder = RunFolder::new()?;
-        let config = fabric::Config {
-            topology: plan.topology.clone(),
-            folder: folder.path().to_owned(),
-            capture: plan.capture.clone(),
-            umad: Endpoint::Local(plan.socket.clone()),
-            bridges: hypervisors().flat_map(|(node, table)| bridge_hcas(node, table.hcas())).collect(),
-        };
-        let fabric = Fabric::start(config).context("cannot start the fabric")?;
-        let model = |name: &str, node_guid, ports| Model {
-            name: name.to_owned(),
-            node_guid,
-            cables: (1..=ports).map(|port| cable::path(folder.path(), name, PortNum::new(port))).collect(),
-            log: plan.logs.join(format!("{name}.model.log")),
-        };
-        let mut models: Vec<_> = hypervisors().map(|(node, _)| model(&node.id, node.guid, ports_of(node))).collect();
-        let mut running = Vec::new();
-        for (node, table) in hypervisors() {
-            let place = control::Place { socket: plan.socket.clone(), hypervisor: node.id.clone() };
-            let control = control::Server::start(folder.path().join(format!("control-{}", running.len())), &place)?;
-            let first = models.len();
-            models.extend(
-                bridge_hcas(node, table.hcas()).map(|hca| model(&hca.name, stable_guid(&hca.name, 1), hca.ports)),
-            );
-            let (guids, assignable) = (table.guids().to_vec(), first..models.len());
-            running.push(Hypervisor { node: node.clone(), guids, qemu: None, assignable, control });
-        }
+        let fabric = start_fabric(&plan, &tables, folder.path())?;
+        let (hypervisors, models) = prepare_hypervisors(&plan, &tables, folder.path())?;
         let paths = (0..).map(|index: usize| folder.path().join(format!("hca-{index}")));
         let hcas = models.into_iter().zip(paths).map(|(model, path)| Hca::new(model, &path));
         let hcas = hcas.collect::<Result<_>>()?;
-        let mut machine = Self { opensm: None, hypervisors: running, hcas, fabric, folder, plan, events };
+        let mut machine = Self { opensm: None, hypervisors, hcas, fabric, folder, plan, events };
         for (index, hca) in machine.hcas.iter_mut().enumerate() {
             hca.start(index, &machine.events)?;
         }
@@ -213,6 +187,46 @@ impl Drop for EmulatedMachine {
             opensm.end(Duration::from_secs(3));
         }
     }
+}
+
+/// Starts the fabric of `plan`, with its sockets in `folder`.
+fn start_fabric(plan: &Plan, tables: &[Table], folder: &Path) -> Result<Fabric> {
+    let bridges = hypervisor_nodes(plan).zip(tables).flat_map(|(node, table)| bridge_hcas(node, table.hcas()));
+    let config = fabric::Config {
+        topology: plan.topology.clone(),
+        folder: folder.to_owned(),
+        capture: plan.capture.clone(),
+        umad: Endpoint::Local(plan.socket.clone()),
+        bridges: bridges.collect(),
+    };
+    Fabric::start(config).context("cannot start the fabric")
+}
+
+/// Opens the control lines of the hypervisors; returns the hypervisors, and the models of all HCAs: first one for each
+/// hypervisor, then those for partitions.
+fn prepare_hypervisors(plan: &Plan, tables: &[Table], folder: &Path) -> Result<(Vec<Hypervisor>, Vec<Model>)> {
+    let model = |name: &str, node_guid, ports| Model {
+        name: name.to_owned(),
+        node_guid,
+        cables: (1..=ports).map(|port| cable::path(folder, name, PortNum::new(port))).collect(),
+        log: plan.logs.join(format!("{name}.model.log")),
+    };
+    let mut models: Vec<_> = hypervisor_nodes(plan).map(|node| model(&node.id, node.guid, ports_of(node))).collect();
+    let mut hypervisors = Vec::new();
+    for (index, (node, table)) in hypervisor_nodes(plan).zip(tables).enumerate() {
+        let place = control::Place { socket: plan.socket.clone(), hypervisor: node.id.clone() };
+        let control = control::Server::start(folder.join(format!("control-{index}")), &place)?;
+        let first = models.len();
+        models
+            .extend(bridge_hcas(node, table.hcas()).map(|hca| model(&hca.name, stable_guid(&hca.name, 1), hca.ports)));
+        let (guids, assignable) = (table.guids().to_vec(), first..models.len());
+        hypervisors.push(Hypervisor { node: node.clone(), guids, qemu: None, assignable, control });
+    }
+    Ok((hypervisors, models))
+}
+
+fn hypervisor_nodes(plan: &Plan) -> impl Iterator<Item = &Node> {
+    plan.topology.nodes.iter().filter(|node| node.kind == Kind::Hypervisor)
 }
 
 /// Returns the `hcas` HCAs for bridges of the hypervisor `node`; each has as many ports as the hypervisor's own.
