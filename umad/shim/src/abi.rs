@@ -1,5 +1,5 @@
-//! The kernel's interface to userspace MADs, version 5: what a program reads from, writes to and asks of
-//! `/dev/infiniband/umad*` (Linux, `rdma/ib_user_mad.h`). Native endian but where InfiniBand says otherwise.
+//! The kernel's interface to userspace MADs, version 5: reads, writes and ioctls of `/dev/infiniband/umad*` (Linux,
+//! `rdma/ib_user_mad.h`). Native endian unless InfiniBand defines a field.
 
 use iba::mad::Class;
 use rustix::io::Errno;
@@ -9,27 +9,27 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::agents::{Filter, Registration};
 
-/// What `/sys/class/infiniband_mad/abi_version` says.
+/// Content of `/sys/class/infiniband_mad/abi_version`.
 pub(crate) const VERSION: u32 = 5;
 
-/// In front of each MAD that is read or written.
+/// Header before each MAD that a program reads or writes.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct UserMadHeader {
-    /// The agent that sends or receives.
+    /// Number of the agent that sends or receives.
     pub(crate) agent: U32<NativeEndian>,
-    /// 0, or ETIMEDOUT on a request that nobody answered.
+    /// 0, or ETIMEDOUT for a request without a response.
     pub(crate) status: U32<NativeEndian>,
-    /// How long to wait for a response, in milliseconds; 0 expects none.
+    /// Time to wait for a response, in milliseconds; 0 expects none.
     pub(crate) timeout_ms: U32<NativeEndian>,
-    /// How often to send again when the time is up.
+    /// Number of times to send again after a timeout.
     pub(crate) retries: U32<NativeEndian>,
-    /// Bytes of this header and the MAD, on reading.
+    /// Bytes of this header and the MAD; set on reading.
     pub(crate) length: U32<NativeEndian>,
-    /// The other side's queue pair.
+    /// Queue pair of the peer.
     pub(crate) qpn: U32<BigEndian>,
     q_key: U32<BigEndian>,
-    /// The other side's LID.
+    /// LID of the peer.
     pub(crate) lid: U16<BigEndian>,
     sl: u8,
     path_bits: u8,
@@ -39,12 +39,12 @@ pub(crate) struct UserMadHeader {
 }
 
 impl UserMadHeader {
-    /// Bytes of the header for a program that asked for P_Key indices.
+    /// Bytes of the header for a program that enabled P_Key indices.
     pub(crate) const LEN: usize = size_of::<Self>();
     /// Bytes of the header for a program that did not.
     pub(crate) const LEN_WITHOUT_P_KEY: usize = Self::LEN - 8;
 
-    /// What a program reads in front of a MAD that arrived in `datagram` for `agent`.
+    /// Creates the header of a MAD that arrived in `datagram` for `agent`.
     pub(crate) fn received(agent: u32, datagram: &Datagram) -> Self {
         Self { agent: U32::new(agent), qpn: datagram.sqp, lid: datagram.slid, ..Self::default() }
     }
@@ -68,11 +68,11 @@ pub(crate) struct RegisterRequest {
 }
 
 impl RegisterRequest {
-    /// The registration that it asks for.
+    /// Returns the registration that the argument requests.
     ///
     /// # Errors
     ///
-    /// EINVAL where a value is not one that the kernel knows.
+    /// EINVAL for a value that the kernel refuses.
     pub(crate) fn registration(&self) -> Result<Registration, Errno> {
         let filter = Filter::new(self.class, self.version, self.oui, methods(self.methods));
         Registration::new(self.qpn.into(), filter, self.rmpp_version, false)
@@ -89,7 +89,7 @@ pub(crate) struct RegisterRequest2 {
     class: Class,
     version: u8,
     reserved: [u8; 2],
-    /// In: wishes; out, where one is not known: those that are.
+    /// In: requested flags; out, after an unknown one: [`Self::FLAGS`].
     pub(crate) flags: U32<NativeEndian>,
     methods: [U64<NativeEndian>; 2],
     oui: U32<NativeEndian>,
@@ -100,14 +100,14 @@ pub(crate) struct RegisterRequest2 {
 impl RegisterRequest2 {
     /// Flag: the program does RMPP itself.
     const USER_RMPP: u32 = 1;
-    /// All flags that are known.
+    /// Known flags.
     pub(crate) const FLAGS: u32 = Self::USER_RMPP;
 
-    /// The registration that it asks for.
+    /// Returns the registration that the argument requests.
     ///
     /// # Errors
     ///
-    /// EINVAL where a value is not one that the kernel knows.
+    /// EINVAL for a value that the kernel refuses.
     pub(crate) fn registration(&self) -> Result<Registration, Errno> {
         let [0, oui @ ..] = self.oui.get().to_be_bytes() else { return Err(Errno::INVAL) };
         if self.flags.get() & !Self::FLAGS != 0 {
@@ -118,7 +118,7 @@ impl RegisterRequest2 {
     }
 }
 
-/// Bit `n` is method `n`.
+/// Joins the halves of a method mask; bit `n` is method `n`.
 fn methods([low, high]: [U64<NativeEndian>; 2]) -> u128 {
     u128::from(low.get()) | u128::from(high.get()) << 64
 }
@@ -135,7 +135,7 @@ pub(crate) const REGISTER_AGENT2: u64 = request(READ | WRITE, 4, size_of::<Regis
 const WRITE: u64 = 1;
 const READ: u64 = 2;
 
-/// Number of an ioctl of this driver.
+/// Returns the number of an ioctl of this driver.
 const fn request(direction: u64, number: u64, size: usize) -> u64 {
     const MAGIC: u64 = 0x1b;
     direction << 30 | (size as u64) << 16 | MAGIC << 8 | number
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_have_the_numbers_of_the_kernel() {
+    fn ioctl_numbers_match_the_kernel() {
         // As a C compiler makes them of the kernel's header.
         assert_eq!(REGISTER_AGENT, 0xc01c_1b01);
         assert_eq!(UNREGISTER_AGENT, 0x4004_1b02);

@@ -1,4 +1,4 @@
-//! Agents: who of a port's users gets which MAD.
+//! Agents: users of a port, and the choice of the agent that receives a MAD.
 
 use std::collections::BTreeMap;
 
@@ -7,45 +7,46 @@ use rustix::io::Errno;
 
 use crate::rmpp;
 
-/// An open umad file.
+/// Number of an open umad file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FileId(pub(crate) u32);
 
-/// Bits 32 to 47 of the transaction id of each of an agent's requests. Servers use the bits above for themselves.
+/// Bits 32-47 of the transaction id of each request of an agent. A server uses the bits above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AgentTid(u16);
 
 impl AgentTid {
-    /// The agent that transaction `id` belongs to.
+    /// Returns the mark in transaction `id`.
     pub(crate) fn of(id: u64) -> Self {
         let [_, _, high, low, ..] = id.to_be_bytes();
         Self(u16::from_be_bytes([high, low]))
     }
 
-    /// Transaction `id` with its upper half made this agent's.
+    /// Returns transaction `id` with its upper half replaced by this mark.
     pub(crate) fn mark(self, id: u64) -> u64 {
         u64::from(self.0) << 32 | id & 0xffff_ffff
     }
 }
 
-/// Which MADs an agent takes that nobody here asked for.
+/// Selection of the unsolicited MADs that an agent receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
     class: Class,
     version: u8,
-    /// Only of classes whose MADs carry one.
+    /// OUI of the vendor; `None` for classes without one.
     oui: Option<[u8; 3]>,
     /// Bit `n` is method `n`.
     methods: u128,
 }
 
 impl Filter {
-    /// Filter for these; `None` for class 0, which stands for "only what is asked for".
+    /// Creates a filter; `None` for class 0, which stands for responses only.
     pub(crate) fn new(class: Class, version: u8, oui: [u8; 3], methods: u128) -> Option<Self> {
         let oui = rmpp::is_vendor_with_oui(class).then_some(oui);
         (class.get() != 0).then_some(Self { class, version, oui, methods })
     }
 
+    /// Returns `true` if the filter selects `mad`.
     fn matches(&self, mad: &Mad) -> bool {
         // Behind the RMPP header and a reserved byte (IBA vol. 1, 16.5.1).
         const OUI: usize = rmpp::RMPP_OFFSET + 1 - size_of::<MadHeader>();
@@ -55,6 +56,7 @@ impl Filter {
             && self.oui.is_none_or(|oui| oui == mad.data[OUI..OUI + 3])
     }
 
+    /// Returns `true` if a MAD exists that both filters select.
     fn overlaps(&self, other: &Self) -> bool {
         self.class == other.class
             && self.version == other.version
@@ -63,7 +65,7 @@ impl Filter {
     }
 }
 
-/// What a user asks to be.
+/// Checked request to become an agent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registration {
     qpn: u32,
@@ -72,12 +74,12 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Checks a wish as the kernel does: queue pair 0 is for subnet management and nothing else, RMPP only for classes
-    /// that have it, and a vendor's class needs the vendor's OUI.
+    /// Checks a request as the kernel does: queue pair 0 is for subnet management alone, RMPP for classes that have it,
+    /// and a vendor's class needs an OUI.
     ///
     /// # Errors
     ///
-    /// EINVAL where the kernel would refuse it.
+    /// EINVAL for a request that the kernel refuses.
     pub(crate) fn new(qpn: u32, filter: Option<Filter>, rmpp_version: u8, by_user: bool) -> Result<Self, Errno> {
         const VERSIONS: u8 = 8;
         const CLASSES: u8 = 0x50;
@@ -99,21 +101,21 @@ impl Registration {
     }
 }
 
-/// A user of a port.
+/// User of a port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Agent {
-    /// The file that it was registered at.
+    /// File of the agent.
     pub(crate) file: FileId,
-    /// Its number in that file.
+    /// Number of the agent in its file.
     pub(crate) id: u32,
-    /// The queue pair that it sends from: 0 or 1.
+    /// Queue pair from which the agent sends: 0 or 1.
     pub(crate) qpn: u32,
-    /// Whether RMPP is done for it; if not, it sees each segment.
+    /// `true` if the library does RMPP for the agent; otherwise the agent sees each segment.
     pub(crate) does_rmpp: bool,
     filter: Option<Filter>,
 }
 
-/// The agents of a port.
+/// Agents of a port.
 #[derive(Debug)]
 pub(crate) struct Agents {
     agents: BTreeMap<AgentTid, Agent>,
@@ -121,33 +123,33 @@ pub(crate) struct Agents {
 }
 
 impl Agents {
-    /// Agents that a file can have.
+    /// Greatest number of agents of a file.
     const IN_FILE: u32 = 32;
 
-    /// No agents yet; the first has the mark after `mark`.
+    /// Creates a set without agents; the first agent gets the mark after `mark`.
     pub(crate) fn new(mark: u16) -> Self {
         Self { agents: BTreeMap::new(), last: mark }
     }
 
-    /// Adds an agent to `file` and says its number there.
+    /// Adds an agent to `file` and returns its number there.
     ///
     /// # Errors
     ///
-    /// ENOMEM where the file has as many as it can; EINVAL where another agent has one of the methods already.
-    pub(crate) fn register(&mut self, file: FileId, wish: Registration) -> Result<u32, Errno> {
+    /// ENOMEM if the file has 32 agents; EINVAL if another agent has one of the methods.
+    pub(crate) fn register(&mut self, file: FileId, request: Registration) -> Result<u32, Errno> {
         let id = (0..Self::IN_FILE).find(|&id| self.find(file, id).is_none()).ok_or(Errno::NOMEM)?;
-        if let Some(filter) = &wish.filter
+        if let Some(filter) = &request.filter
             && self.agents.values().filter_map(|agent| agent.filter.as_ref()).any(|taken| taken.overlaps(filter))
         {
             return Err(Errno::INVAL);
         }
-        // Not soon the same as before, so that a late response does not find an agent that did not ask.
+        // A mark is not reused soon, so that a late response does not find another agent.
         let tid = (1..=u16::MAX)
             .map(|step| AgentTid(self.last.wrapping_add(step)))
             .find(|tid| tid.0 != 0 && !self.agents.contains_key(tid))
             .ok_or(Errno::NOMEM)?;
         self.last = tid.0;
-        let agent = Agent { file, id, qpn: wish.qpn, does_rmpp: wish.does_rmpp, filter: wish.filter };
+        let agent = Agent { file, id, qpn: request.qpn, does_rmpp: request.does_rmpp, filter: request.filter };
         self.agents.insert(tid, agent);
         Ok(id)
     }
@@ -156,7 +158,7 @@ impl Agents {
     ///
     /// # Errors
     ///
-    /// EINVAL where there is none.
+    /// EINVAL if the file has no such agent.
     pub(crate) fn unregister(&mut self, file: FileId, id: u32) -> Result<AgentTid, Errno> {
         let (tid, _) = self.find(file, id).ok_or(Errno::INVAL)?;
         self.agents.remove(&tid);
@@ -168,26 +170,26 @@ impl Agents {
         self.agents.retain(|_, agent| agent.file != file);
     }
 
-    /// Agent `id` of `file`.
+    /// Returns agent `id` of `file`.
     pub(crate) fn find(&self, file: FileId, id: u32) -> Option<(AgentTid, Agent)> {
         self.agents.iter().find(|(_, agent)| agent.file == file && agent.id == id).map(|(&tid, &agent)| (tid, agent))
     }
 
-    /// The agent with this mark on its transactions.
+    /// Returns the agent with this mark.
     pub(crate) fn get(&self, tid: AgentTid) -> Option<Agent> {
         self.agents.get(&tid).copied()
     }
 
-    /// The agent that takes `mad`, which nobody here asked for.
+    /// Returns the agent that receives the unsolicited `mad`.
     pub(crate) fn taker(&self, mad: &Mad) -> Option<(AgentTid, Agent)> {
         let takes = |agent: &Agent| agent.filter.is_some_and(|filter| filter.matches(mad));
         self.agents.iter().find(|(_, agent)| takes(agent)).map(|(&tid, &agent)| (tid, agent))
     }
 }
 
-/// Whether a MAD answers another: a response's method, or TrapRepress, which answers a trap (IBA vol. 1, 13.4.5).
+/// Returns `true` if a MAD answers another: it is a response, or a TrapRepress (IBA vol. 1, 13.4.5).
 pub(crate) fn is_response(header: &MadHeader) -> bool {
-    const BM_RESPONSE: u32 = 1; // baseboard management says it in the attribute modifier (IBA vol. 1, 16.6.3)
+    const BM_RESPONSE: u32 = 1; // baseboard management has a bit in the attribute modifier (IBA vol. 1, 16.6.3)
     header.method.is_response()
         || header.method == Method::TRAP_REPRESS
         || header.class == Class::BM && header.attribute_modifier.get() & BM_RESPONSE != 0
@@ -201,7 +203,7 @@ mod tests {
     const FILE: FileId = FileId(1);
     const OUI: [u8; 3] = [0, 0x14, 5];
 
-    fn wish(qpn: u32, class: u8, methods: u128) -> Result<Registration, Errno> {
+    fn request(qpn: u32, class: u8, methods: u128) -> Result<Registration, Errno> {
         Registration::new(qpn, Filter::new(Class::new(class), 1, OUI, methods), 0, false)
     }
 
@@ -214,52 +216,56 @@ mod tests {
     }
 
     #[test]
-    fn wishes_that_the_kernel_refuses_are_refused() {
+    fn registrations_that_the_kernel_refuses_are_refused() {
         for (qpn, class) in [(2, 4), (0, 4), (1, 1), (1, 0x81), (1, 0x50), (1, 0x82)] {
-            assert_eq!(wish(qpn, class, 0).err(), Some(Errno::INVAL), "queue pair {qpn}, class {class:#x}");
+            assert_eq!(request(qpn, class, 0).err(), Some(Errno::INVAL), "queue pair {qpn}, class {class:#x}");
         }
         for (qpn, class) in [(0, 1), (0, 0x81), (1, 3), (1, 0x4f), (0, 0), (1, 0)] {
-            assert!(wish(qpn, class, 0).is_ok(), "queue pair {qpn}, class {class:#x}");
+            assert!(request(qpn, class, 0).is_ok(), "queue pair {qpn}, class {class:#x}");
         }
         let filter = |class, version, oui| Filter::new(Class::new(class), version, oui, 0);
         assert!(Registration::new(1, filter(4, 8, OUI), 0, false).is_err(), "version");
         assert!(Registration::new(1, filter(0x30, 1, [0; 3]), 0, false).is_err(), "vendor without OUI");
         assert!(Registration::new(1, filter(4, 1, OUI), 1, false).is_err(), "class without RMPP");
         assert!(Registration::new(1, filter(3, 1, OUI), 2, false).is_err(), "RMPP version");
-        assert!(Registration::new(1, filter(3, 1, OUI), 1, false).is_ok_and(|wish| wish.does_rmpp));
-        assert!(Registration::new(1, filter(3, 1, OUI), 1, true).is_ok_and(|wish| !wish.does_rmpp));
+        assert!(Registration::new(1, filter(3, 1, OUI), 1, false).is_ok_and(|it| it.does_rmpp));
+        assert!(Registration::new(1, filter(3, 1, OUI), 1, true).is_ok_and(|it| !it.does_rmpp));
     }
 
     #[test]
-    fn a_method_of_a_class_has_one_agent() {
+    fn method_of_a_class_has_one_agent() {
         let mut agents = Agents::new(0);
         let (get, set) = (1 << 1, 1 << 2);
-        assert_eq!(agents.register(FILE, wish(1, 3, get).unwrap()), Ok(0));
-        assert_eq!(agents.register(FileId(2), wish(1, 3, get | set).unwrap()), Err(Errno::INVAL));
-        assert_eq!(agents.register(FileId(2), wish(1, 3, set).unwrap()), Ok(0), "numbers are a file's own");
-        assert_eq!(agents.register(FILE, wish(1, 4, get).unwrap()), Ok(1));
-        assert_eq!(agents.register(FILE, wish(1, 3, 0).unwrap()), Ok(2), "who asks only has no methods");
+        assert_eq!(agents.register(FILE, request(1, 3, get).unwrap()), Ok(0));
+        assert_eq!(agents.register(FileId(2), request(1, 3, get | set).unwrap()), Err(Errno::INVAL));
+        assert_eq!(agents.register(FileId(2), request(1, 3, set).unwrap()), Ok(0), "each file has its own numbers");
+        assert_eq!(agents.register(FILE, request(1, 4, get).unwrap()), Ok(1));
+        assert_eq!(
+            agents.register(FILE, request(1, 3, 0).unwrap()),
+            Ok(2),
+            "an agent for responses only has no methods"
+        );
         assert!(agents.unregister(FILE, 0).is_ok());
         assert_eq!(agents.unregister(FILE, 0).err(), Some(Errno::INVAL));
-        assert_eq!(agents.register(FileId(2), wish(1, 3, get).unwrap()), Ok(1));
+        assert_eq!(agents.register(FileId(2), request(1, 3, get).unwrap()), Ok(1));
     }
 
     #[test]
-    fn a_file_has_32_agents() {
+    fn file_with_32_agents_refuses_another() {
         let mut agents = Agents::new(0);
         for id in 0..32 {
-            assert_eq!(agents.register(FILE, wish(1, 3, 0).unwrap()), Ok(id));
+            assert_eq!(agents.register(FILE, request(1, 3, 0).unwrap()), Ok(id));
         }
-        assert_eq!(agents.register(FILE, wish(1, 3, 0).unwrap()), Err(Errno::NOMEM));
+        assert_eq!(agents.register(FILE, request(1, 3, 0).unwrap()), Err(Errno::NOMEM));
         agents.close(FILE);
-        assert_eq!(agents.register(FILE, wish(1, 3, 0).unwrap()), Ok(0));
+        assert_eq!(agents.register(FILE, request(1, 3, 0).unwrap()), Ok(0));
     }
 
     #[test]
-    fn what_nobody_asked_for_goes_to_who_registered() {
+    fn unsolicited_mad_is_for_the_agent_of_its_filter() {
         let mut agents = Agents::new(0);
-        agents.register(FILE, wish(1, 3, 1 << 6).unwrap()).unwrap();
-        agents.register(FILE, wish(1, 0x32, 1 << 1).unwrap()).unwrap();
+        agents.register(FILE, request(1, 3, 1 << 6).unwrap()).unwrap();
+        agents.register(FILE, request(1, 0x32, 1 << 1).unwrap()).unwrap();
         let taker = |mad: &Mad| agents.taker(mad).map(|(_, agent)| agent.id);
         assert_eq!(taker(&mad(3, 6)), Some(0));
         assert_eq!(taker(&mad(3, 1)), None, "method");
@@ -274,11 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_not_used_again_at_once() {
+    fn marks_are_not_reused_soon() {
         let mut agents = Agents::new(0);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..1000 {
-            let id = agents.register(FILE, wish(1, 3, 0).unwrap()).unwrap();
+            let id = agents.register(FILE, request(1, 3, 0).unwrap()).unwrap();
             let tid = agents.unregister(FILE, id).unwrap();
             assert!(tid.0 != 0 && seen.insert(tid));
         }

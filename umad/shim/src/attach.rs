@@ -1,4 +1,4 @@
-//! How the process reaches its port: two sockets to a server of ibsim's protocol, one to ask and one for MADs.
+//! Connection of the process to its port: two sockets to a server of ibsim's protocol, for control messages and MADs.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -18,27 +18,27 @@ use umad_protocol::{ConnectData, Control, ControlKind, DEFAULT_BASE, DEFAULT_POR
 use zerocopy::byteorder::U32;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-use crate::sysfs::{Facts, PortFacts};
+use crate::sysfs::{NodeAttributes, PortAttributes};
 
-/// How long to wait for a server that is not there yet, and for its answers.
+/// Time to wait for a server that has not started, and for its answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the environment says of the server, and of what to attach to.
+/// Server and node to attach to, from the environment.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
     server: Server,
     /// `SIM_HOST`: the node to attach to.
     host: Option<String>,
-    /// `SIM_SET_ISSM`: be a subnet manager from the start.
+    /// `SIM_SET_ISSM`: the process is an SM from the start.
     is_sm: bool,
 }
 
-/// Where the server is.
+/// Address of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Server {
-    /// On this machine, with this base of its sockets' names.
+    /// Local sockets with this base of their names.
     Local(String),
-    /// At this UDP address.
+    /// UDP.
     Udp { host: String, port: u16 },
 }
 
@@ -57,41 +57,41 @@ impl Environment {
     }
 }
 
-/// Why the process could not attach to a port.
+/// Error when attaching to a port.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AttachError {
-    /// The sockets could not be made.
-    #[error("cannot make a socket for {what}: {error}")]
+    /// The system refuses a socket.
+    #[error("cannot open a socket for {what}: {error}")]
     Socket { what: &'static str, error: Errno },
     /// The server's host has no address.
-    #[error("cannot find IBSIM_SERVER_NAME {host:?}: {error}")]
+    #[error("cannot resolve IBSIM_SERVER_NAME {host:?}: {error}")]
     Resolve { host: String, error: io::Error },
-    /// There is no server.
-    #[error("no server answers at {server:?} ({error}); start one, or set IBSIM_SOCKNAME or IBSIM_SERVER_NAME")]
+    /// No server answers.
+    #[error("cannot reach a server at {server:?}: {error}; start one, or set IBSIM_SOCKNAME or IBSIM_SERVER_NAME")]
     NoServer { server: String, error: Errno },
     /// The server refuses.
     #[error(
-        "the server refuses to attach to SIM_HOST {host:?}: there is no such node and no bridge of this name that runs, or it has as \
-         many clients as it can"
+        "cannot attach to SIM_HOST {host:?}: the server refuses; no node or running bridge has this name, or no client slot is \
+         free"
     )]
     Refused { host: String },
-    /// The server does not answer a question.
-    #[error("the server does not answer: {0}")]
-    Ask(#[from] AskError),
+    /// The server does not answer a control message.
+    #[error("cannot query the server: {0}")]
+    Query(#[from] QueryError),
 }
 
-/// Why a control message has no answer.
+/// Error of a control message.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(crate) enum AskError {
-    /// It could not be sent, or nothing came back.
+pub(crate) enum QueryError {
+    /// The message could not be sent, or no answer came.
     #[error("{0}")]
     Io(#[from] Errno),
-    /// The answer is no answer, or an error.
+    /// The answer is an error, or invalid.
     #[error("refused")]
     Refused,
 }
 
-/// The process's place at a port.
+/// Attachment of the process to a port.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     control: Mutex<OwnedFd>,
@@ -101,12 +101,12 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches to the node that `environment` names, as the `nth` client of this process. Waits for a server that is not
-    /// there yet, but not for ever.
+    /// Attaches to the node that `environment` names, as the `nth` client of this process. Waits up to [`PATIENCE`] for a
+    /// server that has not started.
     ///
     /// # Errors
     ///
-    /// Says why it cannot.
+    /// See [`AttachError`].
     pub(crate) fn new(environment: &Environment, nth: u8) -> Result<Self, AttachError> {
         let (control, data, id) = match &environment.server {
             Server::Local(base) => local_sockets(base, nth)?,
@@ -116,12 +116,12 @@ impl Attachment {
         request.id = U32::new(id);
         request.is_sm = U32::new(environment.is_sm.into());
         request.set_node_id(environment.host.as_deref().unwrap_or_default());
-        let answer = match ask_patiently(&control, Control::new(0, ControlKind::CONNECT, &request)) {
+        let answer = match exchange_patiently(&control, Control::new(0, ControlKind::CONNECT, &request)) {
             Ok(answer) => answer,
-            Err(AskError::Io(error)) => {
+            Err(QueryError::Io(error)) => {
                 return Err(AttachError::NoServer { server: environment.server.to_string(), error });
             }
-            Err(AskError::Refused) => {
+            Err(QueryError::Refused) => {
                 return Err(AttachError::Refused { host: environment.host.clone().unwrap_or_default() });
             }
         };
@@ -134,62 +134,66 @@ impl Attachment {
         Ok(attachment)
     }
 
-    /// Points the data socket at this client's slot.
+    /// Connects the socket for MADs to this client's slot.
     fn connect_data(&self, server: &Server) -> Result<(), AttachError> {
         let result = match server {
             Server::Local(base) => local(&name::server_data(base, self.slot)).and_then(|at| connect(&self.data, &at)),
             Server::Udp { host, port } => {
                 let port = u32::from(*port) + 1 + self.slot;
-                let address = resolve(host, port.try_into().map_err(|_| AskError::Refused)?)?;
+                let address = resolve(host, port.try_into().map_err(|_| QueryError::Refused)?)?;
                 connect(&self.data, &address)
             }
         };
         result.map_err(|error| AttachError::Socket { what: "MADs", error })
     }
 
-    /// The socket for MADs.
+    /// Returns the socket for MADs.
     pub(crate) fn data(&self) -> &OwnedFd {
         &self.data
     }
 
-    /// What the files in sysfs say of the node.
+    /// Queries the attributes of the node and its ports.
     ///
     /// # Errors
     ///
-    /// Says why the server does not answer.
-    pub(crate) fn facts(&self) -> Result<Facts, AskError> {
+    /// See [`QueryError`].
+    pub(crate) fn attributes(&self) -> Result<NodeAttributes, QueryError> {
         const ATTACHED: PortNum = PortNum::new(0);
-        let node: NodeInfo = self.ask(ControlKind::GET_NODEINFO, ATTACHED)?;
+        let node: NodeInfo = self.query(ControlKind::GET_NODEINFO, ATTACHED)?;
         let mut ports = Vec::new();
         let numbers = if node.node_type == NodeType::SWITCH { 0..=0 } else { 1..=node.num_ports };
         for number in numbers.map(PortNum::new) {
-            match self.ask::<PortInfo>(ControlKind::GET_PORTINFO, number) {
+            match self.query::<PortInfo>(ControlKind::GET_PORTINFO, number) {
                 Ok(info) => {
-                    let p_keys = self.ask::<PKeyTable>(ControlKind::GET_PKEYS, number)?;
-                    ports.push(PortFacts { number, info, p_keys });
+                    let p_keys = self.query::<PKeyTable>(ControlKind::GET_PKEYS, number)?;
+                    ports.push(PortAttributes { number, info, p_keys });
                 }
-                Err(AskError::Refused) => {} // nobody can attach there
+                Err(QueryError::Refused) => {} // clients cannot attach to this port
                 Err(error) => return Err(error),
             }
         }
-        Ok(Facts { node, ports, firmware: self.ask::<VendorData>(ControlKind::GET_VENDOR, ATTACHED)?.firmware.get() })
+        Ok(NodeAttributes {
+            node,
+            ports,
+            firmware: self.query::<VendorData>(ControlKind::GET_VENDOR, ATTACHED)?.firmware.get(),
+        })
     }
 
-    /// Goes to another port of the node.
+    /// Moves to another port of the node.
     ///
     /// # Errors
     ///
-    /// Says why the server does not let it.
-    pub(crate) fn set_port(&self, port: PortNum) -> Result<(), AskError> {
+    /// See [`QueryError`].
+    pub(crate) fn set_port(&self, port: PortNum) -> Result<(), QueryError> {
         exchange(&self.control(), &Control::new(self.slot, ControlKind::SET_PORT, &[port.get()])).map(drop)
     }
 
-    /// Makes the port one of a subnet manager, or not.
+    /// Sets or clears the port's IsSM bit.
     ///
     /// # Errors
     ///
-    /// Says why the server does not answer.
-    pub(crate) fn set_is_sm(&self, is_sm: bool) -> Result<(), AskError> {
+    /// See [`QueryError`].
+    pub(crate) fn set_is_sm(&self, is_sm: bool) -> Result<(), QueryError> {
         self.is_sm.store(is_sm, Ordering::Relaxed);
         exchange(&self.control(), &self.is_sm_request(is_sm)).map(drop)
     }
@@ -198,7 +202,7 @@ impl Attachment {
         Control::new(self.slot, ControlKind::SET_ISSM, &u32::from(is_sm).to_ne_bytes())
     }
 
-    /// Detaches, unless another thread is asking something: a server finds out by itself who is gone.
+    /// Detaches, unless another thread exchanges a control message. A server notices ended clients by itself.
     pub(crate) fn leave(&self) {
         if let Ok(control) = self.control.try_lock() {
             if self.is_sm.load(Ordering::Relaxed) {
@@ -208,7 +212,7 @@ impl Attachment {
         }
     }
 
-    fn ask<T: FromBytes + IntoBytes + Immutable>(&self, kind: ControlKind, port: PortNum) -> Result<T, AskError> {
+    fn query<T: FromBytes + IntoBytes + Immutable>(&self, kind: ControlKind, port: PortNum) -> Result<T, QueryError> {
         let mut request = Control::new(self.slot, kind, &T::new_zeroed());
         request.data[0] = port.get();
         exchange(&self.control(), &request).map(|answer| read(&answer))
@@ -228,7 +232,8 @@ impl std::fmt::Display for Server {
     }
 }
 
-/// Sockets to ask and for MADs, the first connected, and the id by which the server finds the second.
+/// Opens local sockets for control messages and for MADs, and connects the first. Returns also the id by which the server
+/// finds the second.
 fn local_sockets(base: &str, nth: u8) -> Result<(OwnedFd, OwnedFd, u32), AttachError> {
     // A process id has 22 bits.
     let id = process::id() | u32::from(nth) << 24;
@@ -238,11 +243,11 @@ fn local_sockets(base: &str, nth: u8) -> Result<(OwnedFd, OwnedFd, u32), AttachE
         bind(&socket, &local(name).map_err(error)?).map_err(error)?;
         Ok::<_, AttachError>(socket)
     };
-    let control = make("questions", &name::client_control(base, id))?;
+    let control = make("control messages", &name::client_control(base, id))?;
     let data = make("MADs", &name::client_data(base, id))?;
     let give_up = Instant::now() + PATIENCE;
     let address =
-        local(&name::server_control(base)).map_err(|error| AttachError::Socket { what: "questions", error })?;
+        local(&name::server_control(base)).map_err(|error| AttachError::Socket { what: "control messages", error })?;
     while let Err(error) = connect(&control, &address) {
         if error != Errno::CONNREFUSED || Instant::now() > give_up {
             return Err(AttachError::NoServer { server: base.into(), error });
@@ -252,7 +257,7 @@ fn local_sockets(base: &str, nth: u8) -> Result<(OwnedFd, OwnedFd, u32), AttachE
     Ok((control, data, id))
 }
 
-/// As [`local_sockets`], over UDP: the id is the port of the second socket.
+/// Opens UDP sockets as [`local_sockets`] does; the id is the port of the second.
 fn udp_sockets(host: &str, port: u16) -> Result<(OwnedFd, OwnedFd, u32), AttachError> {
     let server = resolve(host, port)?;
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -263,7 +268,7 @@ fn udp_sockets(host: &str, port: u16) -> Result<(OwnedFd, OwnedFd, u32), AttachE
         connect(&socket, &server).map_err(error)?;
         Ok::<_, AttachError>(socket)
     };
-    let (control, data) = (make("questions")?, make("MADs")?);
+    let (control, data) = (make("control messages")?, make("MADs")?);
     let bound = getsockname(&data).map_err(|error| AttachError::Socket { what: "MADs", error })?;
     let bound = SocketAddr::try_from(bound).map_err(|error| AttachError::Socket { what: "MADs", error })?;
     Ok((control, data, bound.port().into()))
@@ -279,12 +284,12 @@ fn resolve(host: &str, port: u16) -> Result<SocketAddr, AttachError> {
     addresses.next().ok_or_else(|| fail(io::ErrorKind::NotFound.into()))
 }
 
-/// Asks until there is a server: over UDP there is no other way to tell.
-fn ask_patiently(control: &OwnedFd, request: Control) -> Result<Control, AskError> {
+/// Exchanges a control message, and repeats it until a server answers: UDP gives no other sign of a server.
+fn exchange_patiently(control: &OwnedFd, request: Control) -> Result<Control, QueryError> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         match exchange(control, &request) {
-            Err(AskError::Io(Errno::CONNREFUSED)) if Instant::now() < give_up => {
+            Err(QueryError::Io(Errno::CONNREFUSED)) if Instant::now() < give_up => {
                 thread::sleep(Duration::from_millis(20));
             }
             result => return result,
@@ -293,7 +298,7 @@ fn ask_patiently(control: &OwnedFd, request: Control) -> Result<Control, AskErro
 }
 
 /// Sends a control message and waits for its answer.
-fn exchange(control: &OwnedFd, request: &Control) -> Result<Control, AskError> {
+fn exchange(control: &OwnedFd, request: &Control) -> Result<Control, QueryError> {
     set_socket_timeout(control, Timeout::Recv, Some(PATIENCE))?;
     send(control, request.as_bytes(), SendFlags::NOSIGNAL)?;
     let mut answer = Control::new_zeroed();
@@ -303,10 +308,10 @@ fn exchange(control: &OwnedFd, request: &Control) -> Result<Control, AskError> {
             result => break result?.0,
         }
     };
-    if length == size_of::<Control>() && answer.kind == request.kind { Ok(answer) } else { Err(AskError::Refused) }
+    if length == size_of::<Control>() && answer.kind == request.kind { Ok(answer) } else { Err(QueryError::Refused) }
 }
 
-/// The data of a control message.
+/// Returns the data of a control message.
 fn read<T: FromBytes>(message: &Control) -> T {
     const { assert!(size_of::<T>() <= umad_protocol::DATA_LEN) }
     match T::read_from_prefix(&message.data) {

@@ -1,8 +1,8 @@
-//! A directory stream over one of our directories.
+//! Streams over the library's directories.
 
 use std::ffi::c_char;
 
-/// A directory stream. Its address stands for it where the C library would give one of its own.
+/// Directory stream. Its address is the `DIR` pointer of the program.
 #[derive(Debug)]
 pub(crate) struct Directory {
     entries: Vec<libc::dirent>,
@@ -10,31 +10,31 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// A stream over these names, and over the two that every directory has.
+    /// Creates a stream over `.`, `..` and these names.
     pub(crate) fn new(names: &[String]) -> Self {
         let entries = [".", ".."].into_iter().chain(names.iter().map(String::as_str)).map(entry).collect();
         Self { entries, next: 0 }
     }
 
-    /// The next entry.
+    /// Returns the next entry.
     pub(crate) fn next(&mut self) -> Option<&mut libc::dirent> {
         let entry = self.entries.get_mut(self.next)?;
         self.next += 1;
         Some(entry)
     }
 
-    /// Starts again.
+    /// Goes back to the first entry.
     pub(crate) fn rewind(&mut self) {
         self.next = 0;
     }
 
-    /// All entries.
+    /// Returns all entries.
     pub(crate) fn into_entries(self) -> Vec<libc::dirent> {
         self.entries
     }
 }
 
-/// An entry with this name, cut off where the C library has no more room.
+/// Returns an entry with this name, truncated to 255 bytes.
 fn entry(name: &str) -> libc::dirent {
     let mut d_name = [0; 256];
     for (to, &from) in d_name[..255].iter_mut().zip(name.as_bytes()) {

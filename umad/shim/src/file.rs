@@ -1,4 +1,4 @@
-//! An open umad file: what has arrived for its readers.
+//! Open umad files and the messages that wait to be read.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -16,12 +16,12 @@ use crate::abi::UserMadHeader;
 use crate::agents::FileId;
 use crate::port::Message;
 
-/// An open umad file. Its descriptor is an eventfd that can be read while something has arrived, so that every way to
-/// wait for a file (poll, select, epoll) works by itself.
+/// Open umad file. Its descriptor is an eventfd that is readable while a message waits, so that poll, select and epoll
+/// work on it.
 #[derive(Debug)]
 pub(crate) struct UmadFile {
     pub(crate) id: FileId,
-    /// The eventfd, our own descriptor of it: the program may close its own when it likes.
+    /// The library's own descriptor of the eventfd: the program may close its own at any time.
     event: OwnedFd,
     queue: Mutex<VecDeque<Message>>,
     has_p_key: AtomicBool,
@@ -33,7 +33,7 @@ impl UmadFile {
     ///
     /// # Errors
     ///
-    /// EMFILE and its like.
+    /// The system refuses a descriptor.
     pub(crate) fn open(id: FileId, flags: OFlags) -> Result<(Self, OwnedFd), Errno> {
         let nonblocking = if flags.contains(OFlags::NONBLOCK) { EventfdFlags::NONBLOCK } else { EventfdFlags::empty() };
         let event = eventfd(0, nonblocking | EventfdFlags::CLOEXEC)?;
@@ -42,11 +42,11 @@ impl UmadFile {
         Ok((Self { id, event, queue, has_p_key, has_agents }, theirs))
     }
 
-    /// Makes reads and writes have a P_Key index in their header.
+    /// Adds the P_Key index to the header of reads and writes.
     ///
     /// # Errors
     ///
-    /// EINVAL where the file has had agents already.
+    /// EINVAL if the file has had agents.
     pub(crate) fn enable_p_key(&self) -> Result<(), Errno> {
         if self.has_agents.load(Ordering::Relaxed) {
             return Err(Errno::INVAL);
@@ -55,24 +55,23 @@ impl UmadFile {
         Ok(())
     }
 
-    /// Remembers that the file has had agents; `knows_p_key` where they were registered in a way that implies the
-    /// P_Key index.
+    /// Notes that the file has had agents. `knows_p_key`: their registration implies the P_Key index.
     pub(crate) fn had_agent(&self, knows_p_key: bool) {
         if !self.has_agents.swap(true, Ordering::Relaxed) && knows_p_key {
             self.has_p_key.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Bytes in front of each MAD.
+    /// Returns the bytes of the header before each MAD.
     fn header_len(&self) -> usize {
         if self.has_p_key.load(Ordering::Relaxed) { UserMadHeader::LEN } else { UserMadHeader::LEN_WITHOUT_P_KEY }
     }
 
-    /// Takes apart what a program writes.
+    /// Splits a program's write into header and MAD.
     ///
     /// # Errors
     ///
-    /// EINVAL where it is shorter than its header.
+    /// EINVAL if it is shorter than the header.
     pub(crate) fn parse<'a>(&self, bytes: &'a [u8]) -> Result<(UserMadHeader, &'a [u8]), Errno> {
         let (front, mad) = bytes.split_at_checked(self.header_len()).ok_or(Errno::INVAL)?;
         let mut header = UserMadHeader::new_zeroed();
@@ -80,7 +79,7 @@ impl UmadFile {
         Ok((header, mad))
     }
 
-    /// Puts a message behind those that wait to be read.
+    /// Appends a message to those that wait to be read.
     pub(crate) fn push(&self, message: Message) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.push_back(message);
@@ -90,12 +89,12 @@ impl UmadFile {
         }
     }
 
-    /// Reads the next message, as the program's read() does: waits for one unless the file is non-blocking.
+    /// Reads the next message as `read` of the program: waits for one unless the file is non-blocking.
     ///
     /// # Errors
     ///
-    /// EAGAIN where there is none, EINTR where a signal came; EINVAL where `buffer` has no room for one MAD, ENOSPC
-    /// where it has none for the whole message: the first MAD of it is there then, its length in the header.
+    /// EAGAIN if no message waits; EINTR after a signal; EINVAL if `buffer` cannot hold one MAD; ENOSPC if it cannot hold
+    /// the message: it then has the first MAD, and the header the length of the whole.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         loop {
             match self.try_read(buffer) {
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_descriptor_is_readable_while_something_waits() {
+    fn descriptor_is_readable_while_a_message_waits() {
         let (file, fd) = file();
         assert!(!is_readable(&fd));
         assert_eq!(file.read(&mut [0; 400]), Err(Errno::AGAIN));
@@ -166,19 +165,19 @@ mod tests {
     }
 
     #[test]
-    fn a_message_stays_until_the_buffer_has_room() {
+    fn message_stays_until_the_buffer_has_room() {
         let (file, _fd) = file();
         file.push(message(1000));
         assert_eq!(file.read(&mut [0; 319]), Err(Errno::INVAL));
         let mut buffer = [0; 320];
         assert_eq!(file.read(&mut buffer), Err(Errno::NOSPC));
-        assert_eq!(buffer[16..20], 1064_u32.to_ne_bytes(), "how much room it needs");
+        assert_eq!(buffer[16..20], 1064_u32.to_ne_bytes(), "bytes of the whole message");
         assert_eq!(buffer[64..], [9; 256]);
         assert_eq!(file.read(&mut [0; 1064]), Ok(1064));
     }
 
     #[test]
-    fn a_program_that_knows_no_p_key_has_a_shorter_header() {
+    fn header_without_p_key_index_is_shorter() {
         let (file, _fd) = UmadFile::open(FileId(0), OFlags::NONBLOCK).unwrap();
         file.had_agent(false);
         assert_eq!(file.enable_p_key(), Err(Errno::INVAL), "too late");
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocking_read_waits() {
+    fn blocking_read_waits_for_a_message() {
         let (file, _fd) = UmadFile::open(FileId(0), OFlags::empty()).unwrap();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| file.read(&mut [0; 400]));

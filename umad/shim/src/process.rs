@@ -1,4 +1,4 @@
-//! What this process has open: which descriptors and directory streams are ours.
+//! Descriptors and directory streams of this process that belong to the library.
 
 // Reading a leaked pointer, and the calls that have no safe wrapper: handlers at fork and exit, and the signal mask.
 #![allow(unsafe_code)]
@@ -20,39 +20,39 @@ use crate::file::UmadFile;
 use crate::session::Session;
 use crate::sysfs::{self, Device, Entry};
 
-/// Descriptors from here on are never ours.
+/// Descriptors from this number on never belong to the library.
 const MAX_FD: usize = 1 << 16;
 
-/// What this process has open.
+/// Open files, streams and sessions of this process.
 pub(crate) struct Process {
-    /// One for each port of which something is open; the first also asks how things are.
+    /// One for each port of which a file is open. The first also queries attributes.
     sessions: Mutex<Vec<Arc<Session>>>,
-    /// Which descriptors are ours; to be seen without a lock, by everything the process reads and writes.
+    /// By descriptor: `true` if it belongs to the library. Each read and write of the process checks it, without a lock.
     is_ours: Vec<AtomicBool>,
     open: Mutex<HashMap<RawFd, Open>>,
     directories: Mutex<HashMap<usize, Box<Directory>>>,
     has_directories: AtomicBool,
 }
 
-/// What a descriptor of ours stands for.
+/// Kind of a descriptor that belongs to the library.
 #[derive(Clone)]
 pub(crate) enum Open {
     /// A umad file.
     Umad(Arc<Session>, Arc<UmadFile>),
-    /// An issm file: while it is open the port is one of a subnet manager.
+    /// An issm file: while it is open, the port's IsSM bit is set.
     Issm(Arc<Session>),
 }
 
-/// Null until the process opens something of ours, and again in a child of its own.
+/// Null until the process opens a file of the library's, and again in a forked child.
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 
-/// What this process has open, if it ever opened anything of ours.
+/// Returns the state of this process, if it ever opened a file of the library's.
 pub(crate) fn current() -> Option<&'static Process> {
     // SAFETY: the pointer is null or comes from `Box::leak`, and nothing frees it.
     unsafe { CURRENT.load(Ordering::Acquire).as_ref() }
 }
 
-/// What this process has open, from now on something.
+/// Returns the state of this process; creates it at the first call.
 pub(crate) fn get_or_init() -> &'static Process {
     if let Some(process) = current() {
         return process;
@@ -64,7 +64,7 @@ pub(crate) fn get_or_init() -> &'static Process {
         directories: Mutex::default(),
         has_directories: AtomicBool::new(false),
     }));
-    // Where another thread was faster, its own counts and this one is lost, once.
+    // If another thread was faster, its state counts and this one is leaked, once.
     match CURRENT.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {
             // SAFETY: the handlers are functions of this library, which is never unloaded.
@@ -78,42 +78,42 @@ pub(crate) fn get_or_init() -> &'static Process {
     }
 }
 
-/// In a child: the server knows its parent only, and the parent's locks may be held for ever here. It starts anew.
+/// Resets the state in a forked child: the server knows the parent only, and the parent's locks may be held for ever.
 extern "C" fn after_fork() {
     CURRENT.store(ptr::null_mut(), Ordering::Release);
 }
 
-/// At exit, tells the server. In a child of its own that opened nothing there is nothing to tell.
+/// Detaches all sessions at exit.
 extern "C" fn at_exit() {
     if let Some(process) = current() {
-        // Another thread may be at it and not come to an end; the server finds out by itself then.
+        // Another thread may hold the lock for ever; the server then notices the end by itself.
         if let Ok(sessions) = process.sessions.try_lock() {
             sessions.iter().for_each(|session| session.leave());
         }
     }
 }
 
-/// Whether descriptor `fd` of this process is ours. Takes no lock.
+/// Returns `true` if descriptor `fd` belongs to the library. Takes no lock.
 pub(crate) fn is_ours(fd: RawFd) -> bool {
     current().is_some_and(|process| process.flag(fd).is_some_and(|is_ours| is_ours.load(Ordering::Acquire)))
 }
 
 impl Process {
-    /// What is at `path`, as the node is now.
+    /// Returns the file at `path`, with the node's present attributes.
     ///
     /// # Errors
     ///
-    /// ENOENT where there is nothing, ENODEV where the process cannot attach, EIO where the server does not answer.
+    /// ENOENT if no file is there, ENODEV if the process cannot attach, EIO if the server does not answer.
     pub(crate) fn lookup(&self, path: &[u8]) -> Result<Entry, Errno> {
         let session = self.first_session()?;
-        let facts = session.facts(sysfs::is_of_port(path)).map_err(|error| {
-            eprintln!("portico-umad: cannot ask the server about the port: {error}");
+        let attributes = session.attributes(sysfs::age_of(path)).map_err(|error| {
+            eprintln!("portico-umad: cannot query the server: {error}");
             Errno::IO
         })?;
-        sysfs::lookup(&facts, path).ok_or(Errno::NOENT)
+        sysfs::lookup(&attributes, path).ok_or(Errno::NOENT)
     }
 
-    /// The process's first session; attaches when it is needed first.
+    /// Returns the first session; attaches at the first call.
     fn first_session(&self) -> Result<Arc<Session>, Errno> {
         let mut sessions = lock(&self.sessions);
         match sessions.first() {
@@ -122,7 +122,7 @@ impl Process {
         }
     }
 
-    /// The session for `port`. The first one is that of the port of which something is opened first.
+    /// Returns the session for `port`; attaches if there is none. The first port to be opened gets the first session.
     fn session_for(&self, port: PortNum) -> Result<Arc<Session>, Errno> {
         let mut sessions = lock(&self.sessions);
         let is_it = |session: &&Arc<Session>| session.port().is_none_or(|its| its == port);
@@ -132,7 +132,7 @@ impl Process {
         };
         if session.port().is_none() {
             session.set_port(port).map_err(|error| {
-                eprintln!("portico-umad: cannot attach to port {port}: the server says: {error}");
+                eprintln!("portico-umad: cannot attach to port {port}: {error}");
                 Errno::NODEV
             })?;
         }
@@ -143,7 +143,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// ENODEV where the process cannot attach, EMFILE and its like, EAGAIN where the port has a subnet manager already.
+    /// ENODEV if the process cannot attach, EAGAIN if the port has an SM, and errors of the system.
     pub(crate) fn open_device(&self, device: Device, flags: OFlags) -> Result<RawFd, Errno> {
         match device {
             Device::Umad(port) => {
@@ -164,6 +164,7 @@ impl Process {
         }
     }
 
+    /// Adds a descriptor.
     fn insert(&self, fd: OwnedFd, open: Open) -> Result<RawFd, Errno> {
         let is_ours = self.flag(fd.as_raw_fd()).ok_or(Errno::MFILE)?;
         let fd = fd.into_raw_fd();
@@ -176,12 +177,12 @@ impl Process {
         self.is_ours.get(usize::try_from(fd).ok()?)
     }
 
-    /// What descriptor `fd` stands for, if it is ours.
+    /// Returns the kind of descriptor `fd`, if it belongs to the library.
     pub(crate) fn find(&self, fd: RawFd) -> Option<Open> {
         lock(&self.open).get(&fd).cloned()
     }
 
-    /// Forgets descriptor `fd`, which the program is about to close.
+    /// Removes descriptor `fd`, which the program is about to close.
     pub(crate) fn close(&self, fd: RawFd) {
         if !self.flag(fd).is_some_and(|is_ours| is_ours.swap(false, Ordering::AcqRel)) {
             return;
@@ -195,7 +196,7 @@ impl Process {
         }
     }
 
-    /// Opens a directory stream over `names`; the address stands for it.
+    /// Adds a directory stream, and returns its address.
     pub(crate) fn open_directory(&self, directory: Directory) -> usize {
         let directory = Box::new(directory);
         let address = ptr::from_ref(&*directory).addr();
@@ -204,7 +205,7 @@ impl Process {
         address
     }
 
-    /// Does something with the directory stream at `address`, if it is ours.
+    /// Calls `act` on the directory stream at `address`; `None` if it does not belong to the library.
     pub(crate) fn with_directory<T>(&self, address: usize, act: impl FnOnce(&mut Directory) -> T) -> Option<T> {
         if !self.has_directories.load(Ordering::Acquire) {
             return None;
@@ -212,13 +213,13 @@ impl Process {
         lock(&self.directories).get_mut(&address).map(|directory| act(directory))
     }
 
-    /// Closes the directory stream at `address`; says whether it was ours.
+    /// Closes the directory stream at `address`; returns `false` if it does not belong to the library.
     pub(crate) fn close_directory(&self, address: usize) -> bool {
         self.has_directories.load(Ordering::Acquire) && lock(&self.directories).remove(&address).is_some()
     }
 }
 
-/// Attaches once more.
+/// Adds a session, with its thread.
 fn attach(sessions: &mut Vec<Arc<Session>>) -> Result<Arc<Session>, Errno> {
     let nth = u8::try_from(sessions.len()).map_err(|_| Errno::MFILE)?;
     let session = Session::new(&Environment::read(), nth).map_err(|error| {

@@ -1,4 +1,4 @@
-//! The process at its port: files, the MAD layer, and the thread that moves datagrams and keeps time.
+//! Sessions: a port's files and MAD layer, and the thread that moves datagrams and keeps time.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -15,17 +15,17 @@ use umad_protocol::Datagram;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::agents::{FileId, Registration};
-use crate::attach::{AskError, AttachError, Attachment, Environment};
+use crate::attach::{AttachError, Attachment, Environment, QueryError};
 use crate::file::UmadFile;
 use crate::port::{Message, Outlet, Port};
-use crate::sysfs::Facts;
+use crate::sysfs::{Age, NodeAttributes};
 
-/// The process at its port.
+/// Session of the process at a port.
 #[derive(Debug)]
 pub(crate) struct Session {
     attachment: Attachment,
-    facts: Mutex<Option<Facts>>,
-    /// The port that it is for, once something of that is open.
+    attributes: Mutex<Option<NodeAttributes>>,
+    /// Port of the session, once a file of the port was opened.
     port: Mutex<Option<PortNum>>,
     inner: Mutex<Inner>,
     /// Wakes the thread from its wait.
@@ -35,21 +35,21 @@ pub(crate) struct Session {
 #[derive(Debug)]
 struct Inner {
     port: Port,
-    wires: Wires,
+    outputs: Outputs,
     last_file: u32,
-    /// When the thread looks again at the latest.
-    next_look: Option<Instant>,
+    /// Time at which the thread wakes at the latest.
+    wake_at: Option<Instant>,
 }
 
-/// Where the port's MADs go.
+/// Destinations of the port's MADs.
 #[derive(Debug, Default)]
-struct Wires {
-    /// What the server has no room for yet.
+struct Outputs {
+    /// Datagrams for which the server has no room yet.
     outbox: VecDeque<Datagram>,
     files: HashMap<FileId, Arc<UmadFile>>,
 }
 
-impl Outlet for Wires {
+impl Outlet for Outputs {
     fn transmit(&mut self, datagram: Datagram) {
         self.outbox.push_back(datagram);
     }
@@ -62,63 +62,63 @@ impl Outlet for Wires {
 }
 
 impl Session {
-    /// Attaches to the node that the environment names, as the `nth` session of this process. Whoever has the session is to
-    /// call [`Session::run`] on a thread of its own.
+    /// Attaches to the node that the environment names, as the `nth` session of this process. The caller then runs
+    /// [`Session::run`] on a thread of its own.
     ///
     /// # Errors
     ///
-    /// Says why it cannot.
+    /// See [`AttachError`].
     pub(crate) fn new(environment: &Environment, nth: u8) -> Result<Self, AttachError> {
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
-            .map_err(|error| AttachError::Socket { what: "waking up", error })?;
+            .map_err(|error| AttachError::Socket { what: "wake-ups", error })?;
         let attachment = Attachment::new(environment, nth)?;
         let port = Port::new(random());
-        let inner = Inner { port, wires: Wires::default(), last_file: 0, next_look: None };
-        Ok(Self { attachment, facts: Mutex::default(), port: Mutex::default(), inner: Mutex::new(inner), wake })
+        let inner = Inner { port, outputs: Outputs::default(), last_file: 0, wake_at: None };
+        Ok(Self { attachment, attributes: Mutex::default(), port: Mutex::default(), inner: Mutex::new(inner), wake })
     }
 
-    /// The port that it is for; `None` as long as nothing but questions were asked.
+    /// Returns the port of the session; `None` while no file of a port was opened.
     pub(crate) fn port(&self) -> Option<PortNum> {
         *self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes it the session for `port` of the node.
+    /// Makes this the session for `port` of the node.
     ///
     /// # Errors
     ///
-    /// Says why the server does not let it.
-    pub(crate) fn set_port(&self, port: PortNum) -> Result<(), AskError> {
-        // It is asked only where there is something to change: ibsim attaches to one port alone.
-        if self.facts(false)?.node.local_port != port {
+    /// See [`QueryError`].
+    pub(crate) fn set_port(&self, port: PortNum) -> Result<(), QueryError> {
+        // No request without a change: ibsim attaches to one port alone.
+        if self.attributes(Age::Any)?.node.local_port != port {
             self.attachment.set_port(port)?;
         }
         *self.port.lock().unwrap_or_else(PoisonError::into_inner) = Some(port);
         Ok(())
     }
 
-    /// What the server says of the node: now, or when it was asked last.
+    /// Returns the node's attributes of this age.
     ///
     /// # Errors
     ///
-    /// Says why the server does not answer.
-    pub(crate) fn facts(&self, now: bool) -> Result<Facts, AskError> {
-        let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
-        match facts.as_ref() {
-            Some(facts) if !now => Ok(facts.clone()),
-            _ => Ok(facts.insert(self.attachment.facts()?).clone()),
+    /// See [`QueryError`].
+    pub(crate) fn attributes(&self, age: Age) -> Result<NodeAttributes, QueryError> {
+        let mut attributes = self.attributes.lock().unwrap_or_else(PoisonError::into_inner);
+        match attributes.as_ref() {
+            Some(attributes) if age == Age::Any => Ok(attributes.clone()),
+            _ => Ok(attributes.insert(self.attachment.attributes()?).clone()),
         }
     }
 
-    /// Makes the port one of a subnet manager, or not.
+    /// Sets or clears the port's IsSM bit.
     ///
     /// # Errors
     ///
-    /// Says why the server does not answer.
-    pub(crate) fn set_is_sm(&self, is_sm: bool) -> Result<(), AskError> {
+    /// See [`QueryError`].
+    pub(crate) fn set_is_sm(&self, is_sm: bool) -> Result<(), QueryError> {
         self.attachment.set_is_sm(is_sm)
     }
 
-    /// Tells the server, if it can be told at once, that the process ends.
+    /// Detaches, if the server can be reached at once.
     pub(crate) fn leave(&self) {
         self.attachment.leave();
     }
@@ -127,13 +127,13 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// EMFILE and its like.
+    /// The system refuses a descriptor.
     pub(crate) fn open(&self, flags: OFlags) -> Result<(Arc<UmadFile>, OwnedFd), Errno> {
         let mut inner = self.lock();
         inner.last_file += 1;
         let (file, fd) = UmadFile::open(FileId(inner.last_file), flags)?;
         let file = Arc::new(file);
-        inner.wires.files.insert(file.id, file.clone());
+        inner.outputs.files.insert(file.id, file.clone());
         Ok((file, fd))
     }
 
@@ -141,44 +141,44 @@ impl Session {
     pub(crate) fn close(&self, file: &UmadFile) {
         let mut inner = self.lock();
         inner.port.close(file.id);
-        inner.wires.files.remove(&file.id);
+        inner.outputs.files.remove(&file.id);
     }
 
-    /// Adds an agent to `file` and says its number there.
+    /// Adds an agent to `file` and returns its number there.
     ///
     /// # Errors
     ///
-    /// As [`Port::register`].
-    pub(crate) fn register(&self, file: &UmadFile, wish: Registration) -> Result<u32, Errno> {
-        self.lock().port.register(file.id, wish)
+    /// See [`Port::register`].
+    pub(crate) fn register(&self, file: &UmadFile, request: Registration) -> Result<u32, Errno> {
+        self.lock().port.register(file.id, request)
     }
 
     /// Removes agent `id` of `file`.
     ///
     /// # Errors
     ///
-    /// As [`Port::unregister`].
+    /// See [`Port::unregister`].
     pub(crate) fn unregister(&self, file: &UmadFile, id: u32) -> Result<(), Errno> {
         self.lock().port.unregister(file.id, id)
     }
 
-    /// Sends what a program writes to `file`.
+    /// Sends a MAD that a program writes to `file`.
     ///
     /// # Errors
     ///
-    /// As [`Port::send`].
+    /// See [`Port::send`].
     pub(crate) fn write(&self, file: &UmadFile, bytes: &[u8]) -> Result<usize, Errno> {
         let (header, mad) = file.parse(bytes)?;
         let now = Instant::now();
         let mut inner = self.lock();
-        let Inner { port, wires, .. } = &mut *inner;
-        port.send(now, file.id, header, mad, wires)?;
-        let next = port.poll(now, wires);
+        let Inner { port, outputs, .. } = &mut *inner;
+        port.send(now, file.id, header, mad, outputs)?;
+        let next = port.poll(now, outputs);
         self.flush(&mut inner);
-        let is_earlier = next.is_some_and(|next| inner.next_look.is_none_or(|look| next < look));
-        if is_earlier || !inner.wires.outbox.is_empty() {
-            inner.next_look = next;
-            let _ = write(&self.wake, &1_u64.to_ne_bytes()); // it can only be full, and then it wakes too
+        let is_earlier = next.is_some_and(|next| inner.wake_at.is_none_or(|look| next < look));
+        if is_earlier || !inner.outputs.outbox.is_empty() {
+            inner.wake_at = next;
+            let _ = write(&self.wake, &1_u64.to_ne_bytes()); // a full eventfd wakes too
         }
         Ok(bytes.len())
     }
@@ -191,7 +191,7 @@ impl Session {
             let mut fds =
                 [PollFd::new(self.attachment.data(), PollFlags::IN | output), PollFd::new(&self.wake, PollFlags::IN)];
             let result = poll(&mut fds, wait.as_ref());
-            // A program that closes all descriptors it knows nothing of closes these too.
+            // A program that closes all unknown descriptors closes these too.
             let is_gone = fds.iter().any(|fd| fd.revents().contains(PollFlags::NVAL));
             if is_gone || result.is_err_and(|error| error != Errno::INTR) {
                 return;
@@ -202,8 +202,8 @@ impl Session {
         }
     }
 
-    /// Takes what has arrived and does what is due; says how long there is nothing to do, and whether something waits
-    /// to be sent.
+    /// Takes datagrams and polls the port. Returns the time until the next deadline, and `true` if datagrams wait for the
+    /// server.
     fn work(&self) -> (Option<Timespec>, bool) {
         let now = Instant::now();
         let mut inner = self.lock();
@@ -211,30 +211,30 @@ impl Session {
         loop {
             match recv(self.attachment.data(), datagram.as_mut_bytes(), RecvFlags::DONTWAIT) {
                 Ok((size, _)) if size == size_of::<Datagram>() => {
-                    let Inner { port, wires, .. } = &mut *inner;
-                    port.receive(now, &datagram, wires);
+                    let Inner { port, outputs, .. } = &mut *inner;
+                    port.receive(now, &datagram, outputs);
                     self.flush(&mut inner);
                 }
-                // Not of this protocol, or news of a server that died: a request to it will time out.
+                // Not of this protocol, or the report that the server died: requests will time out.
                 Ok(_) | Err(Errno::CONNREFUSED | Errno::CONNRESET | Errno::INTR) => {}
                 Err(_) => break,
             }
         }
-        let Inner { port, wires, .. } = &mut *inner;
-        inner.next_look = port.poll(now, wires);
+        let Inner { port, outputs, .. } = &mut *inner;
+        inner.wake_at = port.poll(now, outputs);
         self.flush(&mut inner);
-        let wait = inner.next_look.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = inner.wake_at.map(|at| at.saturating_duration_since(Instant::now()));
         let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
-        (wait, !inner.wires.outbox.is_empty())
+        (wait, !inner.outputs.outbox.is_empty())
     }
 
-    /// Sends as much as the server has room for.
+    /// Sends datagrams as far as the server has room.
     fn flush(&self, inner: &mut Inner) {
-        while let Some(datagram) = inner.wires.outbox.front() {
+        while let Some(datagram) = inner.outputs.outbox.front() {
             match send(self.attachment.data(), datagram.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => break,
                 // Sent, or lost with the server.
-                _ => drop(inner.wires.outbox.pop_front()),
+                _ => drop(inner.outputs.outbox.pop_front()),
             }
         }
     }
@@ -244,7 +244,7 @@ impl Session {
     }
 }
 
-/// A number that another process hardly has too.
+/// Returns a random number.
 fn random() -> u16 {
     let [.., high, low] = RandomState::new().build_hasher().finish().to_be_bytes();
     u16::from_be_bytes([high, low])

@@ -1,5 +1,5 @@
-//! The files that libibumad looks at: `/sys/class/infiniband`, `/sys/class/infiniband_mad` and `/dev/infiniband`, with
-//! one device that has the ports of the node that the process is attached to. They say what the kernel's say, in the same words.
+//! The files that libibumad reads: `/sys/class/infiniband`, `/sys/class/infiniband_mad` and `/dev/infiniband`, with one
+//! device that has the ports of the attached node. Their content has the form of the kernel's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -18,18 +18,18 @@ const DEV: &str = "/dev/infiniband";
 /// Name of the device.
 const DEVICE: &str = "portico0";
 
-/// What the server says of the node that the process is attached to.
+/// Attributes of the attached node.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct NodeAttributes {
     pub(crate) node: NodeInfo,
-    pub(crate) ports: Vec<PortFacts>,
+    pub(crate) ports: Vec<PortAttributes>,
     /// Version of the node's firmware.
     pub(crate) firmware: u64,
 }
 
-/// What it says of a port.
+/// Attributes of a port.
 #[derive(Clone, Debug)]
-pub(crate) struct PortFacts {
+pub(crate) struct PortAttributes {
     pub(crate) number: PortNum,
     pub(crate) info: PortInfo,
     pub(crate) p_keys: PKeyTable,
@@ -40,17 +40,17 @@ pub(crate) struct PortFacts {
 pub(crate) enum Device {
     /// Sends and receives MADs.
     Umad(PortNum),
-    /// Makes the port the port of a subnet manager while it is open.
+    /// Sets the port's IsSM bit while it is open.
     Issm(PortNum),
 }
 
 impl Device {
-    /// The number in the names of a port's files: a port counts from 1, but for a switch's own, which is 0.
+    /// Returns the number in the names of a port's files, from 0. A switch's port 0 and a port 1 have number 0.
     fn index(port: PortNum) -> u8 {
         port.get().saturating_sub(1)
     }
 
-    /// The minor number that the kernel gives the file.
+    /// Returns the minor number of the file in the kernel.
     pub(crate) fn minor(self) -> u32 {
         const ISSM: u32 = 64;
         match self {
@@ -60,23 +60,23 @@ impl Device {
     }
 }
 
-/// What a path leads to.
+/// File at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     File(String),
     Device(Device),
-    /// The names in it.
+    /// A directory with these names.
     Directory(Vec<String>),
 }
 
-/// Whether `path` is one that these files may stand at, without regard to whether they do.
+/// Returns `true` if `path` lies in a directory of these files, whether or not a file is there.
 pub(crate) fn is_ours(path: &[u8]) -> bool {
-    // Cheap: every path that the process opens comes by here.
+    // Cheap, because every path that the process opens is checked.
     (path.starts_with(b"/sys/") || path.starts_with(b"/dev/"))
         && [IB, MAD, DEV].iter().any(|&root| normal(path).starts_with(root))
 }
 
-/// `path` without doubled slashes, and without steps up: there are no links among our directories.
+/// Returns `path` without doubled slashes and `..`: these directories have no links.
 fn normal(path: &[u8]) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in Path::new(OsStr::from_bytes(path)).components() {
@@ -88,15 +88,25 @@ fn normal(path: &[u8]) -> PathBuf {
     normal
 }
 
-/// Whether what is at `path` changes while a process is attached.
-pub(crate) fn is_of_port(path: &[u8]) -> bool {
-    path.starts_with(IB.as_bytes()) && path.windows(7).any(|part| part == b"/ports/")
+/// Returns the age that the attributes for the file at `path` may have.
+pub(crate) fn age_of(path: &[u8]) -> Age {
+    let is_of_port = path.starts_with(IB.as_bytes()) && path.windows(7).any(|part| part == b"/ports/");
+    if is_of_port { Age::Present } else { Age::Any }
 }
 
-/// What is at `path`.
-pub(crate) fn lookup(facts: &Facts, path: &[u8]) -> Option<Entry> {
+/// Age that attributes may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// Queried now: a port's attributes change while a process is attached.
+    Present,
+    /// Queried once: a node's attributes do not change.
+    Any,
+}
+
+/// Returns the file at `path`.
+pub(crate) fn lookup(attributes: &NodeAttributes, path: &[u8]) -> Option<Entry> {
     let path = normal(path);
-    let tree = tree(facts);
+    let tree = tree(attributes);
     if let Some(entry) = tree.get(&path) {
         return Some(entry.clone());
     }
@@ -110,9 +120,9 @@ pub(crate) fn lookup(facts: &Facts, path: &[u8]) -> Option<Entry> {
     (!names.is_empty()).then(|| Entry::Directory(names.into_iter().collect()))
 }
 
-/// All files.
-fn tree(facts: &Facts) -> BTreeMap<PathBuf, Entry> {
-    let Facts { node, ports, firmware } = facts;
+/// Returns all files, by path.
+fn tree(attributes: &NodeAttributes) -> BTreeMap<PathBuf, Entry> {
+    let NodeAttributes { node, ports, firmware } = attributes;
     let mut tree = BTreeMap::new();
     let mut file = |path: String, text: String| tree.insert(path.into(), Entry::File(text + "\n"));
 
@@ -130,8 +140,8 @@ fn tree(facts: &Facts) -> BTreeMap<PathBuf, Entry> {
 }
 
 /// Adds the files of a port.
-fn add_port(tree: &mut BTreeMap<PathBuf, Entry>, node: &NodeInfo, facts: &PortFacts) {
-    let PortFacts { number, info: port, p_keys } = facts;
+fn add_port(tree: &mut BTreeMap<PathBuf, Entry>, node: &NodeInfo, attributes: &PortAttributes) {
+    let PortAttributes { number, info: port, p_keys } = attributes;
     let index = Device::index(*number);
     for (device, entry) in [("umad", Device::Umad(*number)), ("issm", Device::Issm(*number))] {
         let mut file = |name: &str, text: &str| {
@@ -205,7 +215,7 @@ fn gid(gid: Gid) -> String {
     format!("{}:{}", groups(&gid.prefix.get().to_be_bytes()), guid(gid.guid))
 }
 
-/// Groups of four digits with colons between them, none left out.
+/// Formats groups of four digits with colons between them; keeps leading zeros.
 fn groups(bytes: &[u8; 8]) -> String {
     let groups: Vec<String> = bytes.chunks(2).map(|pair| format!("{:02x}{:02x}", pair[0], pair[1])).collect();
     groups.join(":")
@@ -219,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    fn facts() -> Facts {
+    fn attributes() -> NodeAttributes {
         let mut node = NodeInfo::new_zeroed();
         node.node_type = NodeType::CHANNEL_ADAPTER;
         node.node_guid = Guid::new(0x0200_00ff_fe00_0010);
@@ -236,27 +246,30 @@ mod tests {
         p_keys.p_keys[0] = PKey::DEFAULT;
         let mut second = port;
         second.lid = Lid::new(0x13);
-        let ports =
-            [(1, port), (2, second)].map(|(number, info)| PortFacts { number: PortNum::new(number), info, p_keys });
-        Facts { node, ports: ports.into(), firmware: 1 }
+        let ports = [(1, port), (2, second)].map(|(number, info)| PortAttributes {
+            number: PortNum::new(number),
+            info,
+            p_keys,
+        });
+        NodeAttributes { node, ports: ports.into(), firmware: 1 }
     }
 
     fn text(path: &str) -> String {
-        match lookup(&facts(), path.as_bytes()) {
+        match lookup(&attributes(), path.as_bytes()) {
             Some(Entry::File(text)) => text,
             other => panic!("{path}: {other:?}"),
         }
     }
 
     fn names(path: &str) -> Vec<String> {
-        match lookup(&facts(), path.as_bytes()) {
+        match lookup(&attributes(), path.as_bytes()) {
             Some(Entry::Directory(names)) => names,
             other => panic!("{path}: {other:?}"),
         }
     }
 
     #[test]
-    fn files_say_what_libibumad_reads() {
+    fn files_have_the_content_that_libibumad_reads() {
         assert_eq!(text("/sys/class/infiniband_mad/abi_version"), "5\n");
         assert_eq!(text("/sys/class/infiniband_mad/umad0//ibdev"), "portico0\n", "a doubled slash");
         assert_eq!(text("/sys/class/infiniband_mad/issm0/port"), "1\n");
@@ -275,31 +288,31 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_link_has_a_fraction() {
-        let mut facts = facts();
-        let port = &mut facts.ports[0].info;
+    fn rate_of_a_slow_link_has_a_fraction() {
+        let mut attributes = attributes();
+        let port = &mut attributes.ports[0].info;
         port.set_link_speed_ext_active(LinkSpeedExt::empty());
         port.link_width_active = LinkWidth::X1;
         assert_eq!(rate(port), "2.5 Gb/sec (1X)");
     }
 
     #[test]
-    fn directories_list_what_is_in_them() {
+    fn directories_list_their_files() {
         assert_eq!(names("/sys/class/infiniband"), ["portico0"]);
         assert_eq!(names("/sys/class/infiniband/portico0/ports/"), ["1", "2"]);
         assert_eq!(names("/sys/class/infiniband/portico0/ports/1/pkeys"), ["0", "1"]);
         assert_eq!(names("/sys/class/infiniband_mad"), ["abi_version", "issm0", "issm1", "umad0", "umad1"]);
         assert_eq!(names("/dev/infiniband"), ["issm0", "issm1", "umad0", "umad1"]);
-        assert_eq!(lookup(&facts(), b"/dev/infiniband/umad0"), Some(Entry::Device(Device::Umad(PortNum::new(1)))));
+        assert_eq!(lookup(&attributes(), b"/dev/infiniband/umad0"), Some(Entry::Device(Device::Umad(PortNum::new(1)))));
         let second = Device::Issm(PortNum::new(2));
-        assert_eq!(lookup(&facts(), b"/dev/infiniband/issm1"), Some(Entry::Device(second)));
+        assert_eq!(lookup(&attributes(), b"/dev/infiniband/issm1"), Some(Entry::Device(second)));
         assert_eq!(second.minor(), 65);
-        assert_eq!(lookup(&facts(), b"/dev/infiniband/umad2"), None);
-        assert_eq!(lookup(&facts(), b"/sys/class/infiniband/portico0/ports/3"), None);
+        assert_eq!(lookup(&attributes(), b"/dev/infiniband/umad2"), None);
+        assert_eq!(lookup(&attributes(), b"/sys/class/infiniband/portico0/ports/3"), None);
     }
 
     #[test]
-    fn only_our_paths_are_ours() {
+    fn paths_of_the_library_are_recognized() {
         for path in
             ["/dev/infiniband", "/dev//infiniband/umad0", "/sys/class/net/../infiniband/x", "/sys/class/infiniband_mad"]
         {

@@ -1,4 +1,4 @@
-//! Directories: streams and listings.
+//! Directory streams and listings.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::{mem, ptr};
@@ -49,7 +49,7 @@ pub unsafe extern "C-unwind" fn readdir(stream: *mut DIR) -> *mut dirent {
 ///
 /// # Safety
 ///
-/// As [`readdir`], which it is where files are as long as memory.
+/// As [`readdir`], to which it is equal where `off_t` has 64 bits.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn readdir64(stream: *mut DIR) -> *mut dirent {
     // SAFETY: the program's own argument.
@@ -100,7 +100,7 @@ pub unsafe extern "C-unwind" fn scandir(
     match unsafe { ours(path) } {
         Some(path) => answer(-1, || {
             let entries = list(path)?.into_entries();
-            // SAFETY: the program promises room for the list and functions that only look at entries.
+            // SAFETY: the program promises room for the list and functions that only read entries.
             unsafe { copy_out(&entries, to, filter, compare) }
         }),
         // SAFETY: the program's own arguments.
@@ -112,7 +112,7 @@ pub unsafe extern "C-unwind" fn scandir(
 ///
 /// # Safety
 ///
-/// As [`scandir`], which it is where files are as long as memory.
+/// As [`scandir`], to which it is equal where `off_t` has 64 bits.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn scandir64(
     path: *const c_char,
@@ -124,7 +124,7 @@ pub unsafe extern "C-unwind" fn scandir64(
     unsafe { scandir(path, to, filter, compare) }
 }
 
-/// A stream over our directory at `path`.
+/// Creates a stream over the library's directory at `path`.
 fn list(path: &[u8]) -> Result<Directory, Errno> {
     match process::get_or_init().lookup(path)? {
         Entry::Directory(names) => Ok(Directory::new(&names)),
@@ -132,8 +132,7 @@ fn list(path: &[u8]) -> Result<Directory, Errno> {
     }
 }
 
-/// Copies the entries that `filter` lets through to memory that the program is to free, puts them in order, and says
-/// how many they are.
+/// Copies the entries that `filter` selects to memory that the program frees, sorts them, and returns their number.
 ///
 /// # Safety
 ///
@@ -144,8 +143,8 @@ unsafe fn copy_out(
     filter: Option<Filter>,
     compare: Option<Compare>,
 ) -> Result<c_int, Errno> {
-    // SAFETY: the caller's functions, called with entries; memory of the C library's, checked and then filled to at most
-    // its length, entry by entry.
+    // SAFETY: the caller's functions get entries; the C library's memory is checked, and filled entry by entry up to its
+    // length.
     unsafe {
         let list = libc::calloc(entries.len().max(1), size_of::<*mut dirent>()).cast::<*mut dirent>();
         if list.is_null() {

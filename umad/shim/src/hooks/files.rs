@@ -20,8 +20,8 @@ use crate::sysfs::Entry;
 ///
 /// # Safety
 ///
-/// As the C library's. It takes the mode as a variable argument; where there is none, something is in its place that is
-/// only passed on, to a function that does not look at it either.
+/// As the C library's, which takes the mode as a variable argument. Without one, `mode` is any value; the hook passes it
+/// on, and the next function ignores it too.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     // SAFETY: a C string or null, as the program promises.
@@ -36,21 +36,21 @@ pub unsafe extern "C-unwind" fn open(path: *const c_char, flags: c_int, mode: mo
 ///
 /// # Safety
 ///
-/// As [`open`], which it is where files are as long as memory.
+/// As [`open`], to which it is equal where `off_t` has 64 bits.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     // SAFETY: the program's own arguments.
     unsafe { open(path, flags, mode) }
 }
 
-/// Opens a path, from a directory on.
+/// Opens a path relative to a directory.
 ///
 /// # Safety
 ///
 /// As [`open`].
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn openat(at: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: a C string or null, as the program promises. Ours are absolute paths, which need no directory.
+    // SAFETY: a C string or null, as the program promises. The library's files have absolute paths, which need no directory.
     match unsafe { ours(path) } {
         Some(path) => answer(-1, || open_path(path, flags)),
         // SAFETY: the program's own arguments.
@@ -58,7 +58,7 @@ pub unsafe extern "C-unwind" fn openat(at: c_int, path: *const c_char, flags: c_
     }
 }
 
-/// Opens a path, from a directory on.
+/// Opens a path relative to a directory.
 ///
 /// # Safety
 ///
@@ -80,7 +80,7 @@ pub unsafe extern "C-unwind" fn fopen(path: *const c_char, mode: *const c_char) 
     match unsafe { ours(path) } {
         Some(path) => answer(std::ptr::null_mut(), || {
             let fd = open_path(path, libc::O_RDONLY)?;
-            // SAFETY: a descriptor of our own that is open, and a mode that the program promises to be a C string.
+            // SAFETY: a descriptor of the library's that is open, and a mode that the program promises to be a C string.
             Ok(unsafe { libc::fdopen(fd, mode) })
         }),
         // SAFETY: the program's own arguments.
@@ -129,8 +129,8 @@ pub unsafe extern "C-unwind" fn read(fd: c_int, buffer: *mut c_void, count: size
     }
     answer(-1, || match find(fd)? {
         Open::Umad(_, file) if !buffer.is_null() => {
-            // SAFETY: the program promises `count` bytes to write to, and they are not uninitialised as far as C is
-            // concerned; only what was written is said to be there.
+            // SAFETY: the program promises `count` bytes to write to. C has no uninitialised bytes, and the caller reads only
+            // those that were written.
             let buffer = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), count) };
             file.read(buffer).map(usize::cast_signed)
         }
@@ -159,7 +159,7 @@ pub unsafe extern "C-unwind" fn write(fd: c_int, buffer: *const c_void, count: s
     })
 }
 
-/// Asks a device.
+/// Controls a device.
 ///
 /// # Safety
 ///
@@ -171,21 +171,22 @@ pub unsafe extern "C-unwind" fn ioctl(fd: c_int, request: u64, argument: *mut c_
         return unsafe { next::ioctl(fd, request, argument) };
     }
     answer(-1, || match find(fd)? {
-        // SAFETY: the request says what the program promises to be at the argument.
+        // SAFETY: the program promises the argument that the request names.
         Open::Umad(session, file) => unsafe { control(&session, &file, request, argument) },
         Open::Issm(_) => Err(Errno::NOTTY),
     })
 }
 
+/// Returns the kind of a descriptor of the library's.
 fn find(fd: RawFd) -> Result<Open, Errno> {
     process::current().and_then(|process| process.find(fd)).ok_or(Errno::BADF)
 }
 
-/// Does an ioctl of a umad file.
+/// Serves an ioctl of a umad file.
 ///
 /// # Safety
 ///
-/// At `argument` is what `request` says, or it is null.
+/// `argument` is null, or points to the argument that `request` names.
 unsafe fn control(session: &Session, file: &UmadFile, request: u64, argument: *mut c_void) -> Result<c_int, Errno> {
     if request == abi::ENABLE_PKEY {
         return file.enable_p_key().map(|()| 0);
@@ -195,7 +196,7 @@ unsafe fn control(session: &Session, file: &UmadFile, request: u64, argument: *m
     }
     match request {
         abi::REGISTER_AGENT => {
-            // SAFETY: what the request says; it has no alignment and any bytes are valid.
+            // SAFETY: the argument of this request, by the caller's promise; it has no alignment and any bytes are valid.
             let request = unsafe { &mut *argument.cast::<RegisterRequest>() };
             request.id = U32::new(session.register(file, request.registration()?)?);
             file.had_agent(false);
@@ -211,7 +212,7 @@ unsafe fn control(session: &Session, file: &UmadFile, request: u64, argument: *m
             file.had_agent(true);
         }
         abi::UNREGISTER_AGENT => {
-            // SAFETY: what the request says.
+            // SAFETY: the argument of this request, by the caller's promise.
             session.unregister(file, unsafe { argument.cast::<u32>().read_unaligned() })?;
         }
         _ => return Err(Errno::NOTTY),
@@ -219,7 +220,7 @@ unsafe fn control(session: &Session, file: &UmadFile, request: u64, argument: *m
     Ok(0)
 }
 
-/// Opens one of our paths.
+/// Opens a file of the library's.
 fn open_path(path: &[u8], flags: c_int) -> Result<RawFd, Errno> {
     let flags = OFlags::from_bits_retain(flags.cast_unsigned());
     let process = process::get_or_init();
@@ -231,7 +232,7 @@ fn open_path(path: &[u8], flags: c_int) -> Result<RawFd, Errno> {
     }
 }
 
-/// A file with this text, for one reader.
+/// Creates a file with this text, for one reader.
 fn text_file(text: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let cloexec = if flags.contains(OFlags::CLOEXEC) { MemfdFlags::CLOEXEC } else { MemfdFlags::empty() };
     let fd = memfd_create(c"portico-umad", cloexec)?;

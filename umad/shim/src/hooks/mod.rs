@@ -1,10 +1,11 @@
-//! The C library's functions, in place of its own: what is ours is done here, everything else is passed on.
+//! Functions in place of the C library's. Those hooks serve the library's files, and call the next function of their name
+//! for all others.
 //!
-//! They stand in other programs' way, so they are frugal: they look at a path's first bytes or at one flag of a
-//! descriptor, and nothing is set up before something of ours is opened. A thread may be cancelled within a function
-//! that is passed on, which unwinds through the hook: there is nothing to drop there then, and the ABI allows it.
+//! A hook costs other programs little: it checks a path's first bytes or one flag of a descriptor, and sets up nothing
+//! before the program opens a file of the library's. A thread may be cancelled within the next function, which unwinds
+//! through the hook: the hook has nothing to drop then, and the ABI allows it.
 
-// Pointers that C programs pass, and functions under names that they know.
+// Pointers of C programs, and functions under the names of the C library's.
 #![allow(unsafe_code)]
 
 pub mod directories;
@@ -19,7 +20,7 @@ use rustix::io::Errno;
 
 use crate::sysfs;
 
-/// The path, if it is one of ours.
+/// Returns the path, if it lies in a directory of the library's files.
 ///
 /// # Safety
 ///
@@ -28,12 +29,12 @@ unsafe fn ours<'a>(path: *const c_char) -> Option<&'a [u8]> {
     if path.is_null() {
         return None;
     }
-    // SAFETY: a C string, says the caller.
+    // SAFETY: the caller promises a C string.
     let path = unsafe { CStr::from_ptr(path) }.to_bytes();
     sysfs::is_ours(path).then_some(path)
 }
 
-/// Gives a C program the result of `act`, or `failure` and errno. A panic is an I/O error: it may not reach C.
+/// Returns the result of `act`, or `failure` and errno. A panic becomes an I/O error: it may not reach C.
 fn answer<T>(failure: T, act: impl FnOnce() -> Result<T, Errno>) -> T {
     match catch_unwind(AssertUnwindSafe(act)).unwrap_or(Err(Errno::IO)) {
         Ok(result) => result,
@@ -44,6 +45,7 @@ fn answer<T>(failure: T, act: impl FnOnce() -> Result<T, Errno>) -> T {
     }
 }
 
+/// Sets errno of this thread.
 fn set_errno(error: Errno) {
     // SAFETY: the C library's own variable, of this thread.
     unsafe { *libc::__errno_location() = error.raw_os_error() };

@@ -1,4 +1,4 @@
-//! The functions that ours stand in place of: those that the program would have called.
+//! The next function of each name: the one that the program would have called without this library.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -13,9 +13,11 @@ pub(super) type Filter = unsafe extern "C-unwind" fn(*const dirent) -> c_int;
 /// Compares two entries of a directory, as `qsort` does.
 pub(super) type Compare = unsafe extern "C-unwind" fn(*mut *const dirent, *mut *const dirent) -> c_int;
 
-/// Defines functions that call the next one of their name, or fail with ENOSYS where there is none.
+/// Defines functions that call the next one of their name, or fail with ENOSYS if none exists.
 macro_rules! next {
     ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty, or $failure:expr;)*) => { $(
+        /// Calls the next function of this name.
+        ///
         /// # Safety
         ///
         /// As the C library's function of this name.
@@ -37,7 +39,7 @@ macro_rules! next {
             }
             // SAFETY: a function of this name in the C library has this type.
             let next: unsafe extern "C-unwind" fn($($type),*) -> $result = unsafe { mem::transmute(next) };
-            // SAFETY: the caller does as the function asks.
+            // SAFETY: the caller keeps the function's contract.
             unsafe { next($($argument),*) }
         }
     )* };

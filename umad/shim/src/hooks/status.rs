@@ -1,4 +1,4 @@
-//! What a path leads to, without opening it.
+//! Status of files and access to them, without opening them.
 
 use std::ffi::{c_char, c_int, c_uint};
 use std::mem;
@@ -10,7 +10,7 @@ use super::{answer, next, ours};
 use crate::process;
 use crate::sysfs::Entry;
 
-/// Says what a path leads to.
+/// Returns the status of the file at a path.
 ///
 /// # Safety
 ///
@@ -20,7 +20,7 @@ pub unsafe extern "C-unwind" fn stat(path: *const c_char, status: *mut Stat) -> 
     // SAFETY: a C string or null, as the program promises.
     match unsafe { ours(path) } {
         Some(path) => answer(-1, || {
-            let found = look(path)?;
+            let found = status_of(path)?;
             // SAFETY: the program promises room for it.
             unsafe { status.write(found) };
             Ok(0)
@@ -30,22 +30,22 @@ pub unsafe extern "C-unwind" fn stat(path: *const c_char, status: *mut Stat) -> 
     }
 }
 
-/// Says what a path leads to.
+/// Returns the status of the file at a path.
 ///
 /// # Safety
 ///
-/// As [`stat`], which it is where files are as long as memory.
+/// As [`stat`], to which it is equal where `off_t` has 64 bits.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn stat64(path: *const c_char, status: *mut Stat) -> c_int {
     // SAFETY: the program's own arguments.
     unsafe { stat(path, status) }
 }
 
-/// Says what a path leads to, a link itself.
+/// Returns the status of the file at a path, without following a link.
 ///
 /// # Safety
 ///
-/// As [`stat`]: there are no links among our files.
+/// As [`stat`]: the library's files have no links.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn lstat(path: *const c_char, status: *mut Stat) -> c_int {
     // SAFETY: a C string or null, as the program promises.
@@ -57,7 +57,7 @@ pub unsafe extern "C-unwind" fn lstat(path: *const c_char, status: *mut Stat) ->
     unsafe { next::lstat(path, status) }
 }
 
-/// Says what a path leads to, a link itself.
+/// Returns the status of the file at a path, without following a link.
 ///
 /// # Safety
 ///
@@ -68,14 +68,14 @@ pub unsafe extern "C-unwind" fn lstat64(path: *const c_char, status: *mut Stat) 
     unsafe { lstat(path, status) }
 }
 
-/// Says what a path leads to, from a directory on.
+/// Returns the status of the file at a path relative to a directory.
 ///
 /// # Safety
 ///
 /// As the C library's.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn fstatat(at: c_int, path: *const c_char, status: *mut Stat, flags: c_int) -> c_int {
-    // SAFETY: a C string or null, as the program promises. Ours are absolute paths, which need no directory.
+    // SAFETY: a C string or null, as the program promises. The library's files have absolute paths, which need no directory.
     if unsafe { ours(path) }.is_some() {
         // SAFETY: the program's own arguments.
         return unsafe { stat(path, status) };
@@ -84,18 +84,18 @@ pub unsafe extern "C-unwind" fn fstatat(at: c_int, path: *const c_char, status: 
     unsafe { next::fstatat(at, path, status, flags) }
 }
 
-/// Says what a path leads to, from a directory on.
+/// Returns the status of the file at a path relative to a directory.
 ///
 /// # Safety
 ///
-/// As [`fstatat`], which it is where files are as long as memory.
+/// As [`fstatat`], to which it is equal where `off_t` has 64 bits.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn fstatat64(at: c_int, path: *const c_char, status: *mut Stat, flags: c_int) -> c_int {
     // SAFETY: the program's own arguments.
     unsafe { fstatat(at, path, status, flags) }
 }
 
-/// Says what a path leads to, from a directory on, and more.
+/// Returns the extended status of the file at a path relative to a directory.
 ///
 /// # Safety
 ///
@@ -111,7 +111,7 @@ pub unsafe extern "C-unwind" fn statx(
     // SAFETY: a C string or null, as the program promises.
     match unsafe { ours(path) } {
         Some(path) => answer(-1, || {
-            let found = look(path)?;
+            let found = status_of(path)?;
             // SAFETY: a plain C struct, of which all bits 0 are a value.
             let mut extended: Statx = unsafe { mem::zeroed() };
             extended.stx_mask = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_NLINK | libc::STATX_SIZE;
@@ -130,7 +130,7 @@ pub unsafe extern "C-unwind" fn statx(
     }
 }
 
-/// Says whether a path may be used.
+/// Checks the access to the file at a path.
 ///
 /// # Safety
 ///
@@ -148,7 +148,7 @@ pub unsafe extern "C-unwind" fn access(path: *const c_char, mode: c_int) -> c_in
     }
 }
 
-/// Says whether a path may be used, from a directory on.
+/// Checks the access to the file at a path relative to a directory.
 ///
 /// # Safety
 ///
@@ -164,8 +164,8 @@ pub unsafe extern "C-unwind" fn faccessat(at: c_int, path: *const c_char, mode: 
     unsafe { next::faccessat(at, path, mode, flags) }
 }
 
-/// The status of one of our paths.
-fn look(path: &[u8]) -> Result<Stat, Errno> {
+/// Returns the status of a file of the library's.
+fn status_of(path: &[u8]) -> Result<Stat, Errno> {
     // SAFETY: a plain C struct, of which all bits 0 are a value.
     let mut status: Stat = unsafe { mem::zeroed() };
     status.st_nlink = 1;

@@ -1,7 +1,7 @@
-//! What the kernel's MAD layer does for the users of one port: it gives each transaction to its agent, sends requests
-//! again, reports those that nobody answers, and cuts and joins the messages of classes with RMPP.
+//! The MAD layer of one port, as in the kernel: it delivers each MAD to its agent, sends requests again, reports those
+//! without a response, and segments and reassembles the messages of classes with RMPP.
 //!
-//! Time and datagrams come in as arguments, and what is to be sent or read goes out through an [`Outlet`].
+//! Time and datagrams come in as arguments; MADs for the fabric and for programs go out through an [`Outlet`].
 
 mod outlet;
 mod segments;
@@ -28,18 +28,18 @@ use transfer::{Arrival, Transfer, TransferKey};
 
 pub(crate) use outlet::{Message, Outlet};
 
-/// The MAD layer of one port.
+/// MAD layer of one port.
 #[derive(Debug)]
 pub(crate) struct Port {
     agents: Agents,
-    /// Requests without a response yet, and messages that are not acknowledged yet.
+    /// Requests without a response, and messages without acknowledgement, so far.
     sends: HashMap<SendKey, Send>,
     /// Messages that arrive in segments.
     transfers: HashMap<TransferKey, Transfer>,
     timers: BTreeSet<(Instant, Timer)>,
 }
 
-/// Whose time is up.
+/// Subject of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Send(SendKey),
@@ -47,27 +47,27 @@ enum Timer {
 }
 
 impl Port {
-    /// A port without agents. They mark their transactions from `mark` on: a peer remembers those of the process that
-    /// was attached before for a while, and takes the same ones for repeated.
+    /// Creates a port without agents, whose marks begin after `mark`. Processes need different marks: a peer remembers
+    /// the transactions of an earlier process for a while, and takes equal ones for repeated.
     pub(crate) fn new(mark: u16) -> Self {
         let (sends, transfers, timers) = Default::default();
         Self { agents: Agents::new(mark), sends, transfers, timers }
     }
 
-    /// Adds an agent to `file` and says its number there.
+    /// Adds an agent to `file` and returns its number there.
     ///
     /// # Errors
     ///
-    /// ENOMEM where the file has as many as it can; EINVAL where another agent takes one of the methods already.
-    pub(crate) fn register(&mut self, file: FileId, wish: Registration) -> Result<u32, Errno> {
-        self.agents.register(file, wish)
+    /// ENOMEM if the file has 32 agents; EINVAL if another agent has one of the methods.
+    pub(crate) fn register(&mut self, file: FileId, request: Registration) -> Result<u32, Errno> {
+        self.agents.register(file, request)
     }
 
-    /// Removes agent `id` of `file`, and with it what it sends and receives.
+    /// Removes agent `id` of `file`, and its transactions.
     ///
     /// # Errors
     ///
-    /// EINVAL where there is none.
+    /// EINVAL if the file has no such agent.
     pub(crate) fn unregister(&mut self, file: FileId, id: u32) -> Result<(), Errno> {
         self.agents.unregister(file, id)?;
         self.forget_orphans();
@@ -80,7 +80,7 @@ impl Port {
         self.forget_orphans();
     }
 
-    /// Forgets what belongs to agents that are gone.
+    /// Removes the transactions of removed agents.
     fn forget_orphans(&mut self) {
         let Self { agents, sends, transfers, timers } = self;
         sends.retain(|_, send| agents.get(send.agent).is_some());
@@ -91,11 +91,11 @@ impl Port {
         });
     }
 
-    /// Sends `mad`, as a program wrote it to `file` behind `header`.
+    /// Sends `mad`, which a program wrote to `file` after `header`.
     ///
     /// # Errors
     ///
-    /// EINVAL where the agent is not there, the MAD is too short or too long, or the same transaction is under way.
+    /// EINVAL if the agent is missing, the MAD is too short or too long, or the same transaction is under way.
     pub(crate) fn send(
         &mut self,
         now: Instant,
@@ -158,7 +158,7 @@ impl Port {
         out.deliver(agent.file, Message { header: UserMadHeader::received(agent.id, datagram), mad: bytes });
     }
 
-    /// Does what is due at `now`, and says when the next thing is.
+    /// Handles the deadlines up to `now`, and returns the next one.
     pub(crate) fn poll(&mut self, now: Instant, out: &mut impl Outlet) -> Option<Instant> {
         while let Some(&(deadline, timer)) = self.timers.first() {
             if deadline > now {
@@ -172,7 +172,7 @@ impl Port {
         None
     }
 
-    /// The time for one attempt at a send is up: tries again, or tells the program.
+    /// Ends one attempt at a send: sends again, or reports the timeout to the program.
     fn attempt_over(&mut self, now: Instant, key: SendKey, out: &mut impl Outlet) {
         let Some(mut send) = self.finish(key) else { return };
         if send.retry(out) {
@@ -184,7 +184,7 @@ impl Port {
         }
     }
 
-    /// Tells the program that nobody answered.
+    /// Reports to the program that no response came.
     fn report(&self, send: &Send, out: &mut impl Outlet) {
         if let Some(agent) = self.agents.get(send.agent) {
             let mut header = send.header;
@@ -193,14 +193,14 @@ impl Port {
         }
     }
 
-    /// Removes a send that is over.
+    /// Removes a send.
     fn finish(&mut self, key: SendKey) -> Option<Send> {
         let send = self.sends.remove(&key)?;
         self.timers.remove(&(send.deadline, Timer::Send(key)));
         Some(send)
     }
 
-    /// Ends a send that the other side refuses. Only who waits for a response is told.
+    /// Ends a send that the peer refuses. Reports it if the program waits for a response.
     fn abort(&mut self, key: SendKey, out: &mut impl Outlet) {
         if let Some(send) = self.finish(key)
             && send.expects_response()
@@ -209,7 +209,7 @@ impl Port {
         }
     }
 
-    /// Gives the send `key` its time anew.
+    /// Starts the time of the send `key` again.
     fn restart(&mut self, now: Instant, key: SendKey) {
         if let Some(send) = self.sends.get_mut(&key)
             && let Some(time) = send.attempt_time()

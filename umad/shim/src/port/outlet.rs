@@ -1,23 +1,23 @@
-//! Messages of a port, and where they go.
+//! Messages of a port, and their destinations.
 
 use umad_protocol::Datagram;
 
 use crate::abi::UserMadHeader;
 use crate::agents::FileId;
 
-/// A MAD that a program may read: one, or a whole message of a class with RMPP.
+/// Message for a program to read: a MAD, or a whole message of a class with RMPP.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    /// What goes in front of it; the length is filled in on reading.
+    /// Header before the message; reading fills in the length.
     pub(crate) header: UserMadHeader,
-    /// Common header and all behind it.
+    /// The message, from the common header on.
     pub(crate) mad: Vec<u8>,
 }
 
-/// Where a port's MADs go.
+/// Destinations of a port's MADs.
 pub(crate) trait Outlet {
-    /// To the fabric.
+    /// Sends a datagram to the fabric.
     fn transmit(&mut self, datagram: Datagram);
-    /// To the readers of `file`.
+    /// Delivers a message to the readers of `file`.
     fn deliver(&mut self, file: FileId, message: Message);
 }

@@ -1,4 +1,4 @@
-//! What a program sends: tried until it is answered or its retries are used up.
+//! Sends of a program: repeated until a response comes or no retries are left.
 
 use std::time::{Duration, Instant};
 
@@ -13,32 +13,32 @@ use crate::abi::UserMadHeader;
 use crate::agents::{Agent, AgentTid, is_response};
 use crate::rmpp::{Outcome, RMPP_OFFSET, Sender, header_len};
 
-/// The longest time to wait for an acknowledgement of segments. The kernel's figure.
+/// Longest time to wait for an acknowledgement of segments, as in the kernel.
 const ACK_TIME: Duration = Duration::from_secs(2);
 
-/// The permissive LID, for a directed route from here on.
+/// Permissive LID, for a directed route from the client's node.
 const PERMISSIVE: u16 = 0xffff;
 
-/// What tells sends apart, and by which a MAD that answers one finds it.
+/// Identity of a send, by which a MAD that answers it finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SendKey {
     /// Transaction id.
     pub(super) tid: u64,
     class: u8,
-    /// Whom a response goes to: its transaction id is the requester's and may be another's too.
+    /// Destination LID of a response: transaction ids of different requesters may be equal.
     peer: Option<u16>,
 }
 
 impl SendKey {
-    /// Bits of a transaction id that are ours. A server may put its own into the rest of a request's.
+    /// Bits of a transaction id that this library keeps. A server may change the others in a request.
     const OURS: u64 = 0x0000_ffff_ffff_ffff;
 
-    /// The send with this header to `dlid`.
+    /// Returns the key of a MAD with this header to `dlid`.
     pub(super) fn of_sent(header: &MadHeader, dlid: u16) -> Self {
         Self::new(header, is_response(header), dlid)
     }
 
-    /// The send that a MAD with this header from `slid` answers.
+    /// Returns the key of the send that a MAD with this header from `slid` answers.
     pub(super) fn of_answered(header: &MadHeader, slid: u16) -> Self {
         Self::new(header, !is_response(header), slid)
     }
@@ -54,14 +54,14 @@ impl SendKey {
     }
 }
 
-/// A MAD or a message on its way.
+/// MAD or message on its way.
 #[derive(Debug)]
 pub(super) struct Send {
-    /// Who sends it.
+    /// Agent that sends.
     pub(super) agent: AgentTid,
-    /// What the program wrote in front of it.
+    /// Header that the program wrote.
     pub(super) header: UserMadHeader,
-    /// When the present attempt is over.
+    /// End of the present attempt.
     pub(super) deadline: Instant,
     sqp: u32,
     retries_left: u32,
@@ -75,7 +75,11 @@ enum Body {
 }
 
 impl Send {
-    /// Prepares `mad` to be sent by `agent`: a request's transaction id is marked as the agent's.
+    /// Prepares `mad` for sending by `agent`, and marks the transaction id of a request as the agent's.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if `mad` is too short or too long.
     pub(super) fn new(
         now: Instant,
         (tid, agent): (AgentTid, &Agent),
@@ -92,7 +96,7 @@ impl Send {
         if !is_response(&first.header) {
             first.header.transaction_id = tid.mark(first.header.transaction_id.get()).into();
         }
-        // Only this flag is the program's to set: the rest of the header is ours.
+        // The program sets only this flag; the library makes the rest of the RMPP header.
         let is_rmpp = agent.does_rmpp && first.rmpp.is_active();
         let body = match header_len(first.header.class).filter(|_| is_rmpp) {
             Some(headers) => {
@@ -107,10 +111,10 @@ impl Send {
         Ok((key, Self { agent: tid, header, deadline: now, sqp, retries_left, body }))
     }
 
-    /// Sends what may go now.
+    /// Sends the MAD, or the segments that the window allows.
     pub(super) fn transmit(&mut self, out: &mut impl Outlet) {
         let dlid = self.header.lid.get();
-        // LID 0 leaves it to the server.
+        // LID 0 leaves the choice to the server.
         let slid = if dlid == PERMISSIVE { PERMISSIVE } else { 0 };
         let mut transmit = |mad| out.transmit(Datagram::new(slid, dlid, self.sqp, self.header.qpn.get(), mad));
         match &mut self.body {
@@ -123,7 +127,7 @@ impl Send {
         }
     }
 
-    /// Tries again, `false` where the retries are used up.
+    /// Sends again; returns `false` if no retries are left.
     pub(super) fn retry(&mut self, out: &mut impl Outlet) -> bool {
         let Some(left) = self.retries_left.checked_sub(1) else { return false };
         self.retries_left = left;
@@ -134,12 +138,12 @@ impl Send {
         true
     }
 
-    /// Whether the program waits for a response.
+    /// Returns `true` if the program waits for a response.
     pub(super) fn expects_response(&self) -> bool {
         self.header.timeout_ms.get() != 0
     }
 
-    /// How long to wait from now on, `None` where nothing more is to come.
+    /// Returns the time to wait from now on; `None` if no answer is expected.
     pub(super) fn attempt_time(&self) -> Option<Duration> {
         let response = self.expects_response().then(|| Duration::from_millis(self.header.timeout_ms.get().into()));
         match &self.body {
@@ -160,7 +164,7 @@ impl Send {
         outcome
     }
 
-    /// The header that all MADs have.
+    /// Returns the common MAD header.
     pub(super) fn common_header(&self) -> &MadHeader {
         match &self.body {
             Body::Single(mad) => &mad.header,

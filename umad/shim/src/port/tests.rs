@@ -16,7 +16,7 @@ const GET_TABLE: Method = Method::new(0x12);
 const GET_TABLE_RESP: Method = Method::new(0x92);
 const HEADERS: usize = 56;
 
-/// What came out of a port.
+/// Output of a port.
 #[derive(Default)]
 struct Out {
     sent: Vec<Datagram>,
@@ -33,7 +33,7 @@ impl Outlet for Out {
     }
 }
 
-/// A port with one agent of `class`, which takes `methods`, and what comes out of it.
+/// A port with one agent of `class` for `methods`, and its output.
 struct Bench {
     port: Port,
     out: Out,
@@ -63,7 +63,7 @@ impl Bench {
         self.port.receive(self.now, &Datagram::new(PEER, 1, 1, 1, mad), &mut self.out);
     }
 
-    /// Lets time go by, and says when the next thing is due from then on.
+    /// Advances the time, and returns the time from then to the next deadline.
     fn wait(&mut self, time: Duration) -> Option<Duration> {
         self.now += time;
         self.port.poll(self.now, &mut self.out).map(|next| next - self.now)
@@ -88,11 +88,11 @@ fn mad(class: Class, method: Method, tid: u64) -> [u8; MAD_LEN] {
     zerocopy::transmute!(mad)
 }
 
-/// A request of the SA in `bytes`, as the SA would see it, becomes its response.
+/// Returns the SA's response to a request.
 fn response_to(sent: &RmppMad) -> [u8; MAD_LEN] {
     let mut response = *sent;
     response.header.method = Method::new(sent.header.method.get() | 0x80);
-    // A server's own mark, which no program is to see.
+    // A server's own mark, which no program may see.
     response.header.transaction_id = (sent.header.transaction_id.get() | 0xabcd << 48).into();
     zerocopy::transmute!(response)
 }
@@ -100,7 +100,7 @@ fn response_to(sent: &RmppMad) -> [u8; MAD_LEN] {
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 #[test]
-fn a_response_finds_its_request_once() {
+fn response_is_delivered_once() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(100, 3, &mad(SA, Method::GET, 0x1234_5678_9abc_def0)).unwrap();
     let sent = bench.sent()[0];
@@ -116,13 +116,13 @@ fn a_response_finds_its_request_once() {
     assert_eq!(header.transaction_id.get(), tid);
     assert_eq!(read[0].mad.len(), MAD_LEN);
     bench.receive(response_to(&sent));
-    assert!(bench.read().is_empty(), "nobody waits for a second response");
+    assert!(bench.read().is_empty(), "no request waits for a second response");
     assert_eq!(bench.wait(MS(1000)), None);
     assert!(bench.sent().is_empty());
 }
 
 #[test]
-fn a_request_is_tried_again_and_then_reported() {
+fn request_without_a_response_is_sent_again_and_then_reported() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(100, 2, &mad(SA, Method::GET, 5)).unwrap();
     let first = bench.sent();
@@ -142,7 +142,7 @@ fn a_request_is_tried_again_and_then_reported() {
 }
 
 #[test]
-fn a_request_that_comes_back_is_tried_again_at_once() {
+fn request_that_comes_back_is_sent_again_at_once() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(100, 1, &mad(SA, Method::GET, 5)).unwrap();
     for _ in 0..2 {
@@ -155,7 +155,7 @@ fn a_request_that_comes_back_is_tried_again_at_once() {
 }
 
 #[test]
-fn a_transaction_is_not_started_twice() {
+fn transaction_under_way_is_refused() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(100, 0, &mad(SA, Method::GET, 5)).unwrap();
     assert_eq!(bench.send(100, 0, &mad(SA, Method::GET, 5)), Err(Errno::INVAL));
@@ -165,7 +165,7 @@ fn a_transaction_is_not_started_twice() {
 }
 
 #[test]
-fn what_cannot_be_a_mad_is_refused() {
+fn impossible_mads_are_refused() {
     let mut bench = Bench::new(SA, 1, 0);
     assert_eq!(bench.send(0, 0, &[0; 35]), Err(Errno::INVAL));
     assert_eq!(bench.send(0, 0, &[0; 257]), Err(Errno::INVAL), "long, but not of RMPP");
@@ -174,7 +174,7 @@ fn what_cannot_be_a_mad_is_refused() {
 }
 
 #[test]
-fn nothing_is_awaited_after_a_send_without_timeout() {
+fn send_without_timeout_has_no_deadline() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(0, 3, &mad(SA, Method::GET, 5)).unwrap();
     let sent = bench.sent()[0];
@@ -184,7 +184,7 @@ fn nothing_is_awaited_after_a_send_without_timeout() {
 }
 
 #[test]
-fn an_unbound_class_is_dropped() {
+fn mad_of_an_unregistered_class_is_dropped() {
     let mut bench = Bench::new(SA, 1, 1 << 6);
     bench.receive(mad(Class::new(0x32), Method::GET, 5));
     bench.receive(mad(SA, Method::GET, 5));
@@ -197,13 +197,13 @@ fn an_unbound_class_is_dropped() {
 }
 
 #[test]
-fn a_trap_repress_keeps_its_transaction() {
+fn trap_repress_keeps_its_transaction() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(0, 0, &mad(SA, Method::TRAP_REPRESS, 0x1234_5678_9abc_def0)).unwrap();
     assert_eq!(bench.sent()[0].header.transaction_id.get(), 0x1234_5678_9abc_def0);
 }
 
-/// A message of `len` bytes of data, as a program writes it.
+/// Returns a message of `len` bytes of data, as a program writes it.
 fn table(len: usize, method: Method) -> Vec<u8> {
     let mut first: RmppMad = zerocopy::transmute!(mad(SA, method, 0x0003_0000_0001));
     first.rmpp.set_active(true);
@@ -212,19 +212,19 @@ fn table(len: usize, method: Method) -> Vec<u8> {
     message
 }
 
-/// An answer to `segment`.
+/// Returns an ACK for `segment`.
 fn ack(segment: &RmppMad, last: u32, window: u32) -> [u8; MAD_LEN] {
     let ack = rmpp::answer(segment, HEADERS, RmppType::ACK, RmppStatus::NORMAL, last, window);
     zerocopy::transmute!(ack)
 }
 
-/// An SA's bench: it takes requests for tables.
+/// Creates a bench whose agent is an SA that takes requests for tables.
 fn sa() -> Bench {
     Bench::new(SA, 1, 1 << 0x12)
 }
 
 #[test]
-fn a_long_response_goes_window_by_window() {
+fn long_response_is_sent_window_by_window() {
     let mut bench = sa();
     bench.send(0, 3, &table(2000, GET_TABLE_RESP)).unwrap();
     let first = bench.sent();
@@ -242,7 +242,7 @@ fn a_long_response_goes_window_by_window() {
 }
 
 #[test]
-fn an_acknowledgement_finds_the_response_to_its_sender() {
+fn acknowledgement_is_for_the_response_to_its_sender() {
     let mut bench = sa();
     bench.send(0, 0, &table(1000, GET_TABLE_RESP)).unwrap();
     let first = bench.sent()[0];
@@ -270,7 +270,7 @@ fn lost_segments_are_sent_again_after_two_seconds() {
 }
 
 #[test]
-fn a_response_that_is_refused_ends_quietly() {
+fn refused_response_ends_without_a_report() {
     let mut bench = sa();
     bench.send(0, 3, &table(1000, GET_TABLE_RESP)).unwrap();
     let first = bench.sent()[0];
@@ -281,7 +281,7 @@ fn a_response_that_is_refused_ends_quietly() {
 }
 
 #[test]
-fn an_impossible_acknowledgement_is_answered_by_an_abort() {
+fn impossible_acknowledgement_is_answered_by_an_abort() {
     let mut bench = sa();
     bench.send(0, 3, &table(1000, GET_TABLE_RESP)).unwrap();
     let first = bench.sent()[0];
@@ -292,7 +292,7 @@ fn an_impossible_acknowledgement_is_answered_by_an_abort() {
     assert_eq!(bench.wait(MS(60_000)), None);
 }
 
-/// The segments of an SA's response to `request`.
+/// Returns the segments of an SA's response to `request`.
 fn response_in_segments(request: &RmppMad, len: usize) -> Vec<RmppMad> {
     let mut response: RmppMad = zerocopy::transmute!(response_to(request));
     response.rmpp.set_active(true);
@@ -303,7 +303,7 @@ fn response_in_segments(request: &RmppMad, len: usize) -> Vec<RmppMad> {
 }
 
 #[test]
-fn a_response_in_segments_is_read_as_one() {
+fn response_in_segments_is_read_as_one_message() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(1000, 3, &mad(SA, GET_TABLE, 5)).unwrap();
     let request = bench.sent()[0];
@@ -322,7 +322,7 @@ fn a_response_in_segments_is_read_as_one() {
     let read = bench.read();
     assert_eq!(read.len(), 1);
     assert_eq!(read[0].mad[HEADERS..], table(500, GET_TABLE_RESP)[HEADERS..]);
-    // The acknowledgement was lost: the last segment comes again, and is no new message.
+    // The acknowledgement was lost: the last segment comes again, and makes no new message.
     bench.receive(zerocopy::transmute!(segments[2]));
     assert_eq!(bench.sent().len(), 1);
     assert!(bench.read().is_empty());
@@ -330,7 +330,7 @@ fn a_response_in_segments_is_read_as_one() {
 }
 
 #[test]
-fn a_message_that_never_ends_is_given_up() {
+fn message_that_never_ends_is_aborted() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(1000, 0, &mad(SA, GET_TABLE, 5)).unwrap();
     let request = bench.sent()[0];
@@ -343,7 +343,7 @@ fn a_message_that_never_ends_is_given_up() {
 }
 
 #[test]
-fn a_program_that_does_rmpp_itself_sees_each_segment() {
+fn program_with_its_own_rmpp_reads_each_segment() {
     let mut bench = Bench::new(SA, 0, 0);
     bench.send(1000, 0, &mad(SA, GET_TABLE, 5)).unwrap();
     let request = bench.sent()[0];
@@ -355,7 +355,7 @@ fn a_program_that_does_rmpp_itself_sees_each_segment() {
 }
 
 #[test]
-fn an_unknown_version_or_type_is_answered_by_an_abort() {
+fn unknown_rmpp_version_or_type_is_answered_by_an_abort() {
     for (version, kind, status) in [
         (RmppHeader::VERSION + 1, RmppType::DATA, RmppStatus::BAD_VERSION),
         (RmppHeader::VERSION, RmppType::new(9), RmppStatus::BAD_TYPE),
@@ -373,7 +373,7 @@ fn an_unknown_version_or_type_is_answered_by_an_abort() {
 }
 
 #[test]
-fn closing_a_file_ends_all_that_is_its() {
+fn closed_file_has_no_transactions() {
     let mut bench = Bench::new(SA, 1, 0);
     bench.send(1000, 3, &mad(SA, GET_TABLE, 5)).unwrap();
     let request = bench.sent()[0];
@@ -385,7 +385,7 @@ fn closing_a_file_ends_all_that_is_its() {
 }
 
 #[test]
-fn a_directed_route_begins_and_ends_with_the_permissive_lid() {
+fn directed_route_has_permissive_lids() {
     let mut bench = Bench::new(Class::SUBN_DIRECTED_ROUTE, 0, 0);
     let mut header = UserMadHeader::new_zeroed();
     header.lid = U16::new(0xffff);

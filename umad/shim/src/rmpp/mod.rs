@@ -1,7 +1,7 @@
 //! Reliable multi-packet transactions (IBA vol. 1, 13.6): one message as many MADs, acknowledged window by window.
 //!
-//! Nothing here knows of sockets or clocks. A [`Sender`] cuts a message into segments and says which of them may go; a
-//! [`Receiver`] puts segments together and says when to acknowledge. Addresses, and when time is up, are the caller's.
+//! A [`Sender`] cuts a message into segments and returns those that may go; a [`Receiver`] joins segments and decides when
+//! to acknowledge. Addresses, sockets and timeouts are the caller's.
 
 mod receiver;
 mod sender;
@@ -12,13 +12,14 @@ use iba::rmpp::{RmppHeader, RmppMad, RmppStatus, RmppType};
 pub(crate) use receiver::{Receiver, Step};
 pub(crate) use sender::{Outcome, Sender};
 
-/// Bytes in front of the class's own header: common and RMPP header.
+/// Bytes before the class's own header: common and RMPP header.
 pub(crate) const RMPP_OFFSET: usize = size_of::<RmppMad>() - PAYLOAD;
 
-/// Bytes that the payload length counts in a full segment: all behind the RMPP header.
+/// Payload length of a full segment: all bytes after the RMPP header.
 const PAYLOAD: usize = 220;
 
-/// Bytes of headers that each segment of a class repeats; `None` for a class without RMPP (IBA vol. 1, 13.6.1).
+/// Returns the bytes of headers that each segment of a class repeats; `None` for a class without RMPP (IBA vol. 1,
+/// 13.6.1).
 pub(crate) fn header_len(class: Class) -> Option<usize> {
     const BOOT_MANAGEMENT: Class = Class::new(0x12);
     match class {
@@ -29,12 +30,12 @@ pub(crate) fn header_len(class: Class) -> Option<usize> {
     }
 }
 
-/// Whether vendors tell this class's MADs apart by an OUI in them (IBA vol. 1, 16.5).
+/// Returns `true` for a vendor class whose MADs carry an OUI (IBA vol. 1, 16.5).
 pub(crate) fn is_vendor_with_oui(class: Class) -> bool {
     (0x30..=0x4f).contains(&class.get())
 }
 
-/// The MAD that answers `segment`: an ACK, or an ABORT with its reason. `headers` bytes of it are repeated.
+/// Returns the MAD that answers `segment`: an ACK, or an ABORT with `status`. It repeats `headers` bytes.
 pub(crate) fn answer(
     segment: &RmppMad,
     headers: usize,

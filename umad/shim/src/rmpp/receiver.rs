@@ -1,4 +1,4 @@
-//! The receiving half: segments in any order, acknowledged window by window.
+//! The receiving side: segments in any order, acknowledged window by window.
 
 use std::collections::BTreeMap;
 
@@ -7,40 +7,40 @@ use zerocopy::IntoBytes;
 
 use super::{PAYLOAD, RMPP_OFFSET, answer};
 
-/// Segments that the sender may send before it must wait for an acknowledgement. As the kernel's: an eighth of a
-/// receive queue of 512.
+/// Segments that the sender may send before it waits for an acknowledgement. As in the kernel: an eighth of a receive
+/// queue of 512.
 const WINDOW: u32 = 64;
 
-/// A message that arrives segment by segment.
+/// Message that arrives segment by segment.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     headers: usize,
-    /// All segments up to `last`: the first whole, of the others what is behind the headers.
+    /// Segments up to `last`: the first whole, the others without headers.
     message: Vec<u8>,
-    /// Last segment that arrived with all before it.
+    /// Last segment before the first gap.
     last: u32,
     /// Last segment that the sender may send.
     window: u32,
-    /// Segments that arrived before one in front of them.
+    /// Segments after the first gap.
     early: BTreeMap<u32, RmppMad>,
     is_complete: bool,
 }
 
-/// What a segment leads to.
+/// Result of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing yet.
+    /// No action.
     Wait,
     /// Send [`Receiver::acknowledgement`].
     Acknowledge,
-    /// Send [`Receiver::acknowledgement`]; this is the message.
+    /// Send [`Receiver::acknowledgement`]. The message is complete.
     Complete(Vec<u8>),
-    /// It breaks the rules: the transaction ends for this reason.
+    /// The segment breaks the rules: send an ABORT with this status.
     Abort(RmppStatus),
 }
 
 impl Receiver {
-    /// Waits for the first segment of a message whose segments repeat `headers` bytes of headers.
+    /// Creates a receiver of a message whose segments repeat `headers` bytes of headers.
     pub(crate) fn new(headers: usize) -> Self {
         Self { headers, message: Vec::new(), last: 0, window: WINDOW, early: BTreeMap::new(), is_complete: false }
     }
@@ -79,28 +79,28 @@ impl Receiver {
         Step::Wait
     }
 
-    /// The acknowledgement of what has arrived, as an answer to `segment`.
+    /// Returns the ACK of all segments up to the first gap, as an answer to `segment`.
     pub(crate) fn acknowledgement(&self, segment: &RmppMad) -> RmppMad {
         answer(segment, self.headers, RmppType::ACK, RmppStatus::NORMAL, self.last, self.window)
     }
 
-    /// Bytes of headers that each segment repeats.
+    /// Returns the bytes of headers that each segment repeats.
     pub(crate) fn headers(&self) -> usize {
         self.headers
     }
 
-    /// Whether the whole message has arrived.
+    /// Returns `true` if the whole message has arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// Puts the next segment behind the message.
+    /// Appends the next segment to the message.
     fn append(&mut self, segment: &RmppMad) {
         let bytes = segment.as_bytes();
         let start = if self.last == 1 { 0 } else { self.headers };
         let mut end = bytes.len();
         if segment.rmpp.is_last() {
-            // A length that cannot be means a full segment.
+            // An impossible length means a full segment.
             let length = segment.rmpp.length_or_window.get() as usize;
             if (self.headers - RMPP_OFFSET..=PAYLOAD).contains(&length) {
                 end = RMPP_OFFSET + length;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_segment_is_acknowledged_and_opens_the_window() {
+    fn first_segment_is_acknowledged_and_opens_the_window() {
         let segments = segments(1000);
         let mut receiver = Receiver::new(HEADERS);
         assert_eq!(receiver.take(&segments[0]), Step::Acknowledge);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn one_segment_is_a_message() {
+    fn single_segment_is_a_message() {
         let mut receiver = Receiver::new(HEADERS);
         let Step::Complete(message) = receiver.take(&segments(30)[0]) else { panic!("not complete") };
         assert_eq!(message.len(), HEADERS + 30);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_beyond_the_window_is_dropped() {
+    fn segment_beyond_the_window_is_dropped() {
         let segments = segments(200 * 100);
         let mut receiver = Receiver::new(HEADERS);
         receiver.take(&segments[0]);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_are_broken_end_it() {
+    fn segments_that_break_the_rules_abort() {
         let mut first = segments(1000)[0];
         first.rmpp.set_first(false);
         assert_eq!(Receiver::new(HEADERS).take(&first), Step::Abort(RmppStatus::INCONSISTENT_FIRST));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_length_that_cannot_be_means_a_full_segment() {
+    fn impossible_length_of_the_last_segment_means_a_full_one() {
         for length in [0, 19, 221, u32::MAX] {
             let mut only = segments(30)[0];
             only.rmpp.length_or_window.set(length);

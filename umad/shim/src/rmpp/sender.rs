@@ -1,43 +1,43 @@
-//! The sending half: segments, and the window that the receiver opens.
+//! The sending side: segments, and the window that the receiver opens.
 
 use iba::rmpp::{RmppHeader, RmppMad, RmppStatus, RmppType};
 
 use super::{PAYLOAD, RMPP_OFFSET};
 
-/// A message on its way, segment by segment.
+/// Message that leaves segment by segment.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    /// First segment, as the user wrote it; it holds the headers that the others repeat.
+    /// First segment, as the program wrote it; the others repeat its headers.
     first: RmppMad,
-    /// Data behind the headers, of all segments.
+    /// Data of all segments, without headers.
     data: Vec<u8>,
     headers: usize,
-    /// How many segments there are.
+    /// Number of segments.
     count: u32,
-    /// Last segment that went out.
+    /// Last segment sent.
     sent: u32,
-    /// Last segment that is acknowledged.
+    /// Last segment acknowledged.
     acknowledged: u32,
-    /// Last segment that may go out.
+    /// Last segment that may be sent.
     window: u32,
 }
 
-/// What an acknowledgement leads to.
+/// Result of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It tells nothing new.
+    /// No news.
     Stale,
     /// Segments arrived, or the window opened: go on with [`Sender::next`].
     Progress,
     /// All segments arrived.
     Complete,
-    /// It breaks the rules: the transaction ends for this reason.
+    /// The acknowledgement breaks the rules: send an ABORT with this status.
     Abort(RmppStatus),
 }
 
 impl Sender {
-    /// Starts on a message: `headers` bytes of common, RMPP and class header at the front of `first`, which its segments
-    /// repeat, and `data` of any length. `None` where it is longer than segments can be counted.
+    /// Creates a sender of a message: `headers` bytes of common, RMPP and class header at the front of `first`, which all
+    /// segments repeat, and `data`. Returns `None` if the message needs more than 2^32 - 1 segments.
     pub(crate) fn new(first: RmppMad, headers: usize, data: &[u8]) -> Option<Self> {
         let count = data.len().div_ceil(size_of::<RmppMad>() - headers).max(1);
         Some(Self {
@@ -51,7 +51,7 @@ impl Sender {
         })
     }
 
-    /// The next segment that may go out now.
+    /// Returns the next segment that may be sent now.
     pub(crate) fn next(&mut self) -> Option<RmppMad> {
         if self.sent == self.window.min(self.count) {
             return None;
@@ -73,22 +73,22 @@ impl Sender {
             return Outcome::Stale;
         }
         self.acknowledged = segment;
-        self.sent = self.sent.max(segment); // it may acknowledge what went out before a rewind
+        self.sent = self.sent.max(segment); // it may acknowledge segments from before a rewind
         self.window = window;
         if self.is_acknowledged() { Outcome::Complete } else { Outcome::Progress }
     }
 
-    /// Whether all segments are acknowledged.
+    /// Returns `true` if all segments are acknowledged.
     pub(crate) fn is_acknowledged(&self) -> bool {
         self.acknowledged == self.count
     }
 
-    /// Starts again behind the last acknowledged segment: what went out since then seems lost.
+    /// Goes back to the first segment that is not acknowledged, because the later ones seem lost.
     pub(crate) fn rewind(&mut self) {
         self.sent = self.acknowledged;
     }
 
-    /// Segment `number`, from 1.
+    /// Returns segment `number`, from 1.
     fn segment(&self, number: u32) -> RmppMad {
         let room = size_of::<RmppMad>() - self.headers;
         let start = (number as usize - 1) * room;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_message_is_first_and_last_at_once() {
+    fn short_message_is_one_segment_first_and_last() {
         let segment = sender(100).next().expect("one segment");
         assert!(segment.rmpp.is_active() && segment.rmpp.is_first() && segment.rmpp.is_last());
         assert_eq!(segment.rmpp.segment.get(), 1);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_message_is_one_segment() {
+    fn empty_message_is_one_segment() {
         let mut sender = sender(0);
         let segment = sender.next().expect("one segment");
         assert!(segment.rmpp.is_first() && segment.rmpp.is_last());
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_count_the_class_header_of_each_segment() {
+    fn payload_lengths_count_the_class_header_of_each_segment() {
         let mut sender = sender(450); // 200 + 200 + 50
         let first = sender.next().expect("first");
         assert_eq!(first.rmpp.length_or_window.get(), 3 * 20 + 450);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_behind_what_was_acknowledged() {
+    fn sender_after_a_rewind_goes_on_after_the_last_acknowledged_segment() {
         let mut sender = sender(2000);
         sender.next();
         sender.acknowledge(1, 5);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_that_break_the_rules_end_it() {
+    fn acknowledgements_that_break_the_rules_abort() {
         let mut sender = sender(2000);
         sender.next();
         assert_eq!(sender.acknowledge(2, 64), Outcome::Abort(RmppStatus::SEGMENT_TOO_BIG));
