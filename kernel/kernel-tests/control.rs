@@ -4,7 +4,7 @@
 use core::fmt::Write;
 
 use portico_kernel::control::{Control, Output};
-use portico_kernel::cpu::interrupts::Vector;
+use portico_kernel::cpu::Vector;
 use portico_kernel::cpu::{idle, local};
 use portico_kernel::kernel_test;
 use x86_64::instructions::port::Port;

@@ -2,7 +2,7 @@
 //! interrupt it is told to (82574 datasheet, 10.2.4).
 #![allow(unsafe_code)] // device registers
 
-use portico_kernel::cpu::interrupts::Vector;
+use portico_kernel::cpu::Vector;
 use portico_kernel::cpu::{idle, local};
 use portico_kernel::kernel_test;
 use portico_kernel::memory::Caching;

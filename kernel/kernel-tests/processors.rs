@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use portico_kernel::cpu::interrupts::Vector;
-use portico_kernel::cpu::{self, apic, idle, local};
+use portico_kernel::cpu::Vector;
+use portico_kernel::cpu::{self, apic, idle, local, timer};
 use portico_kernel::{clock, kernel_test};
 
 static ARRIVED: [AtomicUsize; cpu::MAX_CPUS] = [const { AtomicUsize::new(0) }; cpu::MAX_CPUS];
@@ -69,7 +69,7 @@ kernel_test!(clock_never_goes_back);
 
 fn sleep_until(deadline: u64) {
     while clock::now() < deadline {
-        apic::set_timer(Some(deadline));
+        timer::set(Some(deadline));
         idle::wait();
     }
 }
@@ -87,8 +87,8 @@ kernel_test!(timer_wakes_from_halt);
 
 fn a_timer_that_is_taken_back_does_not_fire() {
     let before = Vector::TIMER.count();
-    apic::set_timer(Some(clock::now() + 5_000_000));
-    apic::set_timer(None);
+    timer::set(Some(clock::now() + 5_000_000));
+    timer::set(None);
     let end = clock::now() + 20_000_000;
     while clock::now() < end {
         x86_64::instructions::interrupts::enable();

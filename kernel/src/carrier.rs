@@ -12,7 +12,7 @@ use hca_driver::{Bar2, Doorbell, Hca};
 use spin::Mutex;
 
 use crate::cpu::Cpu;
-use crate::cpu::interrupts::Vector;
+use crate::cpu::Vector;
 use crate::memory::map::Range;
 use crate::memory::{Caching, PAGE, Wiping};
 use crate::partition::Partition;

@@ -1,4 +1,4 @@
-//! Time: nanoseconds since boot, never going back, the same on every processor.
+//! Clock: nanoseconds since boot, monotonic, the same on every processor.
 
 mod scale;
 #[cfg(target_os = "none")]

@@ -1,4 +1,4 @@
-//! The time-stamp counter (TSC) as the clock, measured once against the high precision event timer (HPET).
+//! Clock on the time-stamp counter (TSC), calibrated once against the high precision event timer (HPET).
 #![allow(unsafe_code)] // RDTSC and the HPET's registers
 
 use core::ptr::with_exposed_provenance_mut;
@@ -7,32 +7,32 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::Scale;
 use crate::cpu::apic;
 
-/// Where q35's HPET is.
+/// Address of q35's HPET.
 pub(crate) const HPET: u64 = 0xfed0_0000;
 /// General capabilities: bits 63-32 are the counter's period in femtoseconds (IA-PC HPET specification 2.3.4).
 const HPET_CAPABILITIES: u64 = HPET;
 /// General configuration: bit 0 lets the counter run.
 const HPET_CONFIGURATION: u64 = HPET + 0x10;
 const HPET_COUNTER: u64 = HPET + 0xf0;
-/// The longest period that the specification allows: 100 ns.
+/// Longest period of the specification: 100 ns, in femtoseconds.
 const MAX_PERIOD_FS: u64 = 100_000_000;
 
-/// How long the clocks are compared.
+/// Length of the calibration in nanoseconds.
 const WINDOW_NS: u64 = 10_000_000;
 
-/// By how many ticks at most a processor's TSC lags behind the boot processor's: none sees a time before boot.
+/// Largest lag of a processor's TSC behind the boot processor's, in ticks: no processor sees a time before boot.
 const LAG: u64 = 1 << 20;
 
 static NS_PER_TICK: AtomicU64 = AtomicU64::new(0);
 static BOOT: AtomicU64 = AtomicU64::new(0);
 
-/// How fast [`ticks`] grows, in Hz; 0 until [`calibrate`] ran.
+/// Returns the frequency of [`ticks`] in Hz; 0 before [`calibrate`].
 #[must_use]
 pub fn ticks_per_second() -> u64 {
     Scale::new(NS_PER_TICK.load(Ordering::Relaxed), 1 << 32).map_or(0, |per_ns| per_ns.convert(1_000_000_000))
 }
 
-/// Nanoseconds since boot; 0 until [`calibrate`] ran.
+/// Returns the nanoseconds since boot; 0 before [`calibrate`].
 #[inline]
 #[must_use]
 pub fn now() -> u64 {
@@ -40,7 +40,7 @@ pub fn now() -> u64 {
     Scale::from_bits(NS_PER_TICK.load(Ordering::Relaxed)).convert_wrapping(ticks)
 }
 
-/// The time-stamp counter itself. Under QEMU's `-icount shift=0` it counts instructions.
+/// Returns the time-stamp counter. Under QEMU's `-icount shift=0` it counts instructions.
 #[inline]
 #[must_use]
 pub fn ticks() -> u64 {
@@ -52,14 +52,14 @@ fn hpet(register: u64) -> *mut u64 {
     with_exposed_provenance_mut(register as usize)
 }
 
-/// The three clocks at one moment.
+/// Three clocks at one moment.
 struct Sample {
     hpet: u64,
     tsc: u64,
     apic: u32,
 }
 
-/// Reads the clocks as closely together as several tries allow.
+/// Reads the clocks within the shortest time of several tries.
 fn sample() -> Sample {
     let mut best = None;
     for _ in 0..8 {
@@ -75,18 +75,21 @@ fn sample() -> Sample {
     best.map_or(Sample { hpet: 0, tsc: 0, apic: 0 }, |(_, sample)| sample)
 }
 
-/// Measures the TSC and the local APIC's timer, and starts the clock.
+/// Measures the TSC and the local APIC's timer, starts the clock, and returns the timer's ticks per nanosecond.
 ///
 /// # Panics
-/// If there is no HPET, or the clocks do not run.
-pub fn calibrate() {
+/// The machine has no HPET, or a clock stands still.
+pub fn calibrate() -> Scale {
     BOOT.store(ticks().saturating_sub(LAG), Ordering::Relaxed);
     // SAFETY: the HPET's page is mapped; its interrupts stay off, only the counter starts.
     let period_fs = unsafe {
         hpet(HPET_CONFIGURATION).write_volatile(1);
         hpet(HPET_CAPABILITIES).read_volatile() >> 32
     };
-    assert!((1..=MAX_PERIOD_FS).contains(&period_fs), "no HPET at {HPET:#x}: start QEMU's q35 with hpet=on");
+    assert!(
+        (1..=MAX_PERIOD_FS).contains(&period_fs),
+        "cannot find an HPET at {HPET:#x}: start QEMU's q35 with hpet=on"
+    );
     let window = WINDOW_NS * 1_000_000 / period_fs;
 
     apic::start_timer(u32::MAX);
@@ -102,6 +105,6 @@ pub fn calibrate() {
     let ns_per_tick = Scale::new(end.tsc - start.tsc, ns).expect("the time-stamp counter runs");
     let apic_per_ns = Scale::new(ns, u64::from(start.apic - end.apic)).expect("the local APIC's timer runs");
     NS_PER_TICK.store(ns_per_tick.to_bits(), Ordering::Relaxed);
-    apic::set_timer_scale(apic_per_ns);
     log::info!("clock: TSC at {} kHz", (end.tsc - start.tsc) * 1_000_000 / ns);
+    apic_per_ns
 }

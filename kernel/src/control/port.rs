@@ -9,7 +9,7 @@ use uart_16550::backend::PioBackend;
 use uart_16550::spec::registers::{FifoTriggerLevel, IER};
 use uart_16550::{Config, Uart16550};
 
-use crate::cpu::interrupts::Vector;
+use crate::cpu::Vector;
 use crate::cpu::{Cpu, ioapic};
 
 /// The second serial port (COM2), and its interrupt line.

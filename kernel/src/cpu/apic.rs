@@ -1,23 +1,22 @@
-//! The local APIC: end of interrupt, inter-processor interrupts and the timer. Its registers are model-specific ones
-//! where CPUID offers x2APIC, and memory (xAPIC) elsewhere (APM vol. 2, chapter 16).
+//! Local APIC: end of interrupt, inter-processor interrupts and the timer (APM vol. 2, chapter 16). Its registers are
+//! model-specific registers (MSRs) if CPUID offers x2APIC, and else memory (xAPIC).
 #![allow(unsafe_code)] // registers
 
 use core::ptr::with_exposed_provenance_mut;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use raw_cpuid::CpuId;
 use x86_64::registers::model_specific::{ApicBase, ApicBaseFlags, Msr};
 
-use super::interrupts::Vector;
 use super::local;
-use crate::clock::{self, Scale};
+use super::vector::Vector;
 
-/// Where the registers are in memory, when they are.
+/// Address of the registers in xAPIC mode.
 pub(super) const BASE: u64 = 0xfee0_0000;
-/// Where they are among the model-specific registers, when they are.
+/// First MSR of the registers in x2APIC mode.
 const X2APIC: u32 = 0x800;
 
-/// Offsets of registers in memory; a model-specific register's number is a sixteenth of it (APM vol. 2, 16.3.2).
+/// Offset of a register in memory; its MSR is [`X2APIC`] and a sixteenth of the offset (APM vol. 2, 16.3.2).
 #[derive(Clone, Copy)]
 enum Register {
     Id = 0x20,
@@ -45,7 +44,6 @@ const ALL_OTHERS: u32 = 0b11 << 18;
 const PENDING: u32 = 1 << 12;
 
 static X2: AtomicBool = AtomicBool::new(false);
-static TIMER_PER_NS: AtomicU64 = AtomicU64::new(0);
 
 fn read(register: Register) -> u32 {
     if X2.load(Ordering::Relaxed) {
@@ -68,7 +66,7 @@ fn write(register: Register, value: u32) {
     }
 }
 
-/// Turns this processor's APIC on.
+/// Enables this processor's APIC.
 pub(super) fn init() {
     let x2 = CpuId::new().get_feature_info().is_some_and(|features| features.has_x2apic());
     X2.store(x2, Ordering::Relaxed);
@@ -84,7 +82,7 @@ pub(super) fn init() {
     local::cpu().set_apic_id(if x2 { id } else { id >> 24 });
 }
 
-/// Says that the interrupt in service is done with.
+/// Signals the end of the interrupt in service.
 pub(super) fn end_of_interrupt() {
     write(Register::EndOfInterrupt, 0);
 }
@@ -115,32 +113,17 @@ pub(super) fn init_others() {
     command(0, ALL_OTHERS | ASSERT | INIT);
 }
 
-/// Lets all other processors, which were reset, begin in real mode at the start of a page below 1 MiB.
+/// Starts all other processors after their reset: in real mode, at the start of a page below 1 MiB.
 pub(super) fn start_others(page: u8) {
     command(0, ALL_OTHERS | ASSERT | STARTUP | u32::from(page));
 }
 
-/// Lets the timer count down from `ticks`, and then raise [`Vector::TIMER`]; 0 stops it.
+/// Starts the timer: after `ticks` it raises [`Vector::TIMER`]. 0 stops it.
 pub(crate) fn start_timer(ticks: u32) {
     write(Register::TimerInitial, ticks);
 }
 
-/// What is left of the count.
+/// Returns the ticks that are left.
 pub(crate) fn timer_count() -> u32 {
     read(Register::TimerCurrent)
-}
-
-pub(crate) fn set_timer_scale(per_ns: Scale) {
-    TIMER_PER_NS.store(per_ns.to_bits(), Ordering::Relaxed);
-}
-
-/// Raises [`Vector::TIMER`] on this processor when [`clock::now`] reaches `deadline`, or earlier if that is very far
-/// off (about a minute): who waits looks at the clock and asks again. `None` takes an earlier wish back.
-pub fn set_timer(deadline: Option<u64>) {
-    let ticks = deadline.map_or(0, |deadline| {
-        let ns = deadline.saturating_sub(clock::now());
-        let ticks = Scale::from_bits(TIMER_PER_NS.load(Ordering::Relaxed)).convert(ns).saturating_add(1);
-        u32::try_from(ticks).unwrap_or(u32::MAX)
-    });
-    start_timer(ticks);
 }

@@ -1,24 +1,24 @@
-//! The chain of callers, for reports.
+//! Backtraces for panic and fault reports.
 #![allow(unsafe_code)] // the stack is read by address
 
 use core::fmt;
 
 use super::stack::STACKS;
 
-/// Where execution was, and through which calls it came there. Displays as addresses, innermost first.
+/// Instruction pointer and frame pointer of code. Displays the return addresses, innermost first.
 #[derive(Clone, Copy, Debug)]
 pub struct Backtrace {
     rip: u64,
     rbp: u64,
 }
 
-/// The backtrace of code at `rip` whose frame pointer is `rbp`.
+/// Creates the backtrace of code at `rip` whose frame pointer is `rbp`.
 #[must_use]
 pub fn from(rip: u64, rbp: u64) -> Backtrace {
     Backtrace { rip, rbp }
 }
 
-/// More calls than this are not shown.
+/// Number of calls shown at most.
 const DEPTH: usize = 16;
 
 impl fmt::Display for Backtrace {

@@ -1,4 +1,4 @@
-//! The end that an exception brings.
+//! Report of an exception in the kernel.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +10,7 @@ use super::{backtrace, local, port};
 use crate::console;
 use crate::exit::ExitCode;
 
-/// Shows what happened and ends the machine. No exception of the kernel's own is expected, so none is survived.
+/// Reports an exception on the console and ends the machine. The kernel recovers from no exception of its own.
 pub(super) fn report(registers: &Registers) -> ! {
     static REPORTING: AtomicBool = AtomicBool::new(false);
     if REPORTING.swap(true, Ordering::Relaxed) {
@@ -28,7 +28,7 @@ pub(super) fn report(registers: &Registers) -> ! {
     port::exit(ExitCode::FAULT)
 }
 
-/// An exception's name, and for a page fault what was tried.
+/// Display form of an exception: its name, and the access of a page fault.
 struct Exception<'a>(&'a Registers);
 
 impl core::fmt::Display for Exception<'_> {

@@ -1,11 +1,10 @@
-//! Waiting without burning time.
+//! Halting until an interrupt.
 
 use x86_64::instructions::interrupts;
 
 use super::local::cpu;
 
-/// Halts this processor until something is noted: an interrupt that came since the last call ends the wait at once.
-/// Interrupts are enabled from then on.
+/// Halts this processor until an interrupt. Returns at once if one came since the last call. Enables interrupts.
 pub fn wait() {
     interrupts::disable();
     if cpu().take_note() {

@@ -1,69 +1,31 @@
-//! Interrupt and exception entry. A handler only notes and wakes: it counts its vector, marks its processor as having
-//! something to look at, and tells the interrupt controller. Whoever waits compares the count with the one it last saw.
+//! Interrupt and exception entry.
+//!
+//! A handler counts its vector, sets its processor's wake flag, and signals the end of interrupt. A waiting loop compares
+//! the count with the last count that it saw.
 #![allow(unsafe_code)] // entry stubs
 
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::registers::Registers;
+use super::vector::Vector;
 use super::{apic, fault, local};
 
-/// An interrupt vector from 32 on, which is not an exception.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vector(u8);
-
-impl Vector {
-    /// The local APIC's timer.
-    pub const TIMER: Self = Self(0x30);
-    /// Another processor has something for this one.
-    pub const WAKE: Self = Self(0x31);
-    /// The control channel's serial port.
-    pub const CONTROL: Self = Self(0x32);
-    /// What the local APIC raises when an interrupt went away before it was taken; it wants no end of interrupt.
-    pub const SPURIOUS: Self = Self(0xff);
-
-    const FIRST_DEVICE: u8 = 0x40;
-    const DEVICES: u8 = 0xb0;
-
-    /// The vector's number.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        self.0
-    }
-
-    /// How often it was raised since boot, wrapping.
-    #[must_use]
-    pub fn count(self) -> u32 {
-        COUNTS[usize::from(self.0)].load(Ordering::Acquire)
-    }
-
-    /// A vector that no device has yet; `None` once all are given away.
-    #[must_use]
-    pub fn allocate() -> Option<Self> {
-        static GIVEN: AtomicU32 = AtomicU32::new(0);
-        let nth = u8::try_from(GIVEN.fetch_add(1, Ordering::Relaxed)).ok().filter(|nth| *nth < Self::DEVICES)?;
-        Some(Self(Self::FIRST_DEVICE + nth))
-    }
-}
-
-static COUNTS: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
-
-/// From one vector's stub to the next.
+/// Distance of two stubs in bytes.
 const STUB: u64 = 16;
 
 unsafe extern "C" {
-    /// The stub of vector 0; the others follow, [`STUB`] bytes apart.
+    /// Stub of vector 0; the others follow, [`STUB`] bytes apart.
     static interrupt_stubs: u8;
 }
 
-/// The address of a vector's entry stub.
+/// Returns the address of a vector's entry stub.
 pub(super) fn stub(vector: u8) -> u64 {
     (&raw const interrupt_stubs) as u64 + u64::from(vector) * STUB
 }
 
 // 1. A vector's stub pushes a zero where the processor pushes no error code, then the vector.
-// 2. interrupt_common pushes the general registers, which completes `Registers`, and calls `dispatch` with their address.
-//    The processor aligned the stack to 16 bytes before it pushed; 22 words later it is aligned again.
+// 2. interrupt_common pushes the general registers, which completes `Registers`, and calls `dispatch` with their
+//    address. The processor aligned the stack to 16 bytes before it pushed; 22 words later it is aligned again.
 // 3. If `dispatch` returns, everything is popped again.
 global_asm!(
     r#"
@@ -129,9 +91,9 @@ extern "C" fn dispatch(registers: &Registers) {
     if vector < 32 {
         fault::report(registers);
     }
-    COUNTS[usize::from(vector)].fetch_add(1, Ordering::Release);
+    Vector::count_one(vector);
     local::cpu().note();
-    if vector != Vector::SPURIOUS.0 {
+    if vector != Vector::SPURIOUS.number() {
         apic::end_of_interrupt();
     }
 }

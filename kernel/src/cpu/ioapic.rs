@@ -1,24 +1,24 @@
-//! The I/O APIC, through which the interrupts of devices without MSI come (82093AA datasheet).
+//! I/O APIC: interrupts of devices without MSI (82093AA datasheet).
 #![allow(unsafe_code)] // registers
 
 use core::ptr::with_exposed_provenance_mut;
 
 use spin::Mutex;
 
-use super::Cpu;
-use super::interrupts::Vector;
+use super::local::Cpu;
+use super::vector::Vector;
 
-/// Where q35's is: a register's number is written to the first word, its value is in the other.
+/// Address of q35's I/O APIC. A register's number is written to [`SELECT`]; [`WINDOW`] then holds its value.
 pub(super) const BASE: u64 = 0xfec0_0000;
 const SELECT: u64 = BASE;
 const WINDOW: u64 = BASE + 0x10;
 
-/// The first register of the redirection table; each input has two.
+/// First register of the redirection table, which has two for each input.
 const REDIRECTION: u32 = 0x10;
 
 static LOCK: Mutex<()> = Mutex::new(());
 
-/// Lets an input of the legacy kind (rising edge) raise `vector` at `cpu`.
+/// Routes an edge-triggered input to `vector` at `cpu`.
 pub fn route(input: u8, vector: Vector, cpu: &Cpu) {
     let _lock = LOCK.lock();
     let write = |register: u32, value: u32| {

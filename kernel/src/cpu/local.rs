@@ -1,4 +1,4 @@
-//! What belongs to one processor, reached through GS.
+//! Data of one processor, reached through GS.
 #![allow(unsafe_code)] // GS
 
 use core::arch::asm;
@@ -8,12 +8,13 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use x86_64::VirtAddr;
 use x86_64::registers::model_specific::GsBase;
 
-use super::MAX_CPUS;
+/// Number of processors that the kernel starts at most.
+pub const MAX_CPUS: usize = 8;
 
-/// One processor.
+/// Processor.
 #[repr(C)]
 pub struct Cpu {
-    /// First, where GS points.
+    /// First field: `cpu` reads it through GS.
     index: AtomicUsize,
     apic_id: AtomicU32,
     noted: AtomicBool,
@@ -26,13 +27,13 @@ impl Cpu {
         Self { index: AtomicUsize::new(0), apic_id: AtomicU32::new(0), noted: AtomicBool::new(false) }
     }
 
-    /// Its number: 0 for the boot processor, then in the order in which they came up.
+    /// Returns its index: 0 for the boot processor, then in the order of start.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index.load(Ordering::Relaxed)
     }
 
-    /// The id of its local APIC, to which interrupts are addressed.
+    /// Returns the id of its local APIC.
     #[must_use]
     pub fn apic_id(&self) -> u32 {
         self.apic_id.load(Ordering::Relaxed)
@@ -42,47 +43,47 @@ impl Cpu {
         self.apic_id.store(id, Ordering::Relaxed);
     }
 
-    /// Marks that something happened that this processor must look at before it may halt.
+    /// Sets its wake flag: the processor checks for work before it halts.
     pub(super) fn note(&self) {
         self.noted.store(true, Ordering::Release);
     }
 
-    /// Whether this processor, the one that runs this, has the mark.
+    /// Returns `true` if the calling processor's wake flag is set.
     #[inline]
     pub(crate) fn is_here_noted() -> bool {
         let noted: u8;
-        // SAFETY: as in `cpu`; the mark lies where it says.
+        // SAFETY: as in `cpu`; the offset is that of the flag.
         unsafe {
             asm!("mov {}, gs:[{}]", out(reg_byte) noted, const offset_of!(Self, noted), options(nostack, preserves_flags, readonly));
         }
         noted != 0
     }
 
-    /// Takes the mark.
+    /// Clears the wake flag, and returns `true` if it was set.
     pub(crate) fn take_note(&self) -> bool {
         self.noted.swap(false, Ordering::AcqRel)
     }
 }
 
-/// The `index`th processor.
+/// Returns the `index`th processor.
 ///
 /// # Panics
-/// If `index` is not below [`MAX_CPUS`].
+/// `index` is not below [`MAX_CPUS`].
 #[must_use]
 pub fn cpu_at(index: usize) -> &'static Cpu {
     &CPUS[index]
 }
 
-/// The processor that runs this.
+/// Returns the calling processor.
 #[must_use]
 pub fn cpu() -> &'static Cpu {
     let index: usize;
-    // SAFETY: `init` let GS point at an element of `CPUS`, whose first field is its index.
+    // SAFETY: `init` pointed GS at an element of `CPUS`, whose first field is its index.
     unsafe { asm!("mov {}, gs:[0]", out(reg) index, options(nostack, preserves_flags, readonly)) };
     &CPUS[index]
 }
 
-/// Makes this processor the `index`th.
+/// Makes the calling processor the `index`th.
 pub(super) fn init(index: usize) {
     let cpu = &CPUS[index];
     cpu.index.store(index, Ordering::Relaxed);

@@ -5,11 +5,11 @@ use x86_64::instructions::port::Port;
 
 use crate::exit::ExitCode;
 
-/// The control register of the keyboard controller's neighbour, which resets the machine.
+/// Reset control register of the chipset.
 const RESET: u16 = 0xcf9;
 
-/// Ends the machine with `code`. Without an `isa-debug-exit` device it is reset instead, and QEMU with `-no-reboot`
-/// ends.
+/// Ends the machine with `code`. Without an `isa-debug-exit` device the machine is reset, which ends QEMU with
+/// `-no-reboot`.
 pub fn exit(code: ExitCode) -> ! {
     // SAFETY: both ports only end the machine; no memory is touched.
     unsafe {

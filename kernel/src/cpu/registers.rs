@@ -1,8 +1,9 @@
-//! The registers at the moment of an interrupt, and how a report shows them.
+//! Registers at an interrupt, and their display in reports.
 
 use core::fmt;
 
-/// What the interrupt stubs and the processor push (AMD64 Architecture Programmer's Manual (APM) vol. 2, 8.9.3).
+/// Registers as the interrupt stubs and the processor push them (AMD64 Architecture Programmer's Manual (APM) vol. 2,
+/// 8.9.3).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the registers' own names")]

@@ -1,4 +1,4 @@
-//! Bringing up the other processors.
+//! Start of the other processors.
 #![allow(unsafe_code)] // code that begins in real mode, copied to where it begins
 
 use core::arch::global_asm;
@@ -7,23 +7,25 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use spin::Once;
 
+use super::init::init;
+use super::local::MAX_CPUS;
 use super::stack::{MAIN_TOP, STACKS, STRIDE};
-use super::{MAX_CPUS, apic, idle, local};
+use super::{apic, idle, local};
 use crate::{clock, memory};
 
-/// Where the other processors begin: a page below 1 MiB, whose number is what the startup interrupt carries.
+/// Address of the other processors' first instruction: a page below 1 MiB. The startup interrupt carries its number.
 const TRAMPOLINE: u64 = 0x8000;
 
-/// A processor is reset for this long before it is started.
+/// Time between reset and start of a processor, in nanoseconds.
 const RESET_NS: u64 = 10_000_000;
-/// A processor that did not come up after this long is not waited for.
+/// Time limit for the start of all processors, in nanoseconds.
 const START_NS: u64 = 5_000_000_000;
 
-/// Processors that are up, and their job once there is one.
+/// Number of running processors, and their job once it is set.
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
 static JOB: Once<fn() -> !> = Once::new();
 
-/// For the processors that begin: the page tables to use, and the number of the next one.
+/// Input of a starting processor: its page tables and its index.
 static AP_PAGE_TABLES: AtomicU32 = AtomicU32::new(0);
 static AP_NEXT: AtomicU32 = AtomicU32::new(1);
 
@@ -96,7 +98,7 @@ ap64:
     options(att_syntax)
 );
 
-/// Starts the other processors, so that there are `expected` altogether, or as many as the kernel has room for.
+/// Starts the other processors: `expected` in total, or [`MAX_CPUS`] if that is less.
 pub(super) fn start(expected: usize) {
     let expected = expected.min(MAX_CPUS);
     if expected > 1 {
@@ -107,7 +109,7 @@ pub(super) fn start(expected: usize) {
         wait_until(|| online() >= expected, START_NS);
     }
     if online() < expected {
-        log::error!("{expected} processors are said to be there, but only {} came up", online());
+        log::error!("cannot start all processors: {} of {expected} are up", online());
     }
     log::info!("{} processors", online());
 }
@@ -131,7 +133,7 @@ fn wait_until(done: impl Fn() -> bool, limit: u64) {
 }
 
 extern "C" fn ap_start(index: u32) -> ! {
-    super::init(index as usize);
+    init(index as usize);
     apic::init();
     ONLINE.fetch_add(1, Ordering::AcqRel);
     loop {
@@ -142,13 +144,13 @@ extern "C" fn ap_start(index: u32) -> ! {
     }
 }
 
-/// Number of processors that are up.
+/// Returns the number of running processors.
 #[must_use]
 pub fn online() -> usize {
     ONLINE.load(Ordering::Acquire)
 }
 
-/// Gives all other processors their job, for good. Only the first call counts.
+/// Sets the job of all other processors. Calls after the first have no effect.
 pub fn employ_others(job: fn() -> !) {
     JOB.call_once(|| job);
     for index in 1..online() {

@@ -1,12 +1,12 @@
-//! The stacks of the processors. Below each lies a guard page that is not mapped, so that an overflow faults at once.
+//! Stacks of the processors. An unmapped guard page below each makes an overflow fault at once.
 
 use core::cell::UnsafeCell;
 
-use super::MAX_CPUS;
+use super::local::MAX_CPUS;
 
 const PAGE: usize = 4096;
 
-/// A stack of `SIZE` bytes, above its guard page.
+/// Stack of `SIZE` bytes above its guard page.
 #[repr(C, align(4096))]
 pub struct Stack<const SIZE: usize> {
     guard: [u8; PAGE],
@@ -18,19 +18,19 @@ impl<const SIZE: usize> Stack<SIZE> {
         Self { guard: [0; PAGE], space: UnsafeCell::new([0; SIZE]) }
     }
 
-    /// The address from which the stack grows down.
+    /// Returns the address from which the stack grows down.
     fn top(&self) -> u64 {
         self.guard() + (PAGE + SIZE) as u64
     }
 
-    /// The address of the guard page.
+    /// Returns the address of the guard page.
     fn guard(&self) -> u64 {
         (&raw const self.guard) as u64
     }
 }
 
-/// One processor's stacks: its own, and those of the interrupt stack table (IST), one for each kind of event that can
-/// strike while another of them is in use.
+/// Stacks of one processor: its main stack, and those of the interrupt stack table (IST), one for each kind of event that
+/// can interrupt another.
 #[repr(C)]
 pub struct CpuStacks {
     main: Stack<{ 64 << 10 }>,
@@ -41,12 +41,12 @@ pub struct CpuStacks {
     machine_check: Stack<{ 16 << 10 }>,
 }
 
-/// Which stack of the interrupt stack table an event runs on; the value is the entry's index, counted from 0.
+/// Stack of the interrupt stack table; the value is the entry's index from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ist {
     /// Device, timer and inter-processor interrupts.
     Interrupt = 0,
-    /// Exceptions that have no stack of their own.
+    /// Exceptions without a stack of their own.
     Fault = 1,
     /// Double fault.
     DoubleFault = 2,
@@ -59,16 +59,16 @@ pub enum Ist {
 /// Number of [`Ist`] stacks.
 pub const IST_STACKS: usize = 5;
 
-/// From a processor's stacks to the top of its main stack.
+/// Offset of the top of the main stack in a processor's stacks, in bytes.
 pub const MAIN_TOP: usize = PAGE + (64 << 10);
 
-/// From one processor's stacks to the next one's.
+/// Size of one processor's stacks in bytes.
 pub const STRIDE: usize = size_of::<CpuStacks>();
 
-/// All stacks. Nothing but the processors themselves, through their stack pointers, writes here.
+/// Stacks of all processors. Only the processors write here, through their stack pointers.
 pub static STACKS: Stacks = Stacks([const { CpuStacks::new() }; MAX_CPUS]);
 
-/// See [`STACKS`].
+/// Type of [`STACKS`].
 #[repr(transparent)]
 pub struct Stacks([CpuStacks; MAX_CPUS]);
 
@@ -90,7 +90,7 @@ impl CpuStacks {
 }
 
 impl Stacks {
-    /// The tops of the `index`th processor's interrupt stacks, in the order of [`Ist`].
+    /// Returns the tops of the `index`th processor's interrupt stacks, in the order of [`Ist`].
     pub fn ist_tops(&self, index: usize) -> [u64; IST_STACKS] {
         let stacks = &self.0[index];
         [
@@ -102,7 +102,7 @@ impl Stacks {
         ]
     }
 
-    /// The addresses of all guard pages.
+    /// Returns the addresses of all guard pages.
     pub fn guards(&self) -> impl Iterator<Item = u64> {
         self.0.iter().flat_map(|stacks| {
             [
@@ -116,7 +116,7 @@ impl Stacks {
         })
     }
 
-    /// Whether `address` lies in a stack, guard pages not counted, with room for `size` more bytes.
+    /// Returns `true` if the `size` bytes at `address` lie in a stack and in no guard page.
     pub fn contains(&self, address: u64, size: u64) -> bool {
         let start = (&raw const self.0) as u64;
         let inside = address >= start && address <= start + size_of_val(self) as u64 - size;

@@ -1,4 +1,4 @@
-//! Each processor's segment, task-state and interrupt tables.
+//! Segment, task-state and interrupt tables of each processor.
 #![allow(unsafe_code)] // descriptor tables are what the processor trusts
 
 use spin::Once;
@@ -12,18 +12,18 @@ use x86_64::structures::idt::{Entry, HandlerFunc};
 use x86_64::structures::tss::TaskStateSegment;
 use x86_64::{VirtAddr, structures::idt::ExceptionVector};
 
-use super::MAX_CPUS;
 use super::interrupts;
+use super::local::MAX_CPUS;
 use super::stack::{Ist, STACKS};
 
-/// A processor's own tables; they stay where they are once loaded.
+/// Tables of one processor; they do not move once loaded.
 struct Tables {
     tss: TaskStateSegment,
     gdt: Once<GlobalDescriptorTable>,
 }
 
 static TABLES: [Once<Tables>; MAX_CPUS] = [const { Once::new() }; MAX_CPUS];
-/// The interrupt descriptor table (IDT), the same for all processors.
+/// Interrupt descriptor table (IDT), shared by all processors.
 static IDT: Once<[Entry<HandlerFunc>; 256]> = Once::new();
 
 /// Loads the `index`th processor's tables.

@@ -10,7 +10,7 @@ use super::exits::{self, Next};
 use super::machine::{Body, End, Partition};
 use super::timers;
 use crate::clock;
-use crate::cpu::{self, MAX_CPUS, apic, idle, local};
+use crate::cpu::{self, MAX_CPUS, apic, idle, local, timer};
 use crate::svm::{self, Host};
 
 /// How long a partition runs while others wait.
@@ -54,7 +54,7 @@ fn end_slice_in_time(here: usize) {
 fn leave_by(here: usize, time: u64) {
     let deadline = DEADLINES[here].load(Ordering::Relaxed).min(time);
     DEADLINES[here].store(deadline, Ordering::Relaxed);
-    apic::set_timer(Some(deadline));
+    timer::set(Some(deadline));
 }
 
 /// Has this processor, which runs the partition that asks, see to what is due at `time` when it is.
@@ -117,7 +117,7 @@ fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 /// Halts until an interrupt or the deadline, unless it is past.
 fn rest(deadline: Option<u64>) {
     if deadline.is_none_or(|deadline| deadline > clock::now()) {
-        apic::set_timer(deadline);
+        timer::set(deadline);
         idle::wait();
     }
 }
@@ -143,7 +143,7 @@ fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
     // As in `sleep`: either who enqueues sees the bit, or this one sees what it enqueued.
     DEADLINES[here].store(deadline.unwrap_or(u64::MAX), Ordering::Relaxed);
     if READY.lock().is_empty() {
-        apic::set_timer(deadline);
+        timer::set(deadline);
     } else {
         UNTIMED.fetch_and(!bit, Ordering::SeqCst);
         end_slice_in_time(here);

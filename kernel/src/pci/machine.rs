@@ -11,7 +11,7 @@ use super::bars::{self, Windows};
 use super::ecam::{Ecam, PCIEXBAR_DEFAULT};
 use super::msix::{ENTRY, Entry};
 use crate::cpu::Cpu;
-use crate::cpu::interrupts::Vector;
+use crate::cpu::Vector;
 use crate::memory::paging::MapError;
 use crate::memory::{Caching, map_device};
 
