@@ -1,7 +1,8 @@
-//! One end of a cable between two processes: link machine, credits and CRCs. It does no I/O: messages go in and come out.
+//! One end of a cable between two processes: link machine, credits and CRCs. It does no I/O: messages go in and come
+//! out.
 //!
-//! Packets on data VLs need credit, so they are never dropped for lack of room. VL15 has no credits (IBA vol. 1, 7.9): a
-//! receiver without room drops the packet and counts that.
+//! Packets on data VLs need credit, so they are never dropped for lack of room. VL15 has no credits (IBA vol. 1, 7.9):
+//! a receiver without room drops the packet and counts that.
 
 use super::frame;
 use super::link::{Abilities, Announcement, LinkChange, LinkMachine, LinkState};
@@ -145,8 +146,8 @@ impl CableEnd {
         self.receive_limit.wrapping_sub(self.received)
     }
 
-    /// Returns the next control message; it goes before any packet. The caller sends it, calls [`CableEnd::sent_control`]
-    /// and repeats. A caller that cannot send it makes no call.
+    /// Returns the next control message; it goes before any packet. The caller sends it, calls
+    /// [`CableEnd::sent_control`] and repeats. A caller that cannot send it makes no call.
     #[must_use]
     pub fn control(&self) -> Option<Control> {
         if !self.is_hello_sent {

@@ -18,7 +18,8 @@ pub(super) fn crcs(packet: &[u8]) -> [u8; CRCS] {
     crc::trailer(packet)
 }
 
-/// Returns the packet without its CRCs, if these are valid, its length is the one in its LRH, and the link version is 0.
+/// Returns the packet without its CRCs, if these are valid, its length is the one in its LRH, and the link version is
+/// 0.
 pub(super) fn check(frame: &mut [u8]) -> Option<&mut [u8]> {
     let (packet, found) = frame.split_last_chunk_mut::<CRCS>()?;
     let (lrh, _) = Lrh::ref_from_prefix(packet).ok()?;

@@ -1,8 +1,8 @@
 //! Cables between two ports, in one process or in two.
 //!
-//! [`LinkMachine`] decides when a link is up. [`CableEnd`] adds messages, credits and CRCs: one end of a cable to another
-//! process. [`Cable`] is an end on a socket, and [`Capture`] records the packets that pass there. The first two do no
-//! I/O.
+//! [`LinkMachine`] decides when a link is up. [`CableEnd`] adds messages, credits and CRCs: one end of a cable to
+//! another process. [`Cable`] is an end on a socket, and [`Capture`] records the packets that pass there. The first two
+//! do no I/O.
 
 mod capture;
 mod end;

@@ -1,10 +1,10 @@
 //! The link machine of one end of a cable: when a link comes up, with which width and speed, and when it goes down.
 //!
-//! Each end announces its readiness to the other ([`Announcement`]). An end counts its training epochs: a new one begins
-//! whenever its link goes down or its readiness changes. A link is up as long as both ends poll, have a width and a speed
-//! in common, and each has heard the other's present epoch. So a link that goes down at one end goes down at the other,
-//! however short the time, and no packet from before a training counts as one from after it. Messages must arrive in
-//! order or not at all; a later announcement replaces an earlier one that was not sent.
+//! Each end announces its readiness to the other ([`Announcement`]). An end counts its training epochs: a new one
+//! begins whenever its link goes down or its readiness changes. A link is up as long as both ends poll, have a width
+//! and a speed in common, and each has heard the other's present epoch. So a link that goes down at one end goes down
+//! at the other, however short the time, and no packet from before a training counts as one from after it. Messages
+//! must arrive in order or not at all; a later announcement replaces an earlier one that was not sent.
 
 /// Widths and speeds of an end, each a bit mask as in PortInfo (IBA vol. 1, 14.2.5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +89,8 @@ pub enum LinkChange {
     Down,
 }
 
-/// Link machine of one end of a cable. The caller sends [`LinkMachine::announcement`] to the other end whenever it differs
-/// from the last one sent.
+/// Link machine of one end of a cable. The caller sends [`LinkMachine::announcement`] to the other end whenever it
+/// differs from the last one sent.
 #[derive(Clone, Debug)]
 pub struct LinkMachine {
     polling: bool,

@@ -28,8 +28,8 @@ pub struct Bar2 {
 unsafe impl Send for Bar2 {}
 
 impl Bar2 {
-    /// Creates the access to BAR2, which is mapped at `base`. The mapping should be cacheable (a carrier's BAR2 is memory);
-    /// others work too.
+    /// Creates the access to BAR2, which is mapped at `base`. The mapping should be cacheable (a carrier's BAR2 is
+    /// memory); others work too.
     ///
     /// # Safety
     /// For as long as the value lives, `base` must be valid for reads and writes of
@@ -129,8 +129,8 @@ impl Bar2 {
 
     fn pointer<T>(&self, offset: usize) -> NonNull<T> {
         debug_assert!(offset + size_of::<T>() <= BAR2_SIZE && offset.is_multiple_of(align_of::<T>()));
-        // SAFETY: every offset comes from the contract's functions with a port below MAX_PORTS (asserted below), and the
-        // contract asserts that everything of such a port lies in BAR2. So the sum stays in the mapping.
+        // SAFETY: every offset comes from the contract's functions with a port below MAX_PORTS (asserted below), and
+        // the contract asserts that everything of such a port lies in BAR2. So the sum stays in the mapping.
         unsafe { self.base.add(offset) }.cast()
     }
 }

@@ -23,7 +23,8 @@ pub struct Counters {
     pub xmit_discards: u64,
     /// Number of times that the link went down.
     pub link_downed: u64,
-    /// Packets that the driver dropped because the VL15 send ring was full. The driver keeps this one, over generations.
+    /// Packets that the driver dropped because the VL15 send ring was full. The driver keeps this one, over
+    /// generations.
     pub vl15_send_dropped: u64,
 }
 

@@ -43,8 +43,8 @@ impl<D: Doorbell> Hca<D> {
         self.attachment.identity()
     }
 
-    /// Sends `packet`, from its LRH through its payload, with one copy into the ring. Drops a packet for VL15 that finds
-    /// the ring full, and counts it in [`Counters::vl15_send_dropped`].
+    /// Sends `packet`, from its LRH through its payload, with one copy into the ring. Drops a packet for VL15 that
+    /// finds the ring full, and counts it in [`Counters::vl15_send_dropped`].
     ///
     /// # Errors
     /// [`SendError`] gives the reason why the packet was not sent.
@@ -138,8 +138,8 @@ impl<D: Doorbell> Hca<D> {
         self.or_lose(has_packet).unwrap_or(true)
     }
 
-    /// Requests a change of a port's link. [`Hca::check`] makes the requests one after the other; of those that wait, the
-    /// last replaces the others. [`LinkRequest::Disable`] holds for later generations of the device too.
+    /// Requests a change of a port's link. [`Hca::check`] makes the requests one after the other; of those that wait,
+    /// the last replaces the others. [`LinkRequest::Disable`] holds for later generations of the device too.
     pub fn request_link(&mut self, port: Port, request: LinkRequest) {
         self.ports[port as usize].link().request(request);
     }

@@ -2,8 +2,8 @@
 //!
 //! The HCA is packet memory, rings and registers in BAR2, as `hca_contract` lays them out. The driver takes up a device
 //! that appears, reports its links, moves packets, and releases the device when it dies or breaks the contract. The
-//! driver trusts no word of the device's: it reads each once into a checked value, and never reads back its own words. A
-//! device can cost packets and links, never the hypervisor.
+//! driver trusts no word of the device's: it reads each once into a checked value, and never reads back its own words.
+//! A device can cost packets and links, never the hypervisor.
 //!
 //! The caller owns time and interrupts. Its loop is:
 //!

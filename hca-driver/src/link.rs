@@ -72,8 +72,8 @@ impl Link {
         self.next = Some(request);
     }
 
-    /// Checks the sequence number that the device has `done`, and returns the word to write to LINK_REQUEST, if a request
-    /// waits and the one before is done.
+    /// Checks the sequence number that the device has `done`, and returns the word to write to LINK_REQUEST, if a
+    /// request waits and the one before is done.
     pub(crate) fn next_request(&mut self, port: Port, done: u32) -> Result<Option<u64>, Fault> {
         if done == self.sequence {
             let Some(request) = self.next.take() else { return Ok(None) };
@@ -87,8 +87,8 @@ impl Link {
         Err(Fault::BadLinkRequestDone { port, made: self.sequence, done })
     }
 
-    /// Resets the link for a new generation. The device looks for its peer by itself; a link that the caller disabled is
-    /// disabled again.
+    /// Resets the link for a new generation. The device looks for its peer by itself; a link that the caller disabled
+    /// is disabled again.
     pub(crate) fn reset(&mut self) {
         *self = Self {
             next: self.wanted.filter(|&wanted| wanted == LinkRequest::Disable),

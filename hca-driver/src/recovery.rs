@@ -67,7 +67,7 @@ enum State {
 impl<D: Doorbell> Attachment<D> {
     /// Creates an attachment to no device yet. A generation that an earlier driver held is released.
     pub(crate) fn new(bar: Bar2, doorbell: D) -> Self {
-        // The only two words of its own that a driver reads: they tell it which generation an earlier driver held.
+        // The only two words of its own that a driver reads: an earlier driver left there the generation that it held.
         let (held, released) = (bar.driver().generation().read(), bar.driver().released().read());
         let mut new = Self { bar, doorbell, state: State::Waiting { past: if held == 0 { released } else { held } } };
         if held != 0 {

@@ -1,5 +1,5 @@
-//! BAR2's registers as types. The access that the driver has to a word is part of its type: it cannot read back the words
-//! that it writes. The two generations that an earlier driver may have left are the exception.
+//! BAR2's registers as types. The access that the driver has to a word is part of its type: it cannot read back the
+//! words that it writes. The two generations that an earlier driver may have left are the exception.
 
 use core::mem::{offset_of, size_of};
 

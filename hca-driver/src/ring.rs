@@ -1,12 +1,12 @@
-//! Rings as the driver sees them: its own index and the last valid one of the device's, in memory that the device cannot
-//! reach.
+//! Rings as the driver sees them: its own index and the last valid one of the device's, in memory that the device
+//! cannot reach.
 //!
-//! Order of memory accesses. A producer must have its slot written before its index is seen, and a consumer must be done
-//! with a slot before its own is: a release fence before the index, an acquire fence after reading the other's. On x86,
-//! where stores are seen in order and loads are made in order, both cost nothing and only bind the compiler. What x86
-//! does reorder is a store with a LATER load. The event protocol stands on just that: publish an index, then read the
-//! other side's event index; or move an event index, then read the other side's index. There a full fence stands, an
-//! `mfence`. The doorbell itself is a store to uncached memory, which x86 keeps behind the stores before it.
+//! Order of memory accesses. A producer must have its slot written before its index is seen, and a consumer must be
+//! done with a slot before its own is: a release fence before the index, an acquire fence after reading the other's. On
+//! x86, where stores are seen in order and loads are made in order, both cost nothing and only bind the compiler. What
+//! x86 does reorder is a store with a LATER load. The event protocol stands on just that: publish an index, then read
+//! the other side's event index; or move an event index, then read the other side's index. There a full fence stands,
+//! an `mfence`. The doorbell itself is a store to uncached memory, which x86 keeps behind the stores before it.
 
 use core::sync::atomic::{Ordering, fence};
 

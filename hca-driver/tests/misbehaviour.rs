@@ -225,8 +225,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 #[test]
 fn driver_after_any_device_drives_one_that_behaves() {
-    // A device keeps its memory as bad as the case before left it. Its first generations are few enough for a forged one
-    // to meet a real one, so there are many devices.
+    // A device keeps its memory as bad as the case before left it. Its first generations are few enough for a forged
+    // one to meet a real one, so there are many devices.
     for _ in 0..40 {
         let shared = RefCell::new(attached(2));
         let config = ProptestConfig { cases: 50, failure_persistence: None, ..ProptestConfig::default() };

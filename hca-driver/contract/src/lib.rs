@@ -1,11 +1,11 @@
 //! The contract between the emulated host channel adapter (HCA) and its driver: the layout of BAR2.
 //!
-//! Driver and device model both depend on this crate and on nothing else of each other's. It holds offsets, sizes and the
-//! names of values, and decodes nothing. All numbers in BAR2 are little-endian; packets are in wire order. The page
+//! Driver and device model both depend on this crate and on nothing else of each other's. It holds offsets, sizes and
+//! the names of values, and decodes nothing. All numbers in BAR2 are little-endian; packets are in wire order. The page
 //! `book/src/bar2.md` gives the same contract as prose, complete enough to write either side from it.
 //!
 //! BAR2 is packet memory, rings and registers. The HCA does no DMA, so a broken adapter reaches no RAM. Each word has
-//! ONE writer for as long as the device lives; what a side wrote there it remembers, and never reads back to believe.
+//! ONE writer. A side remembers its own words and never reads them back.
 //!
 //! | offset | content | writer |
 //! |---|---|---|
@@ -66,7 +66,7 @@ pub mod device {
     pub const VERSION: usize = 0x004;
     /// `u32`: 0 = no device. Written first (0) and last at start, with another value at each start.
     pub const GENERATION: usize = 0x008;
-    /// `u32`: grows at least every [`HEARTBEAT_PERIOD_MS`] while the device lives.
+    /// `u32`: grows at least every [`HEARTBEAT_PERIOD_MS`] while the device runs.
     pub const HEARTBEAT: usize = 0x00c;
     /// `u32`: number of ports, 1 or 2.
     pub const PORTS: usize = 0x010;
@@ -241,8 +241,8 @@ impl Ring {
         self.stride() - slot::PACKET
     }
 
-    /// Returns the vector of the device's interrupts and of the driver's notifications for this ring of `port` (0-based).
-    /// Both rings of a pair share one vector.
+    /// Returns the vector of the device's interrupts and of the driver's notifications for this ring of `port`
+    /// (0-based). Both rings of a pair share one vector.
     #[must_use]
     pub const fn vector(self, port: u16) -> u16 {
         let pair = match self {

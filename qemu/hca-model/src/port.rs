@@ -107,8 +107,8 @@ impl Port {
         self.publish_link(bar, interrupt);
     }
 
-    /// Reads messages from the cable, at most [`BATCH`], and sends those that waited for room. Interrupts the driver once
-    /// for all packets.
+    /// Reads messages from the cable, at most [`BATCH`], and sends those that waited for room. Interrupts the driver
+    /// once for all packets.
     ///
     /// # Errors
     /// The other end sent an invalid message. The port has unplugged the cable.

@@ -24,7 +24,7 @@ struct World<D> {
     far: Cable,
     arrived: Vec<Vec<u8>>,
     /// Vectors of the driver's notifications, and of the device's interrupts.
-    rung: Rc<RefCell<Vec<u16>>>,
+    notified: Rc<RefCell<Vec<u16>>>,
     interrupts: Vec<u16>,
 }
 
@@ -43,13 +43,13 @@ fn world() -> World<impl Doorbell> {
     let memory = memfd_create("hca-test", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&memory, hca_contract::BAR2_SIZE as u64).unwrap();
     let (device, far) = start(&memory);
-    let rung = Rc::new(RefCell::new(Vec::new()));
-    let bell = Rc::clone(&rung);
+    let notified = Rc::new(RefCell::new(Vec::new()));
+    let doorbell = Rc::clone(&notified);
     let driver = Driver::new(&memory, move |target, vector| {
         assert_eq!(target, TARGET);
-        bell.borrow_mut().push(vector);
+        doorbell.borrow_mut().push(vector);
     });
-    let mut world = World { memory, device, driver, far, arrived: Vec::new(), rung, interrupts: Vec::new() };
+    let mut world = World { memory, device, driver, far, arrived: Vec::new(), notified, interrupts: Vec::new() };
     world.settle();
     assert!(world.driver.is_up(), "{:?}", world.driver.events);
     world
@@ -64,7 +64,7 @@ impl<D: Doorbell> World<D> {
             self.driver.check();
             assert!(drain(&mut self.far, &mut self.arrived));
         }
-        self.rung.borrow_mut().clear();
+        self.notified.borrow_mut().clear();
         self.interrupts.clear();
     }
 }
@@ -110,7 +110,7 @@ fn batch_of_packets_is_one_notification_and_one_interrupt() {
         world.driver.hca.send(Port::One, Queue::Qp0, &smp(number)).unwrap();
         world.far.transmit(&smp(number)).unwrap();
     }
-    assert_eq!(*world.rung.borrow(), [1]);
+    assert_eq!(*world.notified.borrow(), [1]);
     world.device.receive(0, |vector| world.interrupts.push(vector)).unwrap();
     assert_eq!(world.interrupts, [1]);
 }

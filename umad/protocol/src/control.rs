@@ -69,7 +69,8 @@ impl ControlKind {
     pub const GET_PORTINFO: Self = Self::new(8);
     /// Sets (1) or clears (0) the IsSM bit of the attached port: u32.
     pub const SET_ISSM: Self = Self::new(9);
-    /// The first 32 P_Keys of the port in the first byte, 0 being the attached one; big endian. ibsim has no other port.
+    /// The first 32 P_Keys of the port in the first byte, 0 being the attached one; big endian. ibsim has no other
+    /// port.
     pub const GET_PKEYS: Self = Self::new(10);
     /// Attach to another port of the node: to the one in the first byte. This request is Portico's own, not ibsim's.
     pub const SET_PORT: Self = Self::new(64);

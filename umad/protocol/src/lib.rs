@@ -2,8 +2,8 @@
 //!
 //! The protocol is datagrams, over AF_UNIX sockets with abstract names ([`name`]) or over UDP ([`DEFAULT_PORT`]). A
 //! client sends [`Control`] messages; the answer to each is the same message with its data filled in. It exchanges
-//! [`Datagram`]s, each one MAD with its addresses. Both ends have one byte order: all fields but InfiniBand's are native
-//! endian.
+//! [`Datagram`]s, each one MAD with its addresses. Both ends have one byte order: all fields but InfiniBand's are
+//! native endian.
 
 mod control;
 mod datagram;

@@ -18,8 +18,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     requests: HashMap<Key, (Duration, Datagram)>,
-    /// Deadlines in order, because each request has the same time. An entry is stale if its request got a response or was
-    /// sent again.
+    /// Deadlines in order, because each request has the same time. An entry is stale if its request got a response or
+    /// was sent again.
     deadlines: VecDeque<(Duration, Key)>,
 }
 

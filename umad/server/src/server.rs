@@ -105,8 +105,8 @@ impl Server {
         }
     }
 
-    /// Returns requests without a response to their clients, and detaches clients that ended. Returns the time of the next
-    /// call; `None` while no client is attached.
+    /// Returns requests without a response to their clients, and detaches clients that ended. Returns the time of the
+    /// next call; `None` while no client is attached.
     pub fn expire(&mut self, now: Duration, fabric: &mut impl Fabric) -> Option<Duration> {
         while let Some((slot, datagram)) = self.core.expire(now) {
             self.send(slot, datagram);

@@ -127,7 +127,7 @@ fn methods([low, high]: [U64<NativeEndian>; 2]) -> u128 {
 pub(crate) const REGISTER_AGENT: u64 = request(READ | WRITE, 1, size_of::<RegisterRequest>());
 /// Removes an agent: its number, u32.
 pub(crate) const UNREGISTER_AGENT: u64 = request(WRITE, 2, size_of::<u32>());
-/// Asks for the header with the P_Key index: no argument.
+/// Enables the header with the P_Key index: no argument.
 pub(crate) const ENABLE_PKEY: u64 = request(0, 3, 0);
 /// Registers an agent: [`RegisterRequest2`].
 pub(crate) const REGISTER_AGENT2: u64 = request(READ | WRITE, 4, size_of::<RegisterRequest2>());

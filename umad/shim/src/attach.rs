@@ -101,8 +101,8 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches to the node that `environment` names, as the `nth` client of this process. Waits up to [`PATIENCE`] for a
-    /// server that has not started.
+    /// Attaches to the node that `environment` names, as the `nth` client of this process. Waits up to [`PATIENCE`] for
+    /// a server that has not started.
     ///
     /// # Errors
     ///
@@ -232,8 +232,8 @@ impl std::fmt::Display for Server {
     }
 }
 
-/// Opens local sockets for control messages and for MADs, and connects the first. Returns also the id by which the server
-/// finds the second.
+/// Opens local sockets for control messages and for MADs, and connects the first. Returns also the id by which the
+/// server finds the second.
 fn local_sockets(base: &str, nth: u8) -> Result<(OwnedFd, OwnedFd, u32), AttachError> {
     // A process id has 22 bits.
     let id = process::id() | u32::from(nth) << 24;

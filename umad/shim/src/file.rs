@@ -93,8 +93,8 @@ impl UmadFile {
     ///
     /// # Errors
     ///
-    /// EAGAIN if no message waits; EINTR after a signal; EINVAL if `buffer` cannot hold one MAD; ENOSPC if it cannot hold
-    /// the message: it then has the first MAD, and the header the length of the whole.
+    /// EAGAIN if no message waits; EINTR after a signal; EINVAL if `buffer` cannot hold one MAD; ENOSPC if it cannot
+    /// hold the message: it then has the first MAD, and the header the length of the whole.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         loop {
             match self.try_read(buffer) {

@@ -27,7 +27,8 @@ const MAX_FD: usize = 1 << 16;
 pub(crate) struct Process {
     /// One for each port of which a file is open. The first also queries attributes.
     sessions: Mutex<Vec<Arc<Session>>>,
-    /// By descriptor: `true` if it belongs to the library. Each read and write of the process checks it, without a lock.
+    /// By descriptor: `true` if it belongs to the library. Each read and write of the process checks it, without a
+    /// lock.
     is_ours: Vec<AtomicBool>,
     open: Mutex<HashMap<RawFd, Open>>,
     directories: Mutex<HashMap<usize, Box<Directory>>>,

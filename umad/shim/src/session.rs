@@ -202,8 +202,8 @@ impl Session {
         }
     }
 
-    /// Takes datagrams and polls the port. Returns the time until the next deadline, and `true` if datagrams wait for the
-    /// server.
+    /// Takes datagrams and polls the port. Returns the time until the next deadline, and `true` if datagrams wait for
+    /// the server.
     fn work(&self) -> (Option<Timespec>, bool) {
         let now = Instant::now();
         let mut inner = self.lock();

@@ -88,14 +88,14 @@ fn data_from_the_peer_waits_for_credit_and_is_never_dropped() {
     let mut received = 0;
     while received < 2000 {
         fill(&mut world, &mut sent);
-        // Credit comes in steps, so that a slot alone makes no message; but what gets a driver going comes by a bell.
-        let mut rung = false;
-        while !rung && let Some((packet, ring)) = world.driver.receive(0, Ring::PacketReceive) {
+        // Credit comes in steps, so that a single free slot makes no message; a notification starts each step.
+        let mut is_notified = false;
+        while !is_notified && let Some((packet, notify)) = world.driver.receive(0, Ring::PacketReceive) {
             assert_eq!(number_of(&packet), received);
             received += 1;
-            rung = ring;
+            is_notified = notify;
         }
-        assert!(rung, "the ring is empty, and the peer has no credit");
+        assert!(is_notified, "the ring is empty, and the peer has no credit");
         world.settle();
     }
     assert_eq!(world.driver.counter(0, Counter::RcvErrors), 0);

@@ -142,7 +142,7 @@ impl Driver {
         std::iter::from_fn(|| self.receive(port, ring)).map(|(packet, _)| packet).collect()
     }
 
-    /// Asks for an interrupt at the next packet.
+    /// Requests an interrupt for the next packet.
     pub(super) fn arm(&self, port: u16, ring: Ring) {
         self.set_word(port, ring, control::DATA_EVENT, self.consumed[usize::from(port)][ring as usize]);
     }

@@ -59,7 +59,7 @@ impl Bench {
         }
     }
 
-    fn ask<T: FromBytes>(&mut self, client: u32, kind: ControlKind) -> T {
+    fn query<T: FromBytes>(&mut self, client: u32, kind: ControlKind) -> T {
         let (message, change) = self.control(client, kind, &[0_u8; 64]).unwrap();
         assert_eq!(change, Change::Nothing);
         T::read_from_prefix(&message.data).unwrap().0
@@ -114,20 +114,20 @@ fn client_attaches_at_the_named_node() {
     assert_eq!(bench.attach("H2").unwrap().number(), 0);
     assert_eq!(bench.attach("").unwrap().number(), 1);
     assert_eq!(bench.attach("H3"), Err(Refusal::NoNode));
-    assert_eq!(bench.ask::<PortInfo>(0, ControlKind::GET_PORTINFO).lid.get(), 2);
-    assert_eq!(bench.ask::<PortInfo>(1, ControlKind::GET_PORTINFO).lid.get(), 1);
+    assert_eq!(bench.query::<PortInfo>(0, ControlKind::GET_PORTINFO).lid.get(), 2);
+    assert_eq!(bench.query::<PortInfo>(1, ControlKind::GET_PORTINFO).lid.get(), 1);
 }
 
 #[test]
 fn queries_about_the_port_are_answered() {
     let mut bench = Bench::new();
     bench.attach("H2").unwrap();
-    assert_eq!(bench.ask::<[u8; 3]>(0, ControlKind::GET_PORT), [2, 0, 4], "LID in native order, state");
-    assert_eq!(bench.ask::<VendorData>(0, ControlKind::GET_VENDOR).device.get(), 0x1234);
-    assert_eq!(bench.ask::<iba::Gid>(0, ControlKind::GET_GID).guid, bench.fabric.node_info(host(2)).port_guid);
-    assert_eq!(bench.ask::<Guid>(0, ControlKind::GET_GUID).get(), 0x0200_0000_0000_0011);
-    assert_eq!(bench.ask::<NodeInfo>(0, ControlKind::GET_NODEINFO), bench.fabric.node_info(host(2)));
-    assert_eq!(bench.ask::<[u8; 4]>(0, ControlKind::GET_PKEYS), [0xff, 0xff, 0, 0]);
+    assert_eq!(bench.query::<[u8; 3]>(0, ControlKind::GET_PORT), [2, 0, 4], "LID in native order, state");
+    assert_eq!(bench.query::<VendorData>(0, ControlKind::GET_VENDOR).device.get(), 0x1234);
+    assert_eq!(bench.query::<iba::Gid>(0, ControlKind::GET_GID).guid, bench.fabric.node_info(host(2)).port_guid);
+    assert_eq!(bench.query::<Guid>(0, ControlKind::GET_GUID).get(), 0x0200_0000_0000_0011);
+    assert_eq!(bench.query::<NodeInfo>(0, ControlKind::GET_NODEINFO), bench.fabric.node_info(host(2)));
+    assert_eq!(bench.query::<[u8; 4]>(0, ControlKind::GET_PKEYS), [0xff, 0xff, 0, 0]);
     let port = |number: u8| Control::new(0, ControlKind::GET_PORTINFO, &number).data;
     let (second, _) = bench.control(0, ControlKind::GET_PORTINFO, &port(2)).unwrap();
     assert_eq!(PortInfo::read_from_prefix(&second.data).unwrap().0.lid.get(), 12);
@@ -146,7 +146,7 @@ fn client_moves_to_another_port_of_its_node() {
     bench.set_is_sm(0, 1).unwrap();
     assert_eq!(set_port(&mut bench, 0, 2), None);
     assert_eq!(bench.fabric.sms, BTreeSet::from([(1, 2)]), "a manager takes that along");
-    assert_eq!(bench.ask::<PortInfo>(0, ControlKind::GET_PORTINFO).lid.get(), 12);
+    assert_eq!(bench.query::<PortInfo>(0, ControlKind::GET_PORTINFO).lid.get(), 12);
     let gmp = Datagram::new(0, 1, 1, 1, GET);
     assert_eq!(bench.core.submit(bench.now, Slot::new(0).unwrap(), &gmp, &mut bench.fabric), None);
     assert_eq!(bench.fabric.submitted[0].0, NodePort { port: PortNum::new(2), ..host(2) });
@@ -245,7 +245,7 @@ fn response_is_for_the_client_of_its_request() {
     assert_eq!(bench.deliver(2, responses[0]), None, "at another port");
     bench.core.detach(first, &mut bench.fabric);
     assert_eq!(bench.attach("H1"), Ok(first));
-    assert_eq!(bench.deliver(1, responses[0]), None, "to who came after");
+    assert_eq!(bench.deliver(1, responses[0]), None, "not for a later client in the slot");
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Client {
         Self { control, data, slot: 0 }
     }
 
-    fn ask(&self, bench: &mut Bench, message: &Control) -> Control {
+    fn exchange(&self, bench: &mut Bench, message: &Control) -> Control {
         send(&self.control, message.as_bytes(), SendFlags::empty()).unwrap();
         bench.serve();
         let mut answer = Control::new_zeroed();
@@ -100,7 +100,7 @@ impl Client {
 
     fn connect(&mut self, bench: &mut Bench, id: u32) {
         let data = ConnectData { id: U32::new(id), qp: U32::ZERO, is_sm: U32::ZERO, node_id: [0; NODE_ID_LEN] };
-        let answer = self.ask(bench, &Control::new(0, ControlKind::CONNECT, &data));
+        let answer = self.exchange(bench, &Control::new(0, ControlKind::CONNECT, &data));
         assert_eq!(answer.kind, ControlKind::CONNECT);
         self.slot = ConnectData::read_from_prefix(&answer.data).unwrap().0.id.get();
     }
@@ -189,10 +189,10 @@ fn request_without_a_response_comes_back_to_the_socket() {
 fn client_that_dies_frees_its_slot() {
     let mut bench = Bench::new();
     let client = bench.attach(1);
-    client.ask(&mut bench, &Control::new(client.slot, ControlKind::SET_ISSM, &1_u32.to_ne_bytes()));
+    client.exchange(&mut bench, &Control::new(client.slot, ControlKind::SET_ISSM, &1_u32.to_ne_bytes()));
     assert_eq!(bench.fabric.sms.len(), 1);
     let next = bench.server.expire(bench.now, &mut bench.fabric);
-    assert_eq!(bench.fabric.sms.len(), 1, "it lives");
+    assert_eq!(bench.fabric.sms.len(), 1, "the client runs");
     drop(client);
     assert_eq!(bench.server.expire(next.unwrap(), &mut bench.fabric), None);
     assert!(bench.fabric.sms.is_empty());
@@ -204,12 +204,12 @@ fn sm_replaces_a_dead_sm_at_once() {
     let mut bench = Bench::new();
     let is_sm = 1_u32.to_ne_bytes();
     let (first, second) = (bench.attach(1), bench.attach(2));
-    let answer = first.ask(&mut bench, &Control::new(first.slot, ControlKind::SET_ISSM, &is_sm));
+    let answer = first.exchange(&mut bench, &Control::new(first.slot, ControlKind::SET_ISSM, &is_sm));
     assert_eq!(answer.kind, ControlKind::SET_ISSM);
-    let answer = second.ask(&mut bench, &Control::new(second.slot, ControlKind::SET_ISSM, &is_sm));
+    let answer = second.exchange(&mut bench, &Control::new(second.slot, ControlKind::SET_ISSM, &is_sm));
     assert_eq!(answer.kind, ControlKind::ERROR);
     drop(first);
-    let answer = second.ask(&mut bench, &Control::new(second.slot, ControlKind::SET_ISSM, &is_sm));
+    let answer = second.exchange(&mut bench, &Control::new(second.slot, ControlKind::SET_ISSM, &is_sm));
     assert_eq!(answer.kind, ControlKind::SET_ISSM);
 }
 
@@ -217,7 +217,7 @@ fn sm_replaces_a_dead_sm_at_once() {
 fn client_that_detaches_frees_its_slot() {
     let mut bench = Bench::new();
     let client = bench.attach(1);
-    let answer = client.ask(&mut bench, &Control::new(client.slot, ControlKind::DISCONNECT, &()));
+    let answer = client.exchange(&mut bench, &Control::new(client.slot, ControlKind::DISCONNECT, &()));
     assert_eq!(answer.kind, ControlKind::DISCONNECT);
     assert_eq!(bench.server.expire(bench.now, &mut bench.fabric), None);
     drop(client);
@@ -269,7 +269,7 @@ fn client_over_udp_is_served() {
     assert_eq!(client.read(), (0, 7));
     assert!(matches!(recv(data.as_fd(), &mut [0; 8], RecvFlags::DONTWAIT), Err(Errno::AGAIN)));
     let next = bench.server.expire(bench.now, &mut bench.fabric);
-    assert_ne!(next, None, "it lives");
+    assert_ne!(next, None, "the client runs");
     drop((client, data));
-    assert_eq!(bench.server.expire(next.unwrap(), &mut bench.fabric), None, "it died");
+    assert_eq!(bench.server.expire(next.unwrap(), &mut bench.fabric), None, "the client died");
 }

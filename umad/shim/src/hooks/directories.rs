@@ -143,8 +143,8 @@ unsafe fn copy_out(
     filter: Option<Filter>,
     compare: Option<Compare>,
 ) -> Result<c_int, Errno> {
-    // SAFETY: the caller's functions get entries; the C library's memory is checked, and filled entry by entry up to its
-    // length.
+    // SAFETY: the caller's functions get entries; the C library's memory is checked, and filled entry by entry up to
+    // its length.
     unsafe {
         let list = libc::calloc(entries.len().max(1), size_of::<*mut dirent>()).cast::<*mut dirent>();
         if list.is_null() {

@@ -20,8 +20,8 @@ use crate::sysfs::Entry;
 ///
 /// # Safety
 ///
-/// As the C library's, which takes the mode as a variable argument. Without one, `mode` is any value; the hook passes it
-/// on, and the next function ignores it too.
+/// As the C library's, which takes the mode as a variable argument. Without one, `mode` is any value; the hook passes
+/// it on, and the next function ignores it too.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     // SAFETY: a C string or null, as the program promises.
@@ -50,7 +50,8 @@ pub unsafe extern "C-unwind" fn open64(path: *const c_char, flags: c_int, mode: 
 /// As [`open`].
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn openat(at: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: a C string or null, as the program promises. The library's files have absolute paths, which need no directory.
+    // SAFETY: a C string or null, as the program promises. The library's files have absolute paths, which need no
+    // directory.
     match unsafe { ours(path) } {
         Some(path) => answer(-1, || open_path(path, flags)),
         // SAFETY: the program's own arguments.
@@ -80,7 +81,8 @@ pub unsafe extern "C-unwind" fn fopen(path: *const c_char, mode: *const c_char) 
     match unsafe { ours(path) } {
         Some(path) => answer(std::ptr::null_mut(), || {
             let fd = open_path(path, libc::O_RDONLY)?;
-            // SAFETY: a descriptor of the library's that is open, and a mode that the program promises to be a C string.
+            // SAFETY: a descriptor of the library's that is open, and a mode that the program promises to be a C
+            // string.
             Ok(unsafe { libc::fdopen(fd, mode) })
         }),
         // SAFETY: the program's own arguments.
@@ -129,8 +131,8 @@ pub unsafe extern "C-unwind" fn read(fd: c_int, buffer: *mut c_void, count: size
     }
     answer(-1, || match find(fd)? {
         Open::Umad(_, file) if !buffer.is_null() => {
-            // SAFETY: the program promises `count` bytes to write to. C has no uninitialised bytes, and the caller reads only
-            // those that were written.
+            // SAFETY: the program promises `count` bytes to write to. C has no uninitialised bytes, and the caller
+            // reads only those that were written.
             let buffer = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), count) };
             file.read(buffer).map(usize::cast_signed)
         }
@@ -196,7 +198,8 @@ unsafe fn control(session: &Session, file: &UmadFile, request: u64, argument: *m
     }
     match request {
         abi::REGISTER_AGENT => {
-            // SAFETY: the argument of this request, by the caller's promise; it has no alignment and any bytes are valid.
+            // SAFETY: the argument of this request, by the caller's promise; it has no alignment and any bytes are
+            // valid.
             let request = unsafe { &mut *argument.cast::<RegisterRequest>() };
             request.id = U32::new(session.register(file, request.registration()?)?);
             file.had_agent(false);

@@ -1,5 +1,5 @@
-//! Functions in place of the C library's. Those hooks serve the library's files, and call the next function of their name
-//! for all others.
+//! Functions in place of the C library's. Those hooks serve the library's files, and call the next function of their
+//! name for all others.
 //!
 //! A hook costs other programs little: it checks a path's first bytes or one flag of a descriptor, and sets up nothing
 //! before the program opens a file of the library's. A thread may be cancelled within the next function, which unwinds

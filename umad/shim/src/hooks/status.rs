@@ -75,7 +75,8 @@ pub unsafe extern "C-unwind" fn lstat64(path: *const c_char, status: *mut Stat) 
 /// As the C library's.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn fstatat(at: c_int, path: *const c_char, status: *mut Stat, flags: c_int) -> c_int {
-    // SAFETY: a C string or null, as the program promises. The library's files have absolute paths, which need no directory.
+    // SAFETY: a C string or null, as the program promises. The library's files have absolute paths, which need no
+    // directory.
     if unsafe { ours(path) }.is_some() {
         // SAFETY: the program's own arguments.
         return unsafe { stat(path, status) };

@@ -1,7 +1,7 @@
 //! Reliable multi-packet transactions (IBA vol. 1, 13.6): one message as many MADs, acknowledged window by window.
 //!
-//! A [`Sender`] cuts a message into segments and returns those that may go; a [`Receiver`] joins segments and decides when
-//! to acknowledge. Addresses, sockets and timeouts are the caller's.
+//! A [`Sender`] cuts a message into segments and returns those that may go; a [`Receiver`] joins segments and decides
+//! when to acknowledge. Addresses, sockets and timeouts are the caller's.
 
 mod receiver;
 mod sender;

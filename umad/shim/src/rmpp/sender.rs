@@ -36,8 +36,8 @@ pub(crate) enum Outcome {
 }
 
 impl Sender {
-    /// Creates a sender of a message: `headers` bytes of common, RMPP and class header at the front of `first`, which all
-    /// segments repeat, and `data`. Returns `None` if the message needs more than 2^32 - 1 segments.
+    /// Creates a sender of a message: `headers` bytes of common, RMPP and class header at the front of `first`, which
+    /// all segments repeat, and `data`. Returns `None` if the message needs more than 2^32 - 1 segments.
     pub(crate) fn new(first: RmppMad, headers: usize, data: &[u8]) -> Option<Self> {
         let count = data.len().div_ceil(size_of::<RmppMad>() - headers).max(1);
         Some(Self {
