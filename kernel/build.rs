@@ -1,9 +1,9 @@
-//! Hands the linker script to the linker when the kernel is built for the bare machine.
+//! Passes the linker script to the linker when the kernel is built for the bare machine.
 
 fn main() {
     println!("cargo::rerun-if-changed=kernel.ld");
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
-        // As seen from the workspace, where cargo runs the linker: the sources may be moved with what was built of them.
+        // Relative to the workspace, in which cargo runs the linker: the folder may be moved with its build products.
         println!("cargo::rustc-link-arg-bins=-Tkernel/kernel.ld");
     }
 }

@@ -1,5 +1,5 @@
-//! The control channel. Where the serial port hears itself, what is said comes back as a line.
-#![allow(unsafe_code)] // the serial port's own loop-back
+//! Tests of the control line, with the serial port in loop-back mode.
+#![allow(unsafe_code)] // writes to the serial port's registers
 
 use core::fmt::Write;
 
@@ -9,7 +9,7 @@ use portico_kernel::cpu::{idle, local};
 use portico_kernel::kernel_test;
 use x86_64::instructions::port::Port;
 
-fn lines_wake_and_come_whole() {
+fn received_line_wakes_the_processor() {
     let mut control = Control::open(local::cpu()).expect("a second serial port");
     // SAFETY: only the modem control register of COM2: DTR, RTS, OUT2 and loop-back.
     unsafe { Port::new(0x2fc).write(0x1b_u8) };
@@ -17,7 +17,7 @@ fn lines_wake_and_come_whole() {
         writeln!(control, "port {round} down\r").expect("room");
         assert_eq!(control.send(), Output::Idle, "the port takes all of it");
         let line = loop {
-            idle::wait(); // for the interrupt that tells of the first byte
+            idle::wait(); // for the first byte's interrupt
             if let Some(line) = control.line() {
                 break line;
             }
@@ -26,9 +26,9 @@ fn lines_wake_and_come_whole() {
     }
     assert!(Vector::CONTROL.count() > 0);
 }
-kernel_test!(lines_wake_and_come_whole, machine: "-serial null");
+kernel_test!(received_line_wakes_the_processor, machine: "-serial null");
 
-fn without_a_port_there_is_no_channel() {
+fn machine_without_a_port_has_no_control_line() {
     assert!(Control::open(local::cpu()).is_none());
 }
-kernel_test!(without_a_port_there_is_no_channel);
+kernel_test!(machine_without_a_port_has_no_control_line);

@@ -1,28 +1,28 @@
-//! The harness itself: each way in which a machine ends is told from the others.
+//! Tests of the harness: it distinguishes each end of a machine.
 
 use portico_kernel::kernel_test;
 
-fn a_test_that_returns_passes() {}
-kernel_test!(a_test_that_returns_passes);
+fn test_that_returns_passes() {}
+kernel_test!(test_that_returns_passes);
 
-fn a_failure_is_told() -> Result<(), &'static str> {
+fn error_is_a_failure() -> Result<(), &'static str> {
     Err("this is the reason")
 }
-kernel_test!(a_failure_is_told, ends: Fail, shows: "this is the reason");
+kernel_test!(error_is_a_failure, ends: Fail, shows: "this is the reason");
 
-fn a_panic_is_told() {
+fn panic_is_reported() {
     panic!("this is the message");
 }
-kernel_test!(a_panic_is_told, ends: Panic, shows: "this is the message");
+kernel_test!(panic_is_reported, ends: Panic, shows: "this is the message");
 
-fn a_fault_is_told() {
+fn fault_is_reported() {
     x86_64::instructions::interrupts::int3();
 }
-kernel_test!(a_fault_is_told, ends: Fault, shows: "Breakpoint exception");
+kernel_test!(fault_is_reported, ends: Fault, shows: "Breakpoint exception");
 
-fn a_hang_is_told() {
+fn hang_is_detected() {
     loop {
         core::hint::spin_loop();
     }
 }
-kernel_test!(a_hang_is_told, ends: Hang, shows: "started");
+kernel_test!(hang_is_detected, ends: Hang, shows: "started");

@@ -1,12 +1,12 @@
-//! Heap, frames and the rights of pages.
-#![allow(unsafe_code)] // does what must not work
+//! Tests of heap, frames and page rights.
+#![allow(unsafe_code)] // accesses memory against its rights
 
 use alloc::vec::Vec;
 
 use portico_kernel::kernel_test;
 use portico_kernel::memory::{self, PAGE};
 
-fn heap_gives_and_takes() {
+fn heap_reuses_freed_memory() {
     let before = memory::available();
     for round in 0..100_u64 {
         let numbers: Vec<u64> = (0..10_000).map(|n| n * round).collect();
@@ -14,51 +14,51 @@ fn heap_gives_and_takes() {
     }
     assert_eq!(memory::available(), before, "the heap has its own memory");
 }
-kernel_test!(heap_gives_and_takes);
+kernel_test!(heap_reuses_freed_memory);
 
-fn frames_are_zero_and_come_back() {
+fn frame_is_zero_and_can_be_freed_once() {
     let before = memory::available();
     let range = memory::allocate(3 * PAGE, 0x20_0000).expect("memory");
     assert!(range.start.is_multiple_of(0x20_0000));
     for address in range.start..range.end {
         let byte = address as *mut u8;
-        // SAFETY: the range was given to this test.
+        // SAFETY: this test has allocated the range.
         unsafe {
             assert_eq!(byte.read_volatile(), 0);
             byte.write_volatile(0xff);
         }
     }
-    memory::free(range).expect("it was given out");
+    memory::free(range).expect("it is allocated");
     assert!(memory::free(range).is_err());
     assert_eq!(memory::available(), before);
 }
-kernel_test!(frames_are_zero_and_come_back);
+kernel_test!(frame_is_zero_and_can_be_freed_once);
 
-fn text_is_not_written() {
+fn write_to_text_faults() {
     // SAFETY: none, the machine ends here.
-    unsafe { (frames_are_zero_and_come_back as *mut u8).write_volatile(0x90) };
+    unsafe { (frame_is_zero_and_can_be_freed_once as *mut u8).write_volatile(0x90) };
 }
-kernel_test!(text_is_not_written, ends: Fault, shows: "page fault, write of forbidden address");
+kernel_test!(write_to_text_faults, ends: Fault, shows: "page fault, write of forbidden address");
 
-fn constants_are_not_written() {
+fn write_to_constants_faults() {
     static CONSTANT: [u8; 16] = [1; 16];
     // SAFETY: none, the machine ends here.
     unsafe { CONSTANT.as_ptr().cast_mut().write_volatile(2) };
 }
-kernel_test!(constants_are_not_written, ends: Fault, shows: "page fault, write of forbidden address");
+kernel_test!(write_to_constants_faults, ends: Fault, shows: "page fault, write of forbidden address");
 
-fn data_is_not_executed() {
+fn execution_of_data_faults() {
     let code = Vec::from([0xc3_u8]); // RET
     // SAFETY: none, the machine ends here.
     unsafe { core::mem::transmute::<*const u8, fn()>(code.as_ptr())() };
 }
-kernel_test!(data_is_not_executed, ends: Fault, shows: "page fault, execution of forbidden address");
+kernel_test!(execution_of_data_faults, ends: Fault, shows: "page fault, execution of forbidden address");
 
-fn null_is_not_read() {
+fn read_near_null_faults() {
     // SAFETY: none, the machine ends here.
     unsafe { core::ptr::without_provenance::<u8>(8).read_volatile() };
 }
-kernel_test!(null_is_not_read, ends: Fault, shows: "page fault, read of unmapped address 0x8");
+kernel_test!(read_near_null_faults, ends: Fault, shows: "page fault, read of unmapped address 0x8");
 
 #[expect(unconditional_recursion, reason = "until the stack overflows")]
 fn overflow() -> u64 {

@@ -1,4 +1,4 @@
-//! Partitions: that they run, that they stop, and that they stay within what is theirs.
+//! Tests of partitions: their run, their end, and their isolation.
 
 use alloc::format;
 use alloc::sync::Arc;
@@ -11,10 +11,10 @@ use portico_kernel::partition::image::Image;
 use portico_kernel::partition::{Config, End, Own, Partition, scheduler, tidy};
 use portico_kernel::{clock, kernel_test, memory};
 
-use crate::guests;
+use crate::guests::{self, basic, interrupts, privilege, registers};
 
 const MEMORY: u64 = 2 << 20;
-/// Where guests find their number, and count.
+/// Addresses of a guest's number and its counter.
 const NUMBER: u64 = 0x8000;
 const COUNT: u64 = 0x8008;
 
@@ -37,7 +37,7 @@ fn number_at(partition: &Partition, address: u64) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Lets partitions run until `done` says so; then the test has passed.
+/// Runs partitions until `done` returns `true`, and passes the test.
 fn run_until(mut done: impl FnMut() -> bool) -> ! {
     scheduler::run(|| {
         if done() {
@@ -48,73 +48,73 @@ fn run_until(mut done: impl FnMut() -> bool) -> ! {
     })
 }
 
-/// Runs one partition, which is to end like this.
+/// Runs one partition until its end, and compares it with `expected`.
 fn ends(image: fn(u64) -> Image<'static>, number: u64, expected: End) -> ! {
     let partition = partition(image, number);
     scheduler::start(&partition);
     run_until(|| partition.end().inspect(|end| assert_eq!(*end, expected)).is_some())
 }
 
-fn a_partition_runs_and_exits() {
-    ends(guests::exits, 0, End::Exited(42));
+fn partition_exits_with_its_code() {
+    ends(basic::exits, 0, End::Exited(42));
 }
-kernel_test!(a_partition_runs_and_exits);
+kernel_test!(partition_exits_with_its_code);
 
-fn a_partition_speaks() {
-    ends(guests::speaks, 7, End::Exited(23));
+fn console_line_is_logged_with_the_name() {
+    ends(basic::speaks, 7, End::Exited(23));
 }
-kernel_test!(a_partition_speaks, ends: Pass, shows: "p7: hello from a partition");
+kernel_test!(console_line_is_logged_with_the_name, ends: Pass, shows: "p7: hello from a partition");
 
-fn a_partition_is_told_who_it_is() {
+fn information_page_has_magic_version_and_size() {
     ends(
-        guests::reads_information,
+        basic::reads_information,
         0,
         End::Exited(u64::from_le_bytes(*b"PorticoI") ^ (1 << 32 | u64::from(VERSION)) ^ MEMORY),
     );
 }
-kernel_test!(a_partition_is_told_who_it_is);
+kernel_test!(information_page_has_magic_version_and_size);
 
-fn a_partition_is_told_how_often_it_was_left() {
-    // Three calls, one with a bad address, and the one that tells.
-    ends(guests::counts_exits, 0, End::Exited(u64::from_le_bytes([2, 5, 0, 1, 0, 0, 0, 0])));
+fn vm_exits_are_counted_by_reason() {
+    // Three null calls, one with a bad address, and the one that returns the counts.
+    ends(basic::counts_exits, 0, End::Exited(u64::from_le_bytes([2, 5, 0, 1, 0, 0, 0, 0])));
 }
-kernel_test!(a_partition_is_told_how_often_it_was_left);
+kernel_test!(vm_exits_are_counted_by_reason);
 
-fn a_partition_finds_the_hypervisor() {
-    ends(guests::looks_around, 0, End::Exited(0));
+fn cpuid_shows_the_hypervisor() {
+    ends(basic::looks_around, 0, End::Exited(0));
 }
-kernel_test!(a_partition_finds_the_hypervisor);
+kernel_test!(cpuid_shows_the_hypervisor);
 
-fn a_partition_that_halts_for_good_ends() {
-    ends(guests::halts, 0, End::Halted);
+fn halt_without_interrupts_ends_the_partition() {
+    ends(basic::halts, 0, End::Halted);
 }
-kernel_test!(a_partition_that_halts_for_good_ends);
+kernel_test!(halt_without_interrupts_ends_the_partition);
 
-fn a_triple_fault_ends_the_partition_only() {
-    ends(guests::faults, 0, End::TripleFault);
+fn triple_fault_ends_the_partition_only() {
+    ends(basic::faults, 0, End::TripleFault);
 }
-kernel_test!(a_triple_fault_ends_the_partition_only);
+kernel_test!(triple_fault_ends_the_partition_only);
 
-fn no_memory_but_its_own_is_reached() {
-    // The exception is one that this guest does not take.
-    ends(guests::strays, 0, End::TripleFault);
+fn foreign_memory_is_refused() {
+    // The guest has no handler for the exception.
+    ends(basic::strays, 0, End::TripleFault);
 }
-kernel_test!(no_memory_but_its_own_is_reached, ends: Pass, shows: "p0 may not use memory at 0x40000000");
+kernel_test!(foreign_memory_is_refused, ends: Pass, shows: "p0 may not use memory at 0x40000000");
 
-fn a_partition_that_has_lost_its_tables_ends() {
-    ends(guests::loses_itself, 0, End::BadMemory(0x4000_0000));
+fn partition_with_lost_page_tables_ends() {
+    ends(basic::loses_itself, 0, End::BadMemory(0x4000_0000));
 }
-kernel_test!(a_partition_that_has_lost_its_tables_ends);
+kernel_test!(partition_with_lost_page_tables_ends);
 
-fn what_is_not_a_partitions_is_refused() {
+fn privileged_operations_are_refused() {
     const ATTEMPTS: u64 = 28;
     /// XSETBV without OSXSAVE, ICEBP and RDPRU raise an exception by themselves here.
     const RAISING: [u64; 3] = [2, 24, 27];
-    let partitions: Vec<_> = (0..ATTEMPTS).map(|number| partition(guests::reaches, number)).collect();
+    let partitions: Vec<_> = (0..ATTEMPTS).map(|number| partition(privilege::reaches, number)).collect();
     partitions.iter().for_each(scheduler::start);
     run_until(|| {
         (0..).zip(&partitions).all(|(number, partition)| {
-            // Refused by an exception, which these guests do not take.
+            // The refusal raises an exception, for which these guests have no handler.
             let refusals = u32::from(!RAISING.contains(&number));
             let name = partition.name();
             partition
@@ -124,15 +124,15 @@ fn what_is_not_a_partitions_is_refused() {
         })
     });
 }
-kernel_test!(what_is_not_a_partitions_is_refused);
+kernel_test!(privileged_operations_are_refused);
 
-fn a_partitions_unprivileged_code_makes_no_calls() {
-    ends(guests::calls_unprivileged, 0, End::Exited(32));
+fn hypercall_from_ring_3_is_refused() {
+    ends(privilege::calls_unprivileged, 0, End::Exited(32));
 }
-kernel_test!(a_partitions_unprivileged_code_makes_no_calls);
+kernel_test!(hypercall_from_ring_3_is_refused);
 
-fn a_partition_that_never_yields_is_not_alone() {
-    let partitions: Vec<_> = (0..5).map(|number| partition(guests::counts, number)).collect();
+fn partition_that_never_yields_is_preempted() {
+    let partitions: Vec<_> = (0..5).map(|number| partition(basic::counts, number)).collect();
     partitions.iter().for_each(scheduler::start);
     run_until(|| {
         if partitions.iter().all(|partition| number_at(partition, NUMBER) > 100_000) {
@@ -141,21 +141,21 @@ fn a_partition_that_never_yields_is_not_alone() {
         partitions.iter().all(|partition| partition.end().inspect(|end| assert_eq!(*end, End::Stopped)).is_some())
     });
 }
-kernel_test!(a_partition_that_never_yields_is_not_alone, machine: "-smp 3");
+kernel_test!(partition_that_never_yields_is_preempted, machine: "-smp 3");
 
-fn registers_are_each_partitions_own() {
-    let partitions: Vec<_> = (1..6).map(|nth| partition(guests::keeps_registers, nth << 40 | nth)).collect();
+fn registers_survive_preemption() {
+    let partitions: Vec<_> = (1..6).map(|nth| partition(registers::keeps_registers, nth << 40 | nth)).collect();
     partitions.iter().for_each(scheduler::start);
     run_until(|| {
         assert!(partitions.iter().all(|partition| partition.end().is_none()), "one lost a register");
         partitions.iter().all(|partition| number_at(partition, COUNT) > 3_000)
     });
 }
-kernel_test!(registers_are_each_partitions_own, machine: "-smp 3");
+kernel_test!(registers_survive_preemption, machine: "-smp 3");
 
-fn an_interrupt_wakes_a_partition() {
+fn interrupt_wakes_a_halted_partition() {
     const TIMES: u64 = 500;
-    let partition = partition(guests::sleeps, TIMES);
+    let partition = partition(interrupts::sleeps, TIMES);
     scheduler::start(&partition);
     let mut given = 0;
     run_until(|| {
@@ -166,18 +166,18 @@ fn an_interrupt_wakes_a_partition() {
         partition.end().inspect(|end| assert_eq!(*end, End::Exited(TIMES))).is_some()
     });
 }
-kernel_test!(an_interrupt_wakes_a_partition, machine: "-smp 2");
+kernel_test!(interrupt_wakes_a_halted_partition, machine: "-smp 2");
 
-fn no_interrupt_comes_between_an_sti_and_the_next_instruction() {
+fn interrupt_after_sti_waits_for_one_instruction() {
     const TIMES: u64 = 2_000;
-    /// One in three would come there. QEMU's TCG now and then gives an interrupt once more, wherever the guest is.
+    /// Without the rule it would be one in three. QEMU's TCG sometimes injects an interrupt twice, at any instruction.
     const STRAY: u64 = TIMES / 50;
-    let partition = partition(guests::opens_and_shuts, TIMES);
+    let partition = partition(interrupts::opens_and_shuts, TIMES);
     scheduler::start(&partition);
-    let mut heeded = None;
+    let mut last_count = None;
     run_until(|| {
         let count = number_at(&partition, COUNT);
-        if heeded.replace(count) != Some(count) {
+        if last_count.replace(count) != Some(count) {
             partition.interrupt(0x40);
         }
         let Some(end) = partition.end() else { return false };
@@ -186,48 +186,48 @@ fn no_interrupt_comes_between_an_sti_and_the_next_instruction() {
         true
     });
 }
-kernel_test!(no_interrupt_comes_between_an_sti_and_the_next_instruction, machine: "-smp 2");
+kernel_test!(interrupt_after_sti_waits_for_one_instruction, machine: "-smp 2");
 
-fn an_instruction_that_is_refused_is_undefined() {
-    ends(guests::invalidates, 0, End::Exited(0));
+fn refused_instruction_raises_undefined_opcode() {
+    ends(interrupts::invalidates, 0, End::Exited(0));
 }
-kernel_test!(an_instruction_that_is_refused_is_undefined);
+kernel_test!(refused_instruction_raises_undefined_opcode);
 
-fn an_msr_that_is_refused_is_protected() {
-    ends(guests::reads_msr, 0, End::Exited(0));
+fn refused_msr_raises_general_protection() {
+    ends(interrupts::reads_msr, 0, End::Exited(0));
 }
-kernel_test!(an_msr_that_is_refused_is_protected);
+kernel_test!(refused_msr_raises_general_protection);
 
-fn a_register_that_is_refused_is_protected() {
-    ends(guests::writes_cr8, 0, End::Exited(0));
+fn refused_register_raises_general_protection() {
+    ends(interrupts::writes_cr8, 0, End::Exited(0));
 }
-kernel_test!(a_register_that_is_refused_is_protected);
+kernel_test!(refused_register_raises_general_protection);
 
-fn a_partition_takes_its_own_debug_exceptions() {
-    ends(guests::steps, 0, End::Exited(5));
+fn partition_single_steps_itself() {
+    ends(interrupts::steps, 0, End::Exited(5));
 }
-kernel_test!(a_partition_takes_its_own_debug_exceptions);
+kernel_test!(partition_single_steps_itself);
 
-fn registers_begin_clean_where_another_partition_ran() {
+fn registers_are_initial_after_another_partition() {
     const ROUNDS: u64 = 10;
     let mut round = 0;
-    let mut runs = partition(guests::dirties, 0);
+    let mut runs = partition(registers::dirties, 0);
     scheduler::start(&runs);
     run_until(|| {
         let Some(end) = runs.end() else { return false };
         assert_eq!(end, End::Exited(0), "round {round}");
         round += 1;
-        let image = if round % 2 == 1 { guests::begins_clean } else { guests::dirties };
+        let image = if round % 2 == 1 { registers::begins_clean } else { registers::dirties };
         runs = partition(image, round);
         scheduler::start(&runs);
         round == ROUNDS
     });
 }
-kernel_test!(registers_begin_clean_where_another_partition_ran);
+kernel_test!(registers_are_initial_after_another_partition);
 
-fn a_partition_wakes_itself() {
+fn timer_wakes_a_halted_partition() {
     const TIMES: u64 = 200;
-    let partitions: Vec<_> = (0..3).map(|_| partition(guests::wakes_itself, TIMES)).collect();
+    let partitions: Vec<_> = (0..3).map(|_| partition(interrupts::wakes_itself, TIMES)).collect();
     partitions.iter().for_each(scheduler::start);
     run_until(|| {
         let ended = |partition: &Arc<Partition>| {
@@ -236,14 +236,14 @@ fn a_partition_wakes_itself() {
         partitions.iter().all(ended)
     });
 }
-kernel_test!(a_partition_wakes_itself);
+kernel_test!(timer_wakes_a_halted_partition);
 
-fn a_partition_that_works_alone_has_its_timer_too() {
-    ends(guests::works_by_the_clock, 20, End::Exited(0));
+fn timer_interrupts_a_busy_partition() {
+    ends(interrupts::works_by_the_clock, 20, End::Exited(0));
 }
-kernel_test!(a_partition_that_works_alone_has_its_timer_too, machine: "-smp 2");
+kernel_test!(timer_interrupts_a_busy_partition, machine: "-smp 2");
 
-fn many_partitions_come_and_go() {
+fn partitions_free_all_memory() {
     const ROUNDS: u64 = 4;
     let before = memory::available();
     let mut partitions: Vec<Arc<Partition>> = Vec::new();
@@ -265,16 +265,16 @@ fn many_partitions_come_and_go() {
         before - memory::available() <= 2 * memory::PAGE
     });
 }
-kernel_test!(many_partitions_come_and_go, machine: "-smp 2 -m 512M");
+kernel_test!(partitions_free_all_memory, machine: "-smp 2 -m 512M");
 
 fn partition_of_a_megabyte(number: u64) -> Arc<Partition> {
     let size = guests::ADDRESS + memory::PAGE;
-    partition_of(size, &format!("p{number}"), &guests::exits(size))
+    partition_of(size, &format!("p{number}"), &basic::exits(size))
 }
 
-fn memory_is_wiped_when_a_partition_ends() {
+fn memory_of_an_ended_partition_is_scrubbed() {
     let before = memory::available();
-    let partition = partition(guests::counts, 1);
+    let partition = partition(basic::counts, 1);
     let start = partition.memory().u64s(0, 1).expect("it has memory")[0].as_ptr();
     for page in 0..MEMORY / 4096 {
         partition.memory().write(page * 4096, &[0xff; 4096]).expect("it has the page");
@@ -284,16 +284,16 @@ fn memory_is_wiped_when_a_partition_ends() {
     while tidy() {}
     assert_eq!(memory::available(), before);
     for nth in 0..(2 << 20) / 8 {
-        // SAFETY: the memory stays mapped, and nobody was given it since.
+        // SAFETY: the memory stays mapped, and no allocation happened since.
         #[allow(unsafe_code)]
         let word = unsafe { start.add(nth).read_volatile() };
         assert_eq!(word, 0, "word {nth}");
     }
 }
-kernel_test!(memory_is_wiped_when_a_partition_ends);
+kernel_test!(memory_of_an_ended_partition_is_scrubbed);
 
 fn a_null_hypercall_is_cheap() {
-    let partition = partition(guests::calls, 0);
+    let partition = partition(basic::calls, 0);
     scheduler::start(&partition);
     run_until(|| {
         partition

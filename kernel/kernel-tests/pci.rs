@@ -1,5 +1,5 @@
-//! PCI: finding functions, and being interrupted by one. A network adapter (e1000e) serves, because it raises whatever
-//! interrupt it is told to (82574 datasheet, 10.2.4).
+//! Tests of PCI: functions and their interrupts. They use a network adapter (e1000e), which raises an interrupt on request
+//! (82574 datasheet, 10.2.4).
 #![allow(unsafe_code)] // device registers
 
 use portico_kernel::cpu::Vector;
@@ -11,15 +11,15 @@ use portico_kernel::pci::{Bus, PciError};
 const HOST_BRIDGE: (u16, u16) = (0x8086, 0x29c0);
 const E1000E: (u16, u16) = (0x8086, 0x10d3);
 
-/// Raises the causes that are written to it.
+/// Register that raises the causes written to it.
 const INTERRUPT_CAUSE_SET: u64 = 0xc8;
-/// Lets causes through.
+/// Register that unmasks causes.
 const INTERRUPT_MASK_SET: u64 = 0xd0;
-/// Causes that are done with as soon as they were raised.
+/// Register of causes that are cleared when raised.
 const AUTO_CLEAR: u64 = 0xdc;
-/// Which MSI-X interrupt a cause raises: four bits each, the uppermost of them says that it is valid.
+/// Register of the causes' MSI-X interrupts, four bits each; the highest is the valid bit.
 const INTERRUPT_VECTORS: u64 = 0xe4;
-/// The causes of the first and the second receive queue.
+/// Causes of the first and the second receive queue.
 const CAUSES: [u32; 2] = [1 << 20, 1 << 21];
 
 fn functions_are_found() {
@@ -28,18 +28,18 @@ fn functions_are_found() {
         assert!(bus.find(id).is_some(), "{id:04x?}");
     }
     assert!(bus.find((0x1234, 0x11e8)).is_none());
-    assert!(bus.functions().all(|function| function.id.0 != 0xffff));
+    assert!(bus.functions().all(|function| function.id().0 != 0xffff));
 }
 kernel_test!(functions_are_found, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=");
 
-fn a_device_that_was_taken_is_nobody_elses() {
+fn claimed_device_is_missing_on_the_bus() {
     let mut bus = Bus::open().expect("configuration space");
-    assert_eq!(bus.take(9).err(), Some(PciError::NoDevice(9)));
-    assert_eq!(bus.take(8).expect("the adapter").id, E1000E);
+    assert_eq!(bus.claim(9).err(), Some(PciError::NoDevice(9)));
+    assert_eq!(bus.claim(8).expect("the adapter").id(), E1000E);
     assert!(bus.find(E1000E).is_none());
-    assert_eq!(bus.take(8).err(), Some(PciError::NoDevice(8)));
+    assert_eq!(bus.claim(8).err(), Some(PciError::NoDevice(8)));
 }
-kernel_test!(a_device_that_was_taken_is_nobody_elses, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=,addr=8");
+kernel_test!(claimed_device_is_missing_on_the_bus, machine: "-netdev hubport,hubid=0,id=net -device e1000e,netdev=net,romfile=,addr=8");
 
 fn msix_interrupts_come_without_firmware() {
     msix_interrupts_come_to_their_vectors();

@@ -1,14 +1,13 @@
-//! Processors, interrupts and time.
+//! Tests of processors, interrupts and time.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use portico_kernel::cpu::Vector;
-use portico_kernel::cpu::{self, apic, idle, local, timer};
+use portico_kernel::cpu::{self, Vector, apic, idle, local, timer};
 use portico_kernel::{clock, kernel_test};
 
 static ARRIVED: [AtomicUsize; cpu::MAX_CPUS] = [const { AtomicUsize::new(0) }; cpu::MAX_CPUS];
 
-/// What the other processors do in these tests: they say where they are, and then sleep.
+/// Job of the other processors: publish their APIC id, and halt.
 fn arrive() -> ! {
     let cpu = local::cpu();
     ARRIVED[cpu.index()].fetch_add(1 + cpu.apic_id() as usize, Ordering::Release);
@@ -31,10 +30,10 @@ fn processors_arrive(expected: usize) {
     assert!(ids.windows(2).all(|pair| pair[0] == 0 || pair[0] != pair[1]), "each has an id of its own: {ids:?}");
 }
 
-fn one_processor_is_enough() {
+fn one_processor_runs_alone() {
     processors_arrive(1);
 }
-kernel_test!(one_processor_is_enough, machine: "-smp 1");
+kernel_test!(one_processor_runs_alone, machine: "-smp 1");
 
 fn two_processors_come_up() {
     processors_arrive(2);
@@ -51,12 +50,12 @@ fn four_processors_come_up_without_firmware() {
 }
 kernel_test!(four_processors_come_up_without_firmware, machine: "flash -smp 4");
 
-fn more_processors_than_there_is_room_for_do_no_harm() {
+fn excess_processors_stay_halted() {
     processors_arrive(cpu::MAX_CPUS);
 }
-kernel_test!(more_processors_than_there_is_room_for_do_no_harm, machine: "-smp 9");
+kernel_test!(excess_processors_stay_halted, machine: "-smp 9");
 
-fn clock_never_goes_back() {
+fn clock_is_monotonic() {
     let start = clock::now();
     let mut last = start;
     while last < start + 20_000_000 {
@@ -65,7 +64,7 @@ fn clock_never_goes_back() {
         last = now;
     }
 }
-kernel_test!(clock_never_goes_back);
+kernel_test!(clock_is_monotonic);
 
 fn sleep_until(deadline: u64) {
     while clock::now() < deadline {
@@ -85,7 +84,7 @@ fn timer_wakes_from_halt() {
 }
 kernel_test!(timer_wakes_from_halt);
 
-fn a_timer_that_is_taken_back_does_not_fire() {
+fn stopped_timer_does_not_fire() {
     let before = Vector::TIMER.count();
     timer::set(Some(clock::now() + 5_000_000));
     timer::set(None);
@@ -95,9 +94,9 @@ fn a_timer_that_is_taken_back_does_not_fire() {
     }
     assert_eq!(Vector::TIMER.count(), before);
 }
-kernel_test!(a_timer_that_is_taken_back_does_not_fire);
+kernel_test!(stopped_timer_does_not_fire);
 
-fn an_interrupt_before_the_wait_ends_it() {
+fn interrupt_before_the_wait_ends_it() {
     let before = Vector::WAKE.count();
     apic::wake(local::cpu().apic_id());
     x86_64::instructions::interrupts::enable();
@@ -105,9 +104,9 @@ fn an_interrupt_before_the_wait_ends_it() {
     // Nothing else comes: only what was noted before can end this.
     idle::wait();
 }
-kernel_test!(an_interrupt_before_the_wait_ends_it);
+kernel_test!(interrupt_before_the_wait_ends_it);
 
-/// Sends the token back, from one processor to the other and back, each asleep in between.
+/// Job of the second processor: return each token, and halt between two tokens.
 fn volley() -> ! {
     loop {
         if ARRIVED[1].load(Ordering::Acquire) % 2 == 1 {
@@ -131,16 +130,16 @@ fn no_wakeup_is_lost_between_processors() {
 }
 kernel_test!(no_wakeup_is_lost_between_processors, machine: "-smp 2");
 
-fn a_fault_shows_registers() {
+fn fault_report_shows_registers() {
     // SAFETY: none, the machine ends here.
     #[allow(unsafe_code)]
     unsafe {
         core::arch::asm!("mov r15, {magic}", "ud2", magic = in(reg) 0x1234_5678_9abc_def0_u64, out("r15") _);
     }
 }
-kernel_test!(a_fault_shows_registers, ends: Fault, shows: "r15 123456789abcdef0");
+kernel_test!(fault_report_shows_registers, ends: Fault, shows: "r15 123456789abcdef0");
 
-fn instructions_are_counted_the_same_every_time() {
+fn instruction_count_is_reproducible() {
     let mut counts: heapless::Vec<u64, 8> = heapless::Vec::new();
     for _ in 0..8 {
         let start = clock::ticks();
@@ -153,9 +152,9 @@ fn instructions_are_counted_the_same_every_time() {
     let (least, most) = (counts.iter().min().copied(), counts.iter().max().copied());
     assert_eq!(least, most);
 }
-kernel_test!(instructions_are_counted_the_same_every_time, machine: "-icount shift=0,sleep=off");
+kernel_test!(instruction_count_is_reproducible, machine: "-icount shift=0,sleep=off");
 
-fn clock_is_right_where_time_is_counted_in_instructions() {
+fn clock_is_right_under_icount() {
     // An hour passes in no time at all while nothing runs.
     let start = clock::now();
     let deadline = start + 3_600_000_000_000;
@@ -163,4 +162,4 @@ fn clock_is_right_where_time_is_counted_in_instructions() {
     let late = clock::now() - deadline;
     assert!(late < 1_000_000, "{late} ns late");
 }
-kernel_test!(clock_is_right_where_time_is_counted_in_instructions, machine: "-icount shift=0,sleep=off");
+kernel_test!(clock_is_right_under_icount, machine: "-icount shift=0,sleep=off");

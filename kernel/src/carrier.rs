@@ -107,8 +107,8 @@ impl Lent {
     /// # Errors
     /// If it is not there or not as it must be.
     pub fn take(bus: &mut Bus, device: u8, cpu: &Cpu) -> Result<Self, CarrierError> {
-        let mut function = bus.take(device)?;
-        if function.id != IVSHMEM {
+        let mut function = bus.claim(device)?;
+        if function.id() != IVSHMEM {
             return Err(CarrierError::Missing);
         }
         let (registers, _) = function.map_bar(bus, REGISTERS, Caching::Uncached)?;

@@ -1,4 +1,4 @@
-//! The console on the first serial port: what the kernel logs, with levels, and what it says when it ends.
+//! Console on the first serial port: log lines and the last message of a failing machine.
 #![allow(unsafe_code)] // claims the serial port
 
 use core::fmt::{self, Write};
@@ -10,7 +10,7 @@ use uart_16550::{Config, Uart16550, Uart16550Tty};
 
 use crate::clock;
 
-/// The first serial port (COM1).
+/// I/O base of the first serial port (COM1).
 const COM1: u16 = 0x3f8;
 
 type Tty = Uart16550Tty<PioBackend>;
@@ -19,10 +19,10 @@ static CONSOLE: Mutex<Option<Tty>> = Mutex::new(None);
 
 struct Console;
 
-/// Takes the serial port for the console and becomes the `log` crate's logger. Without a serial port nothing is shown.
+/// Opens the serial port and installs the console as logger. Without a serial port log lines are discarded.
 pub fn init() {
     *CONSOLE.lock() = open();
-    // A second logger cannot be: this runs once.
+    // This runs once, so that no logger is installed before.
     let _ = log::set_logger(&Console);
     log::set_max_level(LevelFilter::Info);
 }
@@ -44,7 +44,7 @@ impl Log for Console {
             && let Some(console) = CONSOLE.lock().as_mut()
         {
             let target = record.target().trim_start_matches("portico_kernel::");
-            // The serial port refuses nothing.
+            // Writing to the serial port cannot fail.
             let _ = writeln!(console, "{} {:5} {target}: {}", Stamp, record.level(), record.args());
         }
     }
@@ -52,7 +52,7 @@ impl Log for Console {
     fn flush(&self) {}
 }
 
-/// Shows the last words of a machine that ends, even if the console's lock is held by what just failed.
+/// Writes the last message of a failing machine, even if the failed code holds the console's lock.
 pub(crate) fn emergency(words: fmt::Arguments<'_>) {
     for _ in 0..1_000_000 {
         if let Some(mut console) = CONSOLE.try_lock() {
@@ -68,7 +68,7 @@ pub(crate) fn emergency(words: fmt::Arguments<'_>) {
     }
 }
 
-/// Seconds since boot.
+/// Display form of the time since boot, in seconds.
 struct Stamp;
 
 impl fmt::Display for Stamp {

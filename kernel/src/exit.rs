@@ -1,33 +1,33 @@
-//! How a machine ends, and what it says of it to whoever started QEMU.
+//! Exit codes of a machine.
 
-/// What the kernel writes to QEMU's `isa-debug-exit` device (I/O base 0xf4, size 4) to end the machine.
+/// Exit code: the kernel writes it to QEMU's `isa-debug-exit` device (I/O base 0xf4, size 4) to end the machine.
 ///
-/// Any other value is a value too: whoever reads it sees a machine that ended in a way that nobody named.
+/// Values without a constant are reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitCode(pub u8);
 
 impl ExitCode {
-    /// The I/O port of `isa-debug-exit`.
+    /// I/O port of `isa-debug-exit`.
     pub const PORT: u16 = 0xf4;
 
-    /// All that was asked for was done.
+    /// Success.
     pub const PASS: Self = Self(0x10);
-    /// A check said no.
+    /// A kernel test returned an error.
     pub const FAIL: Self = Self(0x11);
     /// The kernel panicked.
     pub const PANIC: Self = Self(0x12);
-    /// The processor raised an exception that nothing expects.
+    /// The processor raised an exception in the kernel.
     pub const FAULT: Self = Self(0x13);
-    /// The kernel was asked for what it does not have, such as a kernel test of an unknown name.
+    /// The command line names an unknown kernel test.
     pub const UNKNOWN: Self = Self(0x14);
 
-    /// The status with which QEMU's process ends.
+    /// Returns the exit status of QEMU's process.
     #[must_use]
     pub const fn process_status(self) -> i32 {
         (self.0 as i32) << 1 | 1
     }
 
-    /// What the kernel wrote, from the status of QEMU's process; `None` if QEMU ended by itself.
+    /// Returns the code for an exit status of QEMU's process; `None` if the kernel did not end the machine.
     #[must_use]
     pub const fn from_process_status(status: i32) -> Option<Self> {
         if status & 1 == 1 && status >= Self::PASS.process_status() && status <= 0xff {
@@ -43,14 +43,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_survives_the_way_through_qemu() {
+    fn code_round_trips_through_qemus_status() {
         for code in [ExitCode::PASS, ExitCode::FAIL, ExitCode::PANIC, ExitCode::FAULT, ExitCode::UNKNOWN] {
             assert_eq!(ExitCode::from_process_status(code.process_status()), Some(code));
         }
     }
 
     #[test]
-    fn qemus_own_ends_are_no_code() {
+    fn status_without_a_code_is_none() {
         assert_eq!(ExitCode::from_process_status(0), None, "powered off");
         assert_eq!(ExitCode::from_process_status(1), None, "refused its command line");
         assert_eq!(ExitCode::from_process_status(-6), None, "killed");

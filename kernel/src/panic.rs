@@ -1,4 +1,4 @@
-//! The end that a panic brings.
+//! Report of a panic.
 #![allow(unsafe_code)] // reads the frame pointer
 
 use core::arch::asm;
@@ -15,7 +15,15 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     let (rsp, rbp, rip): (u64, u64, u64);
     // SAFETY: only registers are read.
     unsafe {
-        asm!("mov {}, rsp", "mov {}, rbp", "lea {}, [rip]", out(reg) rsp, out(reg) rbp, out(reg) rip, options(nostack, nomem));
+        asm!(
+            "mov {}, rsp",
+            "mov {}, rbp",
+            "lea {}, [rip]",
+            out(reg) rsp,
+            out(reg) rbp,
+            out(reg) rip,
+            options(nostack, nomem)
+        );
     }
     console::emergency(format_args!(
         "{info} on cpu {}\nrsp {rsp:016x}  rbp {rbp:016x}  cr2 {:016x}  cr3 {:016x}\n{}",

@@ -1,7 +1,7 @@
-//! Kernel tests: how one is declared, and how the kernel that carries them runs one.
+//! Kernel tests: their declaration and their run.
 //!
 //! Each test stands twice in the kernel's ELF file: as a line of text in the section `.kernel_tests.list`, from which
-//! the host learns its name, the machine that it wants and how it is to end, and as a [`Test`] in `.kernel_tests`. The
+//! the host learns its name, its machine and its expected end, and as a [`Test`] in `.kernel_tests`. The
 //! host starts one machine for each test, and judges by how that machine ended.
 
 use core::fmt;
@@ -9,18 +9,18 @@ use core::fmt;
 use crate::cpu::port;
 use crate::exit::ExitCode;
 
-/// A test as the kernel knows it.
+/// Kernel test in the kernel's registry.
 #[derive(Clone, Copy)]
 pub struct Test {
-    /// Its name, by which the host asks for it.
+    /// Name on the command line.
     pub name: &'static str,
-    /// Runs it and says how it went.
+    /// Function that runs the test.
     pub run: fn() -> ExitCode,
 }
 
-/// How a test may say how it went: by returning at all, or with a reason to fail. It may also panic or fault.
+/// Result of a test function: `()`, or a `Result` with a reason to fail. A test may also panic or fault.
 pub trait Outcome {
-    /// The code with which the machine ends; a failure's reason is logged.
+    /// Returns the machine's exit code, and logs the reason of a failure.
     fn code(self) -> ExitCode;
 }
 
@@ -42,10 +42,10 @@ impl<E: fmt::Display> Outcome for Result<(), E> {
     }
 }
 
-/// Declares a function of no arguments as a kernel test. Without more it runs on one processor and is to end well;
-/// `machine:` gives further options of QEMU, and `flash` for the kernel as a flash
-/// image, `ends:` one of `Pass`, `Fail`, `Panic`, `Fault` and `Hang`, and `shows:`
-/// a text that the serial log must have.
+/// Declares a function without arguments as a kernel test. By default it runs on one processor and must pass.
+///
+/// `machine:` adds options of QEMU, or `flash` for the kernel as a flash image. `ends:` is the expected end: `Pass`, `Fail`,
+/// `Panic`, `Fault` or `Hang`. `shows:` is a text that the serial log must contain.
 #[macro_export]
 macro_rules! kernel_test {
     ($test:ident) => {
@@ -74,10 +74,10 @@ macro_rules! kernel_test {
     };
 }
 
-/// Runs the test of this name and ends the machine with what came of it.
+/// Runs the test `name` and ends the machine with its exit code.
 pub fn run(name: &str) -> ! {
     let Some(test) = tests().iter().find(|test| test.name == name) else {
-        log::error!("there is no kernel test {name:?}; they are listed in the ELF file's section .kernel_tests.list");
+        log::error!("cannot find the kernel test {name:?}: use a name from the ELF file's section .kernel_tests.list");
         port::exit(ExitCode::UNKNOWN);
     };
     log::info!("{name} started");
@@ -94,6 +94,6 @@ fn tests() -> &'static [Test] {
     }
     let start = (&raw const kernel_tests_start).cast::<Test>();
     let end = (&raw const kernel_tests_end).cast::<Test>();
-    // SAFETY: between the two symbols lie nothing but `Test`s, put there by `kernel_test!`.
+    // SAFETY: the two symbols frame the section, which holds only `Test`s of `kernel_test!`.
     unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) }
 }

@@ -1,5 +1,5 @@
-//! The first instructions: from 32-bit protected mode without paging to Rust in long mode.
-#![allow(unsafe_code)] // the machine is not yet one that Rust knows
+//! First instructions: from 32-bit protected mode without paging to Rust in long mode.
+#![allow(unsafe_code)] // runs before the machine can run Rust
 
 use core::arch::global_asm;
 
@@ -8,13 +8,14 @@ use crate::cpu::stack;
 pvh::xen_elfnote_phys32_entry!(entry32);
 
 unsafe extern "C" {
-    /// Where a PVH loader, or the boot ROM, enters the kernel: 32-bit protected mode, no paging, flat segments,
+    /// Entry of the kernel from a PVH loader or the boot ROM: 32-bit protected mode, no paging, flat segments,
     /// EBX = address of the PVH start info, or 0 where there is none.
     fn entry32() -> !;
 }
 
-// 1. entry32: the boot processor brings the boot page tables and its target in registers to step 2.
-// 2. long_mode: turn on PAE, EFER.LME and EFER.NXE, then paging with CR0.WP; load a 64-bit code segment; jump to target.
+// 1. entry32: pass the boot page tables and the boot processor's target in registers to step 2.
+// 2. long_mode: turn on PAE, EFER.LME and EFER.NXE, then paging with CR0.WP; load a 64-bit code segment; jump to
+//    the target.
 // 3. start64: the boot processor's stack, and into Rust.
 //
 // The boot page tables map the first 4 GiB with 1 GiB pages; the kernel's own replace them at once.
@@ -30,7 +31,7 @@ entry32:
     movl $start64, %esi
 
     .global long_mode
-long_mode:                      /* EAX = page tables, ESI = where to go in 64-bit mode; EBX and EDI are kept */
+long_mode:                      /* EAX = page tables, ESI = 64-bit target; keeps EBX, EDI */
     movl %eax, %cr3
     movl %cr4, %eax
     orl $0x20, %eax             /* CR4.PAE */

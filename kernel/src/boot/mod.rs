@@ -1,4 +1,4 @@
-//! From the first instruction to a machine with memory, processors and a clock.
+//! Boot: from the first instruction to a machine with memory, processors and a clock.
 
 use alloc::vec::Vec;
 
@@ -15,11 +15,11 @@ mod start_info;
 
 use start_info::StartInfo;
 
-/// Names the function with which a kernel binary begins, `fn(Boot) -> !`. It runs on the boot processor.
+/// Declares the entry function of a kernel binary, `fn(Boot) -> !`. It runs on the boot processor.
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
-        #[allow(unsafe_code)] // the one symbol by which the library finds its binary
+        #[allow(unsafe_code)] // the library calls its binary by this symbol
         #[unsafe(no_mangle)]
         fn portico_main(boot: $crate::boot::Boot) -> ! {
             $main(boot)
@@ -32,16 +32,16 @@ unsafe extern "Rust" {
     safe fn portico_main(boot: Boot) -> !;
 }
 
-/// What the kernel was started with.
+/// Inputs of the kernel.
 #[derive(Debug)]
 pub struct Boot {
-    /// The words that steer it.
+    /// Command line.
     pub command_line: CommandLine,
-    /// QEMU's configuration device, where there is one.
+    /// Firmware configuration device, if the machine has one.
     pub fw_cfg: Option<FwCfg>,
 }
 
-/// The longest `etc/e820` that is read.
+/// Number of bytes read from `etc/e820` at most.
 const E820_BYTES: usize = 64 * size_of::<FirmwareEntry>();
 
 extern "C" fn start(start_info: u32) -> ! {
@@ -58,7 +58,7 @@ extern "C" fn start(start_info: u32) -> ! {
     portico_main(Boot { command_line, fw_cfg })
 }
 
-/// The loader's map of memory, or without a loader the one that QEMU leaves for a firmware.
+/// Returns the loader's memory map, or without a loader the one that fw_cfg has for firmware.
 fn memory_map(start_info: Option<&StartInfo>, fw_cfg: Option<&mut FwCfg>) -> Map {
     if let Some(start_info) = start_info {
         return Map::new(start_info.memory_map());
@@ -66,14 +66,14 @@ fn memory_map(start_info: Option<&StartInfo>, fw_cfg: Option<&mut FwCfg>) -> Map
     let mut bytes = [0; E820_BYTES];
     let read = fw_cfg.map(|fw_cfg| fw_cfg.read_start(fw_cfg::E820, &mut bytes));
     let Some(Ok(read)) = read else {
-        panic!("no memory map: neither a PVH loader nor fw_cfg's {} has one", fw_cfg::E820)
+        panic!("cannot find a memory map: neither the PVH loader nor fw_cfg's {} has one", fw_cfg::E820)
     };
     let whole = read.len() - read.len() % size_of::<FirmwareEntry>();
     let entries = <[FirmwareEntry]>::ref_from_bytes(&read[..whole]).unwrap_or(&[]);
     Map::new(entries.iter().map(FirmwareEntry::decode))
 }
 
-/// The command line that fw_cfg has, or else the loader's.
+/// Returns the command line of fw_cfg, or else the loader's.
 fn command_line(start_info: Option<&StartInfo>, fw_cfg: Option<&mut FwCfg>) -> CommandLine {
     let file = fw_cfg.and_then(|fw_cfg| fw_cfg.read_file(fw_cfg::COMMAND_LINE).ok());
     let bytes = file.unwrap_or_else(|| start_info.map_or(Vec::new(), |start_info| start_info.command_line().to_vec()));

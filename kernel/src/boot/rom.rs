@@ -1,5 +1,5 @@
-//! The first instructions after power-on, where the kernel is a flash image: see [`rom_image`].
-#![allow(unsafe_code)] // the machine is not yet one that Rust knows
+//! First instructions after power-on of a flash image; [`rom_image`] has its layout.
+#![allow(unsafe_code)] // runs before the machine can run Rust
 
 use core::arch::global_asm;
 
@@ -8,10 +8,10 @@ use rom_image::{ADDRESS, CODE, ENTRY, RESET_VECTOR, SEGMENT, SIZE};
 // 1. At the reset vector, in real mode with the code segment at the image's end: jump to the code.
 // 2. Load flat segments, turn on protected mode.
 // 3. Copy each segment of the table from flash to memory, and fill its rest with zeros. Sizes are multiples of 4.
-// 4. Join the PVH entry, with EBX = 0 for no start info.
+// 4. Jump to the PVH entry, with EBX = 0 for no start info.
 //
-// The section is not loaded: whoever packs the image takes it from the ELF file and fills in the table. It is linked at
-// 0, so addresses are given as differences.
+// The section is not loaded: `rom_image::pack` takes it from the ELF file and fills in the table. It is linked at 0, so
+// addresses are given as differences.
 global_asm!(
     r#"
     .section .rom, "", @progbits

@@ -51,7 +51,7 @@ pub(crate) fn rig_of(rows: &[Lhca], spare_ports: u8, stage: Stage) -> Rig<impl D
     let mut fake = FakeHca::new(1);
     fake.start();
     fake.plug(0, true);
-    // SAFETY: the memory is aligned and of BAR2's size, is made of atomics, and outlives the driver: `Rig` drops in order.
+    // SAFETY: the memory is aligned, of BAR2's size, made of atomics, and outlives the driver: `Rig` drops in order.
     let bar = unsafe { Bar2::new(fake.bar()) };
     let hca = Hca::new(bar, fake.doorbell());
     let now = Time(SECOND);
@@ -107,7 +107,7 @@ impl<D: Doorbell> Rig<D> {
         smp
     }
 
-    /// Sends an SMP in, and gives what comes out: all of it.
+    /// Delivers an SMP, and returns all SMPs sent in response.
     pub(crate) fn exchange(&mut self, smp: Smp) -> Vec<Smp> {
         let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), smp);
         assert!(self.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
@@ -125,7 +125,7 @@ impl<D: Doorbell> Rig<D> {
         answer
     }
 
-    /// Sets PortInfo of a port, changed from what it is.
+    /// Sets PortInfo of a port, with `change` applied.
     pub(crate) fn set_port(&mut self, port: u32, route: &[u8], change: impl FnOnce(&mut PortInfo)) {
         let mut info = *self.get(AttributeId::PORT_INFO, port, route).attribute::<PortInfo>();
         info.set_port_state(PortState::NO_CHANGE);
@@ -143,14 +143,14 @@ impl<D: Doorbell> Rig<D> {
         self.get(AttributeId::PORT_INFO, port, route).attribute::<PortInfo>().port_state()
     }
 
-    /// What the control line answers at once.
+    /// Returns the immediate answer of the control line.
     pub(crate) fn ask(&mut self, line: &str) -> String {
         let mut answer = String::new();
         self.life.command(self.now, line, &self.fabric, &mut answer).unwrap();
         answer
     }
 
-    /// What it answers, once that is done which does not wait for anything.
+    /// Returns the whole answer, after all work that waits for no event.
     pub(crate) fn say(&mut self, line: &str) -> String {
         let mut answer = self.ask(line);
         while self.life.is_busy() {
@@ -188,7 +188,7 @@ impl<D: Doorbell> Rig<D> {
 }
 
 #[test]
-fn a_manager_finds_the_switch_and_every_lhca() {
+fn sweep_finds_the_switch_and_every_lhca() {
     let mut rig = rig(5);
     let switch = *rig.get(AttributeId::NODE_INFO, 0, &[]).attribute::<NodeInfo>();
     assert_eq!((switch.num_ports, switch.node_guid), (6, stable_guid("portico-0", 0)));
@@ -207,7 +207,7 @@ fn a_manager_finds_the_switch_and_every_lhca() {
 }
 
 #[test]
-fn the_device_dies_and_returns_and_nothing_else_is_lost() {
+fn lost_device_keeps_the_state_of_logical_ports() {
     let mut rig = rig(2);
     rig.address();
     rig.set_port(1, &[2], |info| info.lid = Lid::new(7));
@@ -223,7 +223,7 @@ fn the_device_dies_and_returns_and_nothing_else_is_lost() {
 }
 
 #[test]
-fn the_control_channel_lists_and_pulls_and_plugs() {
+fn port_request_plugs_and_unplugs() {
     let mut rig = rig(2);
     let guid = stable_guid("portico-0", 2).get() + 1;
     let first = format!(
@@ -251,7 +251,7 @@ fn the_control_channel_lists_and_pulls_and_plugs() {
 }
 
 #[test]
-fn each_reason_why_a_port_is_not_active_is_told() {
+fn inactive_port_has_its_reason() {
     let mut rig = rig(2);
     let why = |rig: &mut Rig<_>, nth| {
         let said = rig.say(&format!("status lhca-{nth}"));
@@ -291,7 +291,7 @@ fn each_reason_why_a_port_is_not_active_is_told() {
 }
 
 #[test]
-fn a_manager_retrains_the_uplink_and_has_its_answer_first() {
+fn retrain_request_is_answered_before_the_link_goes_down() {
     let mut rig = rig(1);
     let downs = |rig: &Rig<_>| rig.fake.peek(port_offset(0) + port::LINK + 4);
     let before = downs(&rig);
@@ -302,7 +302,7 @@ fn a_manager_retrains_the_uplink_and_has_its_answer_first() {
     down.set_attribute(&info);
     let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), down);
     assert!(rig.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
-    assert_eq!(rig.fabric.get_mut().turn(rig.now), Next::AtOnce, "the driver is still to be told of the wish");
+    assert_eq!(rig.fabric.get_mut().turn(rig.now), Next::AtOnce, "the driver has not handled the link request");
     assert!(rig.fake.take(0, Ring::Qp0Send).is_some(), "the answer is in the ring by then");
     rig.settle();
     assert!(downs(&rig) > before, "the link was down for a moment");
@@ -325,7 +325,7 @@ fn ask<D: Doorbell>(rig: &mut Rig<D>, ring: Ring, transaction: u64) {
 }
 
 #[test]
-fn requests_wait_until_there_is_room_for_their_answers() {
+fn requests_wait_for_free_send_slots() {
     for (receive, send) in [(Ring::Qp0Receive, Ring::Qp0Send), (Ring::PacketReceive, Ring::PacketSend)] {
         let mut rig = rig(1);
         rig.address();
@@ -352,7 +352,7 @@ fn requests_wait_until_there_is_room_for_their_answers() {
 }
 
 #[test]
-fn what_the_device_counts_is_what_the_switch_tells() {
+fn device_errors_are_added_to_the_switch_counters() {
     let mut rig = rig(1);
     rig.fake.poke64(port_offset(0) + port::COUNTERS + 8 * hca_contract::Counter::RcvErrors as usize, 7);
     rig.settle();
@@ -371,11 +371,11 @@ fn what_the_device_counts_is_what_the_switch_tells() {
     rig.fake.start();
     rig.fake.poke64(port_offset(0) + port::COUNTERS + 8 * hca_contract::Counter::RcvErrors as usize, 2);
     rig.settle();
-    assert_eq!(count(&rig), 9, "a device that begins anew counts from 0");
+    assert_eq!(count(&rig), 9, "a device of a new generation counts from 0");
 }
 
 #[test]
-fn a_flood_of_garbage_is_counted_and_takes_its_turn() {
+fn flood_of_invalid_slots_is_counted_in_batches() {
     let mut rig = rig(1);
     for i in 0..256 {
         assert!(rig.fake.deliver(0, Ring::PacketReceive, &[0; 8]));
@@ -388,19 +388,19 @@ fn a_flood_of_garbage_is_counted_and_takes_its_turn() {
 }
 
 #[test]
-fn the_loop_sleeps_until_there_is_something_to_do() {
+fn idle_turn_returns_the_next_deadline() {
     let mut rig = rig(1);
     let Next::At(time) = rig.fabric.get_mut().turn(rig.now) else { panic!("busy without work") };
-    assert!(time > rig.now && time <= Time(rig.now.0 + SECOND), "the heart is to be watched");
+    assert!(time > rig.now && time <= Time(rig.now.0 + SECOND), "the next heartbeat check is due");
     rig.fake.poke(device::GENERATION, 0);
     rig.fabric.get_mut().turn(rig.now);
-    assert!(matches!(rig.fabric.get_mut().turn(rig.now), Next::At(_)), "a device that is gone is no work");
+    assert!(matches!(rig.fabric.get_mut().turn(rig.now), Next::At(_)), "a lost device causes no work");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn no_packet_and_no_command_makes_the_loop_panic(
+    fn arbitrary_packets_and_requests_do_not_panic(
         bytes in proptest::collection::vec(any::<u8>(), 8..484),
         smp in proptest::collection::vec(any::<u8>(), 256),
         line in "(port|list|status|digest|start|stop|restart|remove|add|[a-z]{0,5})( [0-9/]{0,6}| up| down| lhca-[0-9]){0,3}",

@@ -1,4 +1,4 @@
-//! The device's ports, and its DMA interface through which all bytes come.
+//! Ports of the device, and its DMA interface.
 #![allow(unsafe_code)] // ports, and a device that writes to memory
 
 use alloc::vec;
@@ -12,36 +12,36 @@ use super::directory::{File, Request, Selector};
 
 const SELECT: u16 = 0x510;
 const DATA: u16 = 0x511;
-/// The upper half of a request's address; writing the lower half, 4 above, starts it. Both big-endian.
+/// Upper half of a request's address; a write of the lower half, 4 above, starts the request. Both are big-endian.
 const DMA_HIGH: u16 = 0x514;
 const DMA_LOW: u16 = 0x518;
 
 const FEATURE_DMA: u8 = 1 << 1;
-/// More files than QEMU ever had; what claims more is not believed.
+/// Number of directory entries read at most.
 const MAX_FILES: u32 = 4096;
-/// A file longer than this is none of ours.
+/// Size of a file at most, in bytes.
 const MAX_FILE: u32 = 64 << 20;
 
-/// The device.
+/// Firmware configuration device.
 #[derive(Debug)]
 pub struct FwCfg(());
 
-/// Why a file could not be read.
+/// Error for a file that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// There is no such file, or no device.
-    #[error("fw_cfg has no such file: start QEMU with -fw_cfg name=...,file=...")]
+    /// The device has no file of this name.
+    #[error("cannot find a file in fw_cfg: start QEMU with -fw_cfg name=...,file=...")]
     Missing,
     /// The device refused the read.
-    #[error("fw_cfg failed to read the file")]
+    #[error("cannot read a file of fw_cfg: the device refused")]
     Device,
-    /// The file is longer than any that the kernel wants.
-    #[error("the file has {0} bytes, more than the kernel reads")]
+    /// The file exceeds the kernel's limit.
+    #[error("cannot read a file of fw_cfg: its {0} bytes exceed the limit of {MAX_FILE}")]
     TooLong(u32),
 }
 
 impl FwCfg {
-    /// The device, where there is one with a DMA interface.
+    /// Opens the device. Returns `None` if the machine has no device with a DMA interface.
     #[must_use]
     pub fn open() -> Option<Self> {
         let mut device = Self(());
@@ -49,15 +49,15 @@ impl FwCfg {
         (found && device.bytes::<1>(Selector::FEATURES)[0] & FEATURE_DMA != 0).then_some(device)
     }
 
-    /// Number of processors that the machine starts with.
+    /// Returns the number of processors of the machine.
     pub fn processors(&mut self) -> u16 {
         u16::from_le_bytes(self.bytes(Selector::PROCESSORS))
     }
 
-    /// Looks a file up.
+    /// Finds a file in the directory.
     ///
     /// # Errors
-    /// [`ReadError::Missing`] if there is none of this name, [`ReadError::Device`] if the directory cannot be read.
+    /// [`ReadError::Missing`] if no file has this name, [`ReadError::Device`] if the directory cannot be read.
     pub fn find(&mut self, name: &str) -> Result<File, ReadError> {
         let mut count = [0; 4];
         self.read(Some(Selector::DIRECTORY), &mut count)?;
@@ -71,7 +71,7 @@ impl FwCfg {
         Err(ReadError::Missing)
     }
 
-    /// The start of a file, as much of it as `into` takes. Gives what was read.
+    /// Reads the start of a file, at most the length of `into`, and returns the bytes read.
     ///
     /// # Errors
     /// Any [`ReadError`] but `TooLong`.
@@ -82,7 +82,7 @@ impl FwCfg {
         Ok(&into[..length])
     }
 
-    /// A whole file.
+    /// Reads a whole file.
     ///
     /// # Errors
     /// Any [`ReadError`].
@@ -96,7 +96,7 @@ impl FwCfg {
         Ok(bytes)
     }
 
-    /// An item's first bytes, through the data port.
+    /// Reads the first bytes of an item through the data port.
     fn bytes<const N: usize>(&mut self, Selector(item): Selector) -> [u8; N] {
         // SAFETY: selecting and reading an item changes nothing but where the device reads next.
         unsafe {

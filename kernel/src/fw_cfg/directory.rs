@@ -1,24 +1,24 @@
-//! The formats of the device, as QEMU's `docs/specs/fw_cfg.rst` gives them. All numbers are big-endian.
+//! Formats of the device (QEMU, `docs/specs/fw_cfg.rst`). Numbers are big-endian unless noted.
 
 use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Names an item of the device.
+/// Selector of an item of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Selector(pub u16);
 
 impl Selector {
-    /// The four bytes "QEMU".
+    /// Signature: the four bytes "QEMU".
     pub const SIGNATURE: Self = Self(0x00);
-    /// What the device can do, as little-endian flags; bit 1 is the DMA interface.
+    /// Features of the device as little-endian flags; bit 1 is the DMA interface.
     pub const FEATURES: Self = Self(0x01);
     /// Number of processors that the machine starts with, little-endian 16 bits.
     pub const PROCESSORS: Self = Self(0x05);
-    /// The directory of files: a number of entries, 32 bits, and the entries.
+    /// Directory of files: the number of entries in 32 bits, and the entries.
     pub const DIRECTORY: Self = Self(0x19);
 }
 
-/// A file, as the directory lists it.
+/// File, as the directory lists it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct File {
@@ -31,19 +31,19 @@ pub struct File {
 const _: () = assert!(size_of::<File>() == 64);
 
 impl File {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn size(&self) -> u32 {
         self.size.get()
     }
 
-    /// The item that holds its bytes.
+    /// Returns the selector of the contents.
     #[must_use]
     pub fn selector(&self) -> Selector {
         Selector(self.selector.get())
     }
 
-    /// Whether this is its name.
+    /// Returns `true` if the file has this name.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
         let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
@@ -51,7 +51,7 @@ impl File {
     }
 }
 
-/// A request to the DMA interface. The device clears `control` when it is done, or leaves [`Request::ERROR`] in it.
+/// Request to the DMA interface. The device clears `control` on completion, or sets it to [`Request::ERROR`].
 #[derive(Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(super) struct Request {
@@ -65,7 +65,8 @@ impl Request {
     const READ: u32 = 1 << 1;
     const SELECT: u32 = 1 << 3;
 
-    /// Reads the next `length` bytes of the item into memory at `address`; a selector starts the item anew.
+    /// Creates a request that reads `length` bytes to memory at `address`: from the start of the selected item, or without a
+    /// selector from the current position.
     pub(super) fn read(selector: Option<Selector>, length: u32, address: u64) -> Self {
         let select = selector.map_or(0, |Selector(item)| Self::SELECT | u32::from(item) << 16);
         Self { control: U32::new(Self::READ | select), length: U32::new(length), address: U64::new(address) }
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_read_in_network_order() {
+    fn directory_entry_is_big_endian() {
         let bytes = entry(b"etc/e820");
         let file = File::ref_from_bytes(&bytes).unwrap();
         assert_eq!((file.size(), file.selector()), (0x102, Selector(0x2a)));
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_fill_its_field() {
+    fn name_without_nul_is_compared_whole() {
         let bytes = entry(&[b'x'; 56]);
         let file = File::ref_from_bytes(&bytes).unwrap();
         assert!(file.is_named(&"x".repeat(56)));
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_selects_and_reads() {
+    fn request_is_encoded_big_endian() {
         let request = Request::read(Some(Selector::DIRECTORY), 64, 0x1234_5678_9abc);
         let expected = [0, 0x19, 0, 0x0a, 0, 0, 0, 64, 0, 0, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc];
         assert_eq!(request.as_bytes(), expected);

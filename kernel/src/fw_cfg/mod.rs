@@ -1,4 +1,4 @@
-//! QEMU's firmware configuration device: named files that whoever started the machine left for the kernel.
+//! QEMU's firmware configuration device (fw_cfg): named files from the host.
 
 #[cfg(target_os = "none")]
 mod device;
@@ -8,7 +8,7 @@ mod directory;
 pub use device::{FwCfg, ReadError};
 pub use directory::{File, Selector};
 
-/// Words that steer the kernel, see [`crate::command_line`].
+/// File with the kernel's command line, see [`crate::command_line`].
 pub const COMMAND_LINE: &str = "opt/org.portico/cmdline";
-/// The memory map, as [`crate::memory::map::FirmwareEntry`]s.
+/// File with the memory map, as [`crate::memory::map::FirmwareEntry`]s.
 pub const E820: &str = "etc/e820";

@@ -1,36 +1,37 @@
-//! The free frames: contiguous runs of pages, given out and taken back.
+//! Frame allocator: contiguous runs of free pages.
 
 use alloc::collections::BTreeMap;
 
 use super::PAGE;
 use super::map::Range;
 
-/// Free memory as runs of pages. Each run is one entry: a run's start and its end; runs never touch.
+/// Free memory as runs of pages: start to end of each run. Runs do not touch.
 #[derive(Debug, Default)]
 pub struct Frames {
     free: BTreeMap<u64, u64>,
 }
 
-/// Memory came back that cannot have been given out: it is free already, or not whole pages.
+/// Error for a freed range that is not allocated: part of it is free, or it is not whole pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("memory {:#x}..{:#x} is freed, but was not given out", .0.start, .0.end)]
-pub struct NotGivenOut(pub Range);
+#[error("cannot free memory {:#x}..{:#x}: it is not allocated", .0.start, .0.end)]
+pub struct NotAllocated(pub Range);
 
 impl Frames {
-    /// Nothing free.
+    /// Creates an allocator without memory.
     #[must_use]
     pub const fn new() -> Self {
         Self { free: BTreeMap::new() }
     }
 
-    /// Bytes that are free.
+    /// Returns the number of free bytes.
     #[must_use]
     pub fn available(&self) -> u64 {
         self.free.iter().map(|(start, end)| end - start).sum()
     }
 
-    /// Gives out `size` bytes (rounded up to pages, at least one) at a multiple of `align`, a power of two. The lowest
-    /// address that fits is taken. `None` if there is no such run.
+    /// Allocates `size` bytes, rounded up to pages and at least one, at a multiple of `align`, a power of two.
+    ///
+    /// Takes the lowest address that fits; returns `None` if none does.
     pub fn allocate(&mut self, size: u64, align: u64) -> Option<Range> {
         let size = size.max(1).checked_next_multiple_of(PAGE)?;
         let align = align.max(PAGE);
@@ -45,15 +46,15 @@ impl Frames {
         Some(taken)
     }
 
-    /// Takes memory back, or takes up memory that was never given out.
+    /// Frees an allocated range, or adds a range of new memory.
     ///
     /// # Errors
-    /// If any of it is free already, or it is not whole pages; nothing is changed then.
-    pub fn free(&mut self, range: Range) -> Result<(), NotGivenOut> {
+    /// [`NotAllocated`] if part of the range is free or it is not whole pages; nothing changes.
+    pub fn free(&mut self, range: Range) -> Result<(), NotAllocated> {
         let whole = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE) && !range.is_empty();
         let before = self.free.range(..range.end).next_back().map(|(&start, &end)| Range { start, end });
         if !whole || before.is_some_and(|run| run.end > range.start) {
-            return Err(NotGivenOut(range));
+            return Err(NotAllocated(range));
         }
         let mut joined = range;
         if let Some(run) = before.filter(|run| run.end == range.start) {
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn alignment_splits_and_freeing_joins() {
+    fn freed_runs_are_joined() {
         let mut frames = frames(0x1000, 0x80_0000);
         let large = frames.allocate(0x20_0000, 0x20_0000).unwrap();
         assert_eq!(large, Range { start: 0x20_0000, end: 0x40_0000 });
@@ -100,20 +101,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_is_not_freed_again() {
+    fn free_range_freed_again_is_refused() {
         let mut frames = frames(0x1000, 0x5000);
         for (start, end) in
             [(0x1000, 0x2000), (0x4000, 0x6000), (0, 0x2000), (0, 0x9000), (0x6000, 0x6000), (0x6001, 0x7000)]
         {
             let range = Range { start, end };
-            assert_eq!(frames.free(range), Err(NotGivenOut(range)));
+            assert_eq!(frames.free(range), Err(NotAllocated(range)));
         }
         assert_eq!(frames.available(), 0x4000);
     }
 
     proptest! {
         #[test]
-        fn whatever_comes_and_goes_nothing_overlaps_and_all_comes_back(
+        fn random_allocations_do_not_overlap_and_are_all_freed(
             steps in prop::collection::vec((any::<bool>(), 1_u64..9, 0_u32..4, any::<prop::sample::Index>()), 1..200)
         ) {
             let mut frames = frames(0x1000, 0x40_000);

@@ -1,5 +1,5 @@
-//! The kernel's heap.
-#![allow(unsafe_code)] // hands memory to the allocator
+//! Heap of the kernel.
+#![allow(unsafe_code)] // passes memory to the allocator
 
 use core::ptr::with_exposed_provenance_mut;
 
@@ -11,13 +11,13 @@ use super::map::Range;
 #[global_allocator]
 static HEAP: TalcLock<spin::Mutex<()>, Manual> = TalcLock::new(Manual);
 
-/// Gives `range` to the heap.
+/// Adds `range` to the heap.
 ///
 /// # Safety
-/// Nothing else uses this memory, from now on.
+/// From now on only the heap uses the memory.
 ///
 /// # Panics
-/// If it is too small for a heap.
+/// The range is too small for a heap.
 pub(super) unsafe fn claim(range: Range) {
     let size = usize::try_from(range.len()).unwrap_or(0);
     // SAFETY: the caller promises that the memory is the heap's alone.

@@ -1,5 +1,4 @@
-//! The kernel's own memory: which of it is free, and its page tables, which no page is both written and executed
-//! through (W^X).
+//! Memory of the kernel: free frames, and page tables in which no page is both writable and executable (W^X).
 #![allow(unsafe_code)] // memory by address
 
 use core::arch::asm;
@@ -10,15 +9,15 @@ use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
 
-use super::frames::{Frames, NotGivenOut};
+use super::frames::{Frames, NotAllocated};
 use super::map::{Map, Range};
 use super::paging::{MapError, PageTables, Rights, Table, TableMemory};
 use super::{PAGE, heap};
 use crate::cpu::stack::STACKS;
 
-/// Below this are the firmware's data, the PVH start info, and the page on which processors start.
+/// Low memory: the firmware's data, the PVH start info, and the page on which processors start.
 const LOW: Range = Range { start: 0, end: 1 << 20 };
-/// Page 0 is not mapped, so that a null pointer faults.
+/// Mapped part of low memory; without page 0, so that a null pointer faults.
 const LOW_MAPPED: Range = Range { start: PAGE, end: LOW.end };
 
 const DATA: Rights = Rights::READ.union(Rights::WRITE).union(Rights::NO_EXECUTE);
@@ -31,12 +30,12 @@ const HEAP_MAX: u64 = 64 << 20;
 static FRAMES: Mutex<Frames> = Mutex::new(Frames::new());
 static TABLES: Mutex<Option<PageTables>> = Mutex::new(None);
 
-/// Whether what lies at a device's addresses may be cached.
+/// Caching of a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caching {
     /// Registers: each access reaches the device.
     Uncached,
-    /// Memory that happens to be a device's.
+    /// Memory of a device, without side effects.
     Cached,
 }
 
@@ -53,10 +52,10 @@ fn between(start: *const u8, end: *const u8) -> Range {
     Range { start: start as u64, end: end as u64 }
 }
 
-/// Sets up heap, frames and page tables from the map of free memory, and turns the page tables on.
+/// Sets up heap, frames and page tables from the map of free memory, and loads the page tables.
 ///
 /// # Panics
-/// If there is too little memory to run in.
+/// The machine has too little memory.
 pub fn init(mut map: Map) {
     let text = between(&raw const text_start, &raw const text_end);
     let rodata = between(&raw const rodata_start, &raw const rodata_end);
@@ -100,7 +99,7 @@ pub fn init(mut map: Map) {
     log::info!("memory: {} MiB, {} MiB of it heap", usable.len() >> 20, heap.len() >> 20);
 }
 
-/// The address of the kernel's uppermost page table; 0 before [`init`].
+/// Returns the address of the kernel's root page table; 0 before [`init`].
 pub(crate) fn root() -> u64 {
     TABLES.lock().as_ref().map_or(0, PageTables::root)
 }
@@ -108,7 +107,7 @@ pub(crate) fn root() -> u64 {
 /// Maps `size` bytes of a device at physical address `address`, to the same address.
 ///
 /// # Errors
-/// A [`MapError`], [`MapError::Occupied`] if some of it is mapped already.
+/// [`MapError::Occupied`] if part of the range is mapped already, or another [`MapError`].
 pub fn map_device(address: u64, size: u64, caching: Caching) -> Result<(), MapError> {
     let rights = match caching {
         Caching::Uncached => DATA | Rights::UNCACHED,
@@ -121,11 +120,11 @@ pub fn map_device(address: u64, size: u64, caching: Caching) -> Result<(), MapEr
         .checked_add(size)
         .and_then(|end| end.checked_next_multiple_of(PAGE))
         .ok_or(MapError::Address(address))?;
-    // A new mapping needs no flush: processors do not remember that there was none.
+    // A new mapping needs no flush: processors do not cache missing entries.
     tables.map(&mut KernelTables, start, start, end - start, rights)
 }
 
-/// Gives out `size` bytes of zeros, rounded up to pages, at a multiple of `align`; `None` if there is no such run.
+/// Allocates `size` bytes of zeros, rounded up to pages, at a multiple of `align`. Returns `None` if no run fits.
 #[must_use]
 pub fn allocate(size: u64, align: u64) -> Option<Range> {
     let range = allocate_as_it_is(size, align)?;
@@ -133,26 +132,25 @@ pub fn allocate(size: u64, align: u64) -> Option<Range> {
     Some(range)
 }
 
-/// As [`allocate`], but whatever the memory held is still in it.
+/// Allocates as [`allocate`] does, without scrubbing: the memory keeps its former contents.
 pub(crate) fn allocate_as_it_is(size: u64, align: u64) -> Option<Range> {
     FRAMES.lock().allocate(size, align)
 }
 
-/// Memory that is being filled with zeros, piece by piece: whoever has to answer others must not be away for as long as it
-/// takes to wipe much of it.
+/// Memory that is scrubbed piece by piece, so that the event loop has its turn between two pieces.
 #[derive(Debug)]
 pub(crate) struct Wiping(Range);
 
 impl Wiping {
-    /// What is wiped at a time, in bytes.
+    /// Size of a piece in bytes.
     const PIECE: u64 = 64 << 10;
 
-    /// Begins with `range`, whole pages that were given out to the caller, and that nobody uses meanwhile.
+    /// Creates the task for `range`: whole pages that the caller has allocated and does not use meanwhile.
     pub(crate) fn new(range: Range) -> Self {
         Self(range)
     }
 
-    /// Wipes the next piece. Whether there is more.
+    /// Scrubs the next piece. Returns `true` if more memory must be scrubbed.
     pub(crate) fn go_on(&mut self) -> bool {
         let Self(rest) = self;
         let piece = Range { start: rest.start, end: rest.end.min(rest.start + Self::PIECE) };
@@ -162,30 +160,30 @@ impl Wiping {
     }
 }
 
-/// Fills memory, whole pages that were given out, with zeros.
+/// Fills allocated memory, whole pages, with zeros.
 fn wipe(range: Range) {
-    // SAFETY: frames are mapped, and the caller has these. The instruction is spelled out because QEMU's TCG moves eight
-    // bytes at a time as fast as it moves one.
+    // SAFETY: frames are mapped, and the caller has allocated these. The instruction is spelled out because QEMU's TCG
+    // stores eight bytes at a time as fast as one.
     unsafe {
         asm!("rep stosq", inout("rdi") range.start => _, inout("rcx") range.len() / 8 => _, in("rax") 0_u64,
             options(nostack, preserves_flags));
     }
 }
 
-/// Takes memory back.
+/// Frees memory.
 ///
 /// # Errors
-/// If it was not given out by [`allocate`].
-pub fn free(range: Range) -> Result<(), NotGivenOut> {
+/// [`NotAllocated`] if [`allocate`] did not return it.
+pub fn free(range: Range) -> Result<(), NotAllocated> {
     FRAMES.lock().free(range)
 }
 
-/// Bytes of memory that are not given out.
+/// Returns the number of free bytes.
 pub fn available() -> u64 {
     FRAMES.lock().available()
 }
 
-/// Page tables in frames.
+/// Memory of page tables: frames.
 pub(crate) struct KernelTables;
 
 impl TableMemory for KernelTables {
@@ -200,8 +198,8 @@ impl TableMemory for KernelTables {
     }
 
     fn table(&self, address: u64) -> &Table {
-        // SAFETY: only addresses that `allocate` gave come here: frames that hold a table, which is atomics, for as
-        // long as the tree exists.
+        // SAFETY: the tree passes only addresses that `allocate` returned: frames that hold a table of atomics as long as
+        // the tree exists.
         unsafe { &*with_exposed_provenance::<Table>(address as usize) }
     }
 }

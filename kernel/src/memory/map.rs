@@ -1,4 +1,4 @@
-//! The map of memory: from what the firmware says to ranges that are surely free.
+//! Memory map: from the firmware's entries to ranges of free memory.
 
 use heapless::Vec;
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -6,33 +6,33 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::PAGE;
 
-/// Addresses from `start` up to `end`, `end` not included.
+/// Range of addresses from `start` to `end`, exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The first address.
+    /// First address.
     pub start: u64,
-    /// The address after the last; never below `start`.
+    /// Address after the last; not below `start`.
     pub end: u64,
 }
 
 impl Range {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub const fn len(self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 
-    /// Whether there is nothing in it.
+    /// Returns `true` if the range has no address.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.start >= self.end
     }
 }
 
-/// Type of an entry that is memory free to use; all others are not (ACPI specification, table 15-374).
+/// Type of an entry of usable memory (ACPI specification, table 15-374).
 pub const USABLE: u32 = 1;
 
-/// An entry as the firmware gives it (BIOS function E820; QEMU's `etc/e820`).
+/// Entry of the firmware's memory map (BIOS function E820; QEMU's `etc/e820`).
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct FirmwareEntry {
@@ -42,7 +42,7 @@ pub struct FirmwareEntry {
 }
 
 impl FirmwareEntry {
-    /// What it covers and its type.
+    /// Returns the entry's range and type.
     #[must_use]
     pub fn decode(&self) -> (Range, u32) {
         let start = self.start.get();
@@ -50,7 +50,7 @@ impl FirmwareEntry {
     }
 }
 
-/// The most ranges that are kept apart.
+/// Number of ranges in a map at most.
 const RANGES: usize = 32;
 
 /// Ranges of free memory: whole pages, ascending, neither touching nor overlapping.
@@ -60,8 +60,8 @@ pub struct Map {
 }
 
 impl Map {
-    /// What is usable in `entries` (ranges with their types) and not also claimed by an entry of another type. The
-    /// entries may overlap and come in any order.
+    /// Creates the map of memory that an entry of `entries` (ranges with their types) marks usable and no entry marks
+    /// otherwise. The entries may overlap and have any order.
     pub fn new(entries: impl Iterator<Item = (Range, u32)> + Clone) -> Self {
         let mut map = Self::default();
         for (range, _) in entries.clone().filter(|(_, kind)| *kind == USABLE) {
@@ -73,19 +73,19 @@ impl Map {
         map
     }
 
-    /// The ranges.
+    /// Returns the ranges, ascending.
     #[must_use]
     pub fn ranges(&self) -> &[Range] {
         &self.ranges
     }
 
-    /// Total length in bytes.
+    /// Returns the total length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.ranges.iter().map(|range| range.len()).sum()
     }
 
-    /// Whether there is no memory at all.
+    /// Returns `true` if the map has no memory.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
@@ -103,11 +103,11 @@ impl Map {
             apart
         });
         let at = self.ranges.partition_point(|old| old.start < new.start);
-        // A map with more pieces than are kept loses this one: there is less memory, but none twice.
+        // A full map loses this range: there is less memory, but no memory twice.
         let _ = self.ranges.insert(at, new);
     }
 
-    /// Takes the pages that `gone` touches out of the map.
+    /// Removes the pages that `gone` touches from the map.
     pub fn subtract(&mut self, gone: Range) {
         if gone.is_empty() {
             return;
@@ -122,8 +122,8 @@ impl Map {
         *self = rest;
     }
 
-    /// Takes `size` bytes (rounded up to pages) out of the map, from the first range that has them, at a multiple of
-    /// `align`, a power of two not below [`PAGE`].
+    /// Removes `size` bytes, rounded up to pages, from the first range that has them at a multiple of `align`, a power of two
+    /// of at least [`PAGE`]. Returns `None` if no range has them.
     pub fn take(&mut self, size: u64, align: u64) -> Option<Range> {
         let size = size.checked_next_multiple_of(PAGE)?;
         let found = self.ranges.iter().find_map(|range| {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn unsorted_overlapping_entries_become_ascending_ranges() {
+    fn unsorted_entries_become_ascending_ranges() {
         let map = map(&[
             (0x10_0000, 0x800_0000, 1),
             (0xfffc_0000, 0x1_0000_0000, 2),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn touching_ranges_join_and_partial_pages_are_lost() {
+    fn adjacent_ranges_are_joined_and_partial_pages_dropped() {
         assert_eq!(map(&[(0x1000, 0x2000, 1), (0x2000, 0x3001, 1)]).ranges(), [range(0x1000, 0x3000)]);
         assert!(map(&[(0x1001, 0x1fff, 1)]).is_empty());
         let mut map = map(&[(0x1000, 0x5000, 1)]);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_address_space_do_no_harm() {
+    fn ranges_at_the_end_of_the_address_space_do_not_overflow() {
         let mut map = map(&[(0x1000, u64::MAX, 1), (u64::MAX - 5, u64::MAX, 2)]);
         map.subtract(range(u64::MAX - 1, u64::MAX));
         assert_eq!(map.ranges(), [range(0x1000, !(PAGE - 1))]);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn taking_aligns_and_never_gives_twice() {
+    fn taken_range_is_aligned_and_removed() {
         let mut map = map(&[(0x1000, 0x3000, 1), (0x10_0000, 0x60_0000, 1)]);
         assert_eq!(map.take(0x1001, PAGE), Some(range(0x1000, 0x3000)));
         assert_eq!(map.take(0x20_0000, 0x20_0000), Some(range(0x20_0000, 0x40_0000)));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn more_pieces_than_are_kept_lose_memory_only() {
+    fn full_map_loses_memory_and_stays_ordered() {
         let mut map = map(&[(0, 0x100_0000, 1)]);
         let before = map.len();
         for hole in 0..100 {

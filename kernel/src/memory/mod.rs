@@ -1,4 +1,4 @@
-//! Memory: the map of it, the frames that are free, page tables, and the heap.
+//! Memory: the memory map, free frames, page tables, and the heap.
 
 pub mod frames;
 #[cfg(target_os = "none")]

@@ -1,4 +1,4 @@
-//! Page tables in the format of AMD64 long mode (APM vol. 2, 5.3), which nested paging uses too (15.25.5).
+//! Page tables of AMD64 long mode (APM vol. 2, 5.3), also used for nested paging (15.25.5).
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,67 +7,67 @@ use bitflags::bitflags;
 use super::PAGE;
 
 bitflags! {
-    /// What an entry allows (APM vol. 2, 5.4.1).
+    /// Access rights of an entry (APM vol. 2, 5.4.1).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Rights: u64 {
-        /// May be read.
+        /// Readable.
         const READ = 1 << 0;
-        /// May be written.
+        /// Writable.
         const WRITE = 1 << 1;
-        /// Open to ring 3; every nested entry needs it, because a guest's accesses count as ring 3's (15.25.5).
+        /// Accessible from ring 3; every nested entry needs it, because guest accesses count as ring 3's (15.25.5).
         const USER = 1 << 2;
-        /// Device registers: with the usual page attributes, not cached at all.
+        /// Not cached, with the default page attribute table: for device registers.
         const UNCACHED = 1 << 3 | 1 << 4;
-        /// May not be executed.
+        /// Not executable.
         const NO_EXECUTE = 1 << 63;
     }
 }
 
-/// An entry of a level above the lowest that maps memory itself.
+/// Flag of an entry above the lowest level that maps a page.
 const LARGE: u64 = 1 << 7;
-/// The address in an entry.
+/// Address bits of an entry.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-/// What an entry that points to a table allows: all that the entries below it do.
+/// Rights of an entry that points to a table; the entries below restrict them.
 const TABLE: u64 = Rights::READ.union(Rights::WRITE).union(Rights::USER).bits();
-/// Levels of tables.
+/// Number of levels.
 const LEVELS: u32 = 4;
-/// Addresses are this long, in bits, the lower half of the canonical ones.
+/// Number of address bits: the lower half of the canonical addresses.
 const ADDRESS_BITS: u32 = 47;
 
-/// A table. The processor itself reads it, and sets bits in it, at any time: hence atomics.
+/// Page table. Its entries are atomics because the processor reads them and sets bits at any time.
 pub type Table = [AtomicU64; 512];
 
-/// Where tables live.
+/// Memory of tables.
 pub trait TableMemory {
-    /// Gives a table of zeros.
+    /// Allocates a table of zeros and returns its address.
     fn allocate(&mut self) -> Option<u64>;
-    /// Takes a table back that was given.
+    /// Frees an allocated table.
     fn free(&mut self, address: u64);
-    /// The table at an address that was given.
+    /// Returns the allocated table at an address.
     fn table(&self, address: u64) -> &Table;
 }
 
-/// A tree of tables.
+/// Tree of page tables.
 #[derive(Debug)]
 pub struct PageTables {
     root: u64,
 }
 
-/// Why a range could not be mapped.
+/// Error for a range that cannot be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
     /// An address or the length is not whole pages, or out of range.
-    #[error("{0:#x} is not a page's address below 2^47")]
+    #[error("cannot map {0:#x}: it is not a page's address below 2^47")]
     Address(u64),
-    /// Something is mapped there already.
-    #[error("{0:#x} is mapped already")]
+    /// The address is mapped already.
+    #[error("cannot map {0:#x}: it is mapped already")]
     Occupied(u64),
-    /// No memory for another table.
-    #[error("no memory for another page table")]
+    /// The memory for another table is exhausted.
+    #[error("cannot map memory: no memory for another page table")]
     NoMemory,
 }
 
-/// Size in bits of what an entry of a table of `level` (0 is the lowest) covers.
+/// Returns the number of address bits below those that index a table of `level`; 0 is the lowest level.
 const fn shift(level: u32) -> u32 {
     12 + 9 * level
 }
@@ -77,21 +77,21 @@ const fn index(address: u64, level: u32) -> usize {
 }
 
 impl PageTables {
-    /// Tables that map nothing; `None` if there is no memory.
+    /// Creates tables without mappings. Returns `None` without memory.
     pub fn new(memory: &mut impl TableMemory) -> Option<Self> {
         memory.allocate().map(|root| Self { root })
     }
 
-    /// The physical address of the uppermost table, for CR3 or nCR3.
+    /// Returns the physical address of the root table, for CR3 or nCR3.
     #[must_use]
     pub fn root(&self) -> u64 {
         self.root
     }
 
-    /// Maps `size` bytes from address `from` on to physical address `to`, with the largest pages that fit.
+    /// Maps `size` bytes at address `from` to physical address `to`, with the largest pages that fit.
     ///
     /// # Errors
-    /// A [`MapError`]; what comes before the failing address stays mapped.
+    /// [`MapError`] for the first address that fails; addresses below it stay mapped.
     pub fn map(
         &mut self,
         memory: &mut impl TableMemory,
@@ -150,7 +150,7 @@ impl PageTables {
         Ok(())
     }
 
-    /// Where `address` is mapped to, and with which rights.
+    /// Returns the physical address and the rights of a mapped address.
     pub fn translate(&self, memory: &impl TableMemory, address: u64) -> Option<(u64, Rights)> {
         if address >> ADDRESS_BITS != 0 {
             return None;
@@ -173,7 +173,7 @@ impl PageTables {
         None
     }
 
-    /// Gives all tables back, which no processor uses any more.
+    /// Frees all tables. No processor may use them any more.
     pub fn destroy(self, memory: &mut impl TableMemory) {
         destroy(memory, self.root, LEVELS - 1);
     }
@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// Tables on the host's heap; `left` is how many more may be had.
+    /// Tables on the host's heap; `left` more can be allocated.
     struct Tables {
         tables: HashMap<u64, Box<Table>>,
         next: u64,
@@ -233,7 +233,7 @@ mod tests {
     const DATA: Rights = Rights::READ.union(Rights::WRITE).union(Rights::NO_EXECUTE);
 
     #[test]
-    fn the_largest_pages_are_used() {
+    fn mapping_uses_the_largest_pages() {
         let mut memory = Tables::new(100);
         let mut pages = PageTables::new(&mut memory).unwrap();
         pages.map(&mut memory, 0x3fff_f000, 0x3fff_f000, 0x4000_0000 + 0x20_1000 + 0x1000, DATA).unwrap();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_mapped_twice() {
+    fn mapped_address_is_refused() {
         let mut memory = Tables::new(100);
         let mut pages = PageTables::new(&mut memory).unwrap();
         pages.map(&mut memory, 0x20_0000, 0, 0x20_0000, DATA).unwrap();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_page_is_refused() {
+    fn unaligned_or_high_address_is_refused() {
         let mut memory = Tables::new(1);
         let mut pages = PageTables::new(&mut memory).unwrap();
         for (from, to, size) in [(1, 0, PAGE), (0, 1, PAGE), (0, 0, 1), (1 << 47, 0, PAGE), (!0xfff, 0, PAGE)] {
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(pages.map(&mut memory, 0, 0, PAGE, DATA), Err(MapError::NoMemory));
     }
 
-    /// All that tables map, of all the addresses that a processor can form: where from, where to, and how many bytes.
+    /// Returns all mappings of a table: address, physical address, and size in bytes.
     fn leaves(memory: &Tables, table: u64, level: u32, from: u64) -> Vec<(u64, u64, u64)> {
         let size = 1 << shift(level);
         let entries = (0..).map(|nth| from + nth * size).zip(memory.table(table));
@@ -283,7 +283,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_of_a_mapping_translates_and_no_other(
+        fn exactly_the_mapped_addresses_translate(
             from in 0_u64..0x4_0000, to in 0_u64..0x4_0000, pages in 1_u64..0x900, probe in 0_u64..0x5_0000
         ) {
             let mut memory = Tables::new(100);

@@ -1,15 +1,15 @@
-//! Placing BARs where no firmware did.
+//! Placement of BARs on a machine without firmware.
 
 use pci_types::{Bar, ConfigRegionAccess, EndpointHeader, MAX_BARS};
 
 use crate::memory::PAGE;
 
-/// Where 32-bit BARs go on q35: above configuration space, below the interrupt controllers.
+/// Window of 32-bit BARs on q35: above configuration space, below the interrupt controllers.
 const LOW: core::ops::Range<u64> = 0xc000_0000..0xfe00_0000;
-/// Where 64-bit BARs go: above any memory that the machine may have.
+/// Window of 64-bit BARs: above all memory.
 const HIGH: core::ops::Range<u64> = 256 << 30..1 << 40;
 
-/// Free address space, given out from below.
+/// Free address space, allocated from the lowest address.
 #[derive(Debug)]
 pub(super) struct Windows {
     low: core::ops::Range<u64>,
@@ -17,11 +17,11 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// All of q35's.
+    /// Whole windows of q35.
     pub(super) const Q35: Self = Self { low: LOW, high: HIGH };
 }
 
-/// A memory BAR: its slot, where it is, and its size.
+/// Memory BAR: its slot, address, and size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MemoryBar {
     pub(super) slot: u8,
@@ -30,7 +30,7 @@ pub(super) struct MemoryBar {
     wide: bool,
 }
 
-/// The memory BARs of a function.
+/// Returns the memory BARs of a function.
 pub(super) fn memory_bars(header: &EndpointHeader, access: impl ConfigRegionAccess) -> impl Iterator<Item = MemoryBar> {
     let mut upper_half = false;
     (0..MAX_BARS as u8).filter_map(move |slot| {
@@ -50,26 +50,34 @@ pub(super) fn memory_bars(header: &EndpointHeader, access: impl ConfigRegionAcce
     })
 }
 
-/// Places all memory BARs of a function, no two of which share a page: whoever is lent the one does not get the other.
-/// Returns whether there was room.
-pub(super) fn place(header: &mut EndpointHeader, windows: &mut Windows, access: impl ConfigRegionAccess) -> bool {
+/// Places all memory BARs of a function. No two share a page, so that a partition can be given one alone.
+///
+/// # Errors
+/// [`NoSpace`] if a window is full or the function rejects an address.
+pub(super) fn place(
+    header: &mut EndpointHeader,
+    windows: &mut Windows,
+    access: impl ConfigRegionAccess,
+) -> Result<(), NoSpace> {
     let mut bars: heapless::Vec<MemoryBar, MAX_BARS> = memory_bars(header, &access).collect();
     for bar in &mut bars {
         let window = if bar.wide { &mut windows.high } else { &mut windows.low };
         let address = window.start.next_multiple_of(bar.size.max(PAGE));
         if address + bar.size > window.end {
-            return false;
+            return Err(NoSpace);
         }
         window.start = address + bar.size.max(PAGE);
-        #[allow(unsafe_code)] // `pci_types` marks it so
-        // SAFETY: the address is a multiple of the BAR's size, and below 4 GiB where the BAR is a short one.
+        #[allow(unsafe_code)] // `pci_types` marks the function unsafe
+        // SAFETY: the address is a multiple of the BAR's size, and below 4 GiB if the BAR has 32 bits.
         let written = unsafe { header.write_bar(bar.slot, &access, address as usize) };
-        if written.is_err() {
-            return false;
-        }
+        written.map_err(|_| NoSpace)?;
     }
-    true
+    Ok(())
 }
+
+/// Error for a function whose BARs cannot be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoSpace;
 
 #[cfg(test)]
 mod tests {
@@ -79,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Configuration space of one function, with BARs of the given kinds and sizes: those of ivshmem-doorbell, and one more.
+    /// Configuration space of one function with the BARs of ivshmem-doorbell, and one more.
     struct Fake {
         bars: RefCell<[u32; 6]>,
     }
@@ -113,26 +121,26 @@ mod tests {
     }
 
     #[test]
-    fn bars_are_found_with_their_sizes() {
+    fn memory_bars_are_found_with_their_sizes() {
         let (fake, header) = fake();
         let found: Vec<_> = memory_bars(&header, &fake).map(|bar| (bar.slot, bar.address, bar.size)).collect();
         assert_eq!(found, [(0, 0, 0x100), (1, 0, 0x1000), (2, 0, 0x80_0000), (5, 0, 0x100)]);
     }
 
     #[test]
-    fn bars_are_placed_apart_and_aligned_and_share_no_page() {
+    fn placed_bars_are_aligned_and_share_no_page() {
         let (fake, mut header) = fake();
         let mut windows = Windows::Q35;
-        assert!(place(&mut header, &mut windows, &fake));
-        assert!(place(&mut header, &mut windows, &fake), "another function of the same kind");
+        assert_eq!(place(&mut header, &mut windows, &fake), Ok(()));
+        assert_eq!(place(&mut header, &mut windows, &fake), Ok(()), "another function of the same kind");
         let found: Vec<_> = memory_bars(&header, &fake).map(|bar| (bar.slot, bar.address)).collect();
         assert_eq!(found, [(0, 0xc000_3000), (1, 0xc000_4000), (2, 0x40_0080_0000), (5, 0xc000_5000)]);
     }
 
     #[test]
-    fn a_full_window_is_told() {
+    fn full_window_is_an_error() {
         let (fake, mut header) = fake();
         let mut windows = Windows { low: 0xc000_0000..0xc000_1000, high: HIGH };
-        assert!(!place(&mut header, &mut windows, &fake));
+        assert_eq!(place(&mut header, &mut windows, &fake), Err(NoSpace));
     }
 }

@@ -1,4 +1,4 @@
-//! The functions of this machine.
+//! Functions of the machine.
 #![allow(unsafe_code)] // configuration space and device registers
 
 use core::ptr::with_exposed_provenance_mut;
@@ -15,86 +15,86 @@ use crate::cpu::Vector;
 use crate::memory::paging::MapError;
 use crate::memory::{Caching, map_device};
 
-/// The configuration mechanism by ports, through which q35's PCIEXBAR is reached.
+/// Ports of the legacy configuration mechanism, for q35's PCIEXBAR.
 const CONFIG_ADDRESS: u16 = 0xcf8;
 const CONFIG_DATA: u16 = 0xcfc;
 /// Function 00:00.0, offset 0x60.
 const PCIEXBAR: u32 = 0x8000_0060;
 
-/// More capabilities than a function has room for: a list that is longer goes in circles.
+/// Number of capabilities that a function has room for; a longer list is circular.
 const MAX_CAPABILITIES: usize = 48;
 
-/// Why a function could not be set up.
+/// Error for a function that cannot be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PciError {
-    /// There is no such device.
-    #[error("there is no PCI device {0} that nobody has")]
+    /// The device is missing or already claimed.
+    #[error("cannot claim PCI device {0}: it is missing or already claimed")]
     NoDevice(u8),
-    /// It has no such BAR.
-    #[error("the function has no memory BAR {0}")]
+    /// The function lacks this memory BAR.
+    #[error("cannot map BAR {0}: the function has no such memory BAR")]
     NoBar(u8),
-    /// Its BAR could not be mapped.
-    #[error("the function's BAR cannot be mapped: {0}")]
+    /// The BAR cannot be mapped.
+    #[error("cannot map a BAR: {0}")]
     Map(#[from] MapError),
-    /// It cannot raise that many interrupts.
-    #[error("the function has no MSI-X interrupt {0}")]
+    /// The function lacks this MSI-X interrupt.
+    #[error("cannot route MSI-X interrupt {0}: the function has no such interrupt")]
     NoInterrupt(u16),
-    /// No interrupt vector is left, or the processor is out of reach.
-    #[error("no interrupt vector is left for the function")]
+    /// All vectors are allocated, or the processor's APIC id is too large.
+    #[error("cannot route an interrupt: no vector is free")]
     NoVector,
 }
 
-/// Bus 0.
+/// PCI bus 0.
 #[derive(Debug)]
 pub struct Bus {
     ecam: Ecam,
-    /// The devices that were taken from it, a bit for each.
-    taken: u32,
+    /// Claimed devices, one bit each.
+    claimed: u32,
 }
 
-/// A function with a plain (type 0) header.
+/// Function with a type 0 header.
 pub struct Function {
     header: EndpointHeader,
     address: PciAddress,
     /// Vendor and device id.
-    pub id: (u16, u16),
+    id: (u16, u16),
 }
 
 impl Bus {
-    /// Finds the bus, and places its functions' BARs if nobody did.
+    /// Opens the bus, and places its functions' BARs if firmware has not.
     ///
     /// # Errors
-    /// If configuration space cannot be mapped.
+    /// Configuration space cannot be mapped.
     pub fn open() -> Result<Self, MapError> {
         let ecam = pciexbar();
         map_device(ecam.base(), Ecam::SIZE, Caching::Uncached)?;
-        let bus = Self { ecam, taken: 0 };
+        let bus = Self { ecam, claimed: 0 };
         let unplaced = |function: &Function| bars::memory_bars(&function.header, &bus).all(|bar| bar.address == 0);
         if bus.functions().all(|function| unplaced(&function)) {
             let mut windows = Windows::Q35;
             for mut function in bus.functions() {
-                if !bars::place(&mut function.header, &mut windows, &bus) {
-                    log::error!("pci: no room for the BARs of {:04x}:{:04x}", function.id.0, function.id.1);
+                if bars::place(&mut function.header, &mut windows, &bus).is_err() {
+                    log::error!("pci: cannot place the BARs of {:04x}:{:04x}: no space", function.id.0, function.id.1);
                 }
             }
         }
         Ok(bus)
     }
 
-    /// Takes function 0 of a device from the bus, with its only user being the caller from here on.
+    /// Claims function 0 of a device for the caller alone.
     ///
     /// # Errors
-    /// There is no such device, or it was taken already.
-    pub fn take(&mut self, device: u8) -> Result<Function, PciError> {
+    /// [`PciError::NoDevice`] if the device is missing or already claimed.
+    pub fn claim(&mut self, device: u8) -> Result<Function, PciError> {
         let function = self.functions().find(|function| function.address == PciAddress::new(0, 0, device, 0));
         let function = function.ok_or(PciError::NoDevice(device))?;
-        self.taken |= 1 << device;
+        self.claimed |= 1 << device;
         Ok(function)
     }
 
-    /// The functions that there are, but for those of devices that were taken.
+    /// Returns the functions of all devices that are not claimed.
     pub fn functions(&self) -> impl Iterator<Item = Function> {
-        let here = move |device: &u8| self.taken & 1 << device == 0;
+        let here = move |device: &u8| self.claimed & 1 << device == 0;
         (0..32).filter(here).flat_map(|device| (0..8).map(move |function| (device, function))).filter_map(
             move |(device, function)| {
                 let address = PciAddress::new(0, 0, device, function);
@@ -110,7 +110,7 @@ impl Bus {
         )
     }
 
-    /// The first function with these vendor and device ids.
+    /// Returns the first function with these vendor and device ids.
     #[must_use]
     pub fn find(&self, id: (u16, u16)) -> Option<Function> {
         self.functions().find(|function| function.id == id)
@@ -148,10 +148,16 @@ impl ConfigRegionAccess for Bus {
 }
 
 impl Function {
-    /// Maps memory BAR `slot`, lets the function answer there, and gives its address and size in bytes.
+    /// Returns the vendor and device id.
+    #[must_use]
+    pub fn id(&self) -> (u16, u16) {
+        self.id
+    }
+
+    /// Maps memory BAR `slot`, enables the function's memory, and returns the BAR's address and size in bytes.
     ///
     /// # Errors
-    /// If there is no such BAR, or it is mapped already.
+    /// The BAR is missing or already mapped.
     pub fn map_bar(&mut self, bus: &Bus, slot: u8, caching: Caching) -> Result<(u64, u64), PciError> {
         let found = bars::memory_bars(&self.header, bus).find(|bar| bar.slot == slot);
         let bar = found.ok_or(PciError::NoBar(slot))?;
@@ -160,10 +166,10 @@ impl Function {
         Ok((bar.address, bar.size))
     }
 
-    /// The function's MSI-X table, with all interrupts masked, and the right to raise them.
+    /// Enables MSI-X with all interrupts masked, and returns the table.
     ///
     /// # Errors
-    /// If it has none, or the table cannot be mapped.
+    /// The function has no table, or it cannot be mapped.
     pub fn msix(&mut self, bus: &Bus) -> Result<MsixTable, PciError> {
         let mut capability = self
             .header
@@ -185,7 +191,7 @@ impl Function {
     }
 }
 
-/// The MSI-X table of a function.
+/// MSI-X table of a function.
 #[derive(Debug)]
 pub struct MsixTable {
     table: u64,
@@ -193,10 +199,10 @@ pub struct MsixTable {
 }
 
 impl MsixTable {
-    /// Lets the function's interrupt `number` come to `cpu`, with a vector of its own, which is given back.
+    /// Routes interrupt `number` to `cpu` and returns its vector, which no other interrupt has.
     ///
     /// # Errors
-    /// If the function has no such interrupt, or no vector is left.
+    /// The function lacks the interrupt, or no vector is free.
     pub fn route(&mut self, number: u16, cpu: &Cpu) -> Result<Vector, PciError> {
         if number >= self.entries {
             return Err(PciError::NoInterrupt(number));

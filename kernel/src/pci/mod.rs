@@ -1,7 +1,6 @@
 //! PCI Express: the functions on bus 0, their base address registers (BARs), and message-signalled interrupts (MSI-X).
 //!
-//! Bus 0 is all that there is: the adapter is plugged into q35's root complex, and firmware or this module placed its
-//! BARs.
+//! The kernel uses bus 0 only: the HCA is in q35's root complex. Firmware or this module places the BARs.
 
 mod bars;
 pub mod ecam;
