@@ -93,25 +93,26 @@ impl Exits {
 /// # Errors
 /// A machine cannot be started, or its partitions exceed the time limit.
 pub(super) fn measure(options: &Options, interrupt: &Interrupt) -> Result<Figures> {
-    let lab = Lab {
+    let environment = Environment {
         kernel: workspace::build_kernel()?,
         library: workspace::build_umad_library()?,
         interrupt,
         load: options.load,
     };
-    let sizes = options.lhcas.iter().map(|&lhcas| lab.size(lhcas)).collect::<Result<_>>()?;
+    let sizes = options.lhcas.iter().map(|&lhcas| environment.measure(lhcas)).collect::<Result<_>>()?;
     Ok(Figures { sizes, load: options.load })
 }
 
-struct Lab<'a> {
+/// Files and options that the measurements share.
+struct Environment<'a> {
     kernel: PathBuf,
     library: PathBuf,
     interrupt: &'a Interrupt,
     load: u32,
 }
 
-impl Lab<'_> {
-    fn size(&self, lhcas: u8) -> Result<Size> {
+impl Environment<'_> {
+    fn measure(&self, lhcas: u8) -> Result<Size> {
         let step = Step::begin(format!("{lhcas} LHCAs: count instructions"));
         let console = self.run(lhcas, None)?;
         let instructions = FIGURES.iter().map(|(name, ..)| figure(&console, name)).collect::<Result<_>>()?;

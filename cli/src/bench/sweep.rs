@@ -51,22 +51,26 @@ pub(super) struct Sweeps {
 /// A simulator cannot be started, or OpenSM does not bring the subnet up.
 pub(super) fn measure(options: &Options, interrupt: &Interrupt) -> Result<Sweeps> {
     let rounds = options.rounds;
-    let lab =
-        Lab { folder: RunFolder::new()?, kernel: workspace::build_kernel()?, library: stock_library()?, interrupt };
-    let sizes = options.lhcas.iter().map(|&lhcas| lab.size(lhcas, rounds)).collect::<Result<_>>()?;
+    let environment = Environment {
+        folder: RunFolder::new()?,
+        kernel: workspace::build_kernel()?,
+        library: stock_library()?,
+        interrupt,
+    };
+    let sizes = options.lhcas.iter().map(|&lhcas| environment.measure(lhcas, rounds)).collect::<Result<_>>()?;
     Ok(Sweeps { sizes, rounds })
 }
 
-/// Files and processes that sweeps share.
-struct Lab<'a> {
+/// Files and options that the sweeps share.
+struct Environment<'a> {
     folder: RunFolder,
     kernel: PathBuf,
     library: PathBuf,
     interrupt: &'a Interrupt,
 }
 
-impl Lab<'_> {
-    fn size(&self, lhcas: u8, rounds: u8) -> Result<Size> {
+impl Environment<'_> {
+    fn measure(&self, lhcas: u8, rounds: u8) -> Result<Size> {
         let step = Step::begin(format!("OpenSM sweeps {lhcas} LHCAs, {rounds} times each"));
         let topology = netlist::of(&Site::portico(self.plan(lhcas)?)?.discover()?);
         let mut sweeps = Simulator::EACH.map(|_| Vec::new());
