@@ -1,5 +1,6 @@
 //! Attached clients, and the choice of the client that receives a MAD.
 
+use iba::PortNum;
 use iba::mad::{AttributeId, Class, MadHeader, Method};
 
 use super::NodePort;
@@ -10,14 +11,43 @@ use super::slot::Slot;
 #[derive(Clone, Debug)]
 pub(super) struct Client<A> {
     /// Port of the client.
-    pub(super) at: NodePort,
+    at: NodePort,
     /// `true` if the client is an SM.
-    pub(super) is_sm: bool,
+    is_sm: bool,
     /// `true` if the client sent an InformInfo, so that reports are for it.
     is_subscriber: bool,
     /// Source of the client's control messages.
-    pub(super) address: A,
+    address: A,
     mark: Mark,
+}
+
+impl<A: PartialEq> Client<A> {
+    /// Returns `true` if the client's control messages come from `address`.
+    pub(super) fn has_address(&self, address: &A) -> bool {
+        self.address == *address
+    }
+}
+
+impl<A> Client<A> {
+    /// Returns the port of the client.
+    pub(super) fn at(&self) -> NodePort {
+        self.at
+    }
+
+    /// Returns `true` if the client is an SM.
+    pub(super) fn is_sm(&self) -> bool {
+        self.is_sm
+    }
+
+    /// Moves the client to port `port` of its node.
+    pub(super) fn move_to(&mut self, port: PortNum) {
+        self.at.port = port;
+    }
+
+    /// Makes the client an SM or not. Returns `true` if that is a change.
+    pub(super) fn set_is_sm(&mut self, is_sm: bool) -> bool {
+        std::mem::replace(&mut self.is_sm, is_sm) != is_sm
+    }
 }
 
 /// Bits 48-63 of the transaction id of each request of a client, by which a response finds the client: a generation of

@@ -10,7 +10,7 @@ use umad_protocol::{ConnectData, Control, ControlKind, DATA_LEN, Datagram, MAGIC
 use zerocopy::byteorder::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, transmute};
 
-use super::clients::{Client, Clients};
+use super::clients::Clients;
 use super::pending::{Pending, expects_answer, timed_out};
 use super::slot::Slot;
 use super::{Fabric, NodePort};
@@ -80,8 +80,9 @@ impl<A: PartialEq> Core<A> {
             return self.connect(message, address, fabric);
         }
         let slot = Slot::new(message.client.get()).ok_or(Refusal::NotAttached)?;
-        let client = self.clients.get(slot).filter(|client| client.address == address).ok_or(Refusal::NotAttached)?;
-        let at = client.at;
+        let client =
+            self.clients.get(slot).filter(|client| client.has_address(&address)).ok_or(Refusal::NotAttached)?;
+        let at = client.at();
         match message.kind {
             ControlKind::DISCONNECT => {
                 self.detach(slot, fabric);
@@ -114,7 +115,8 @@ impl<A: PartialEq> Core<A> {
 
     /// Moves a client to another port of its channel adapter. A switch has port 0 alone to attach at.
     fn set_port(&mut self, slot: Slot, port: PortNum, fabric: &mut impl Fabric) -> Result<(), Refusal> {
-        let Client { at, is_sm, .. } = *self.clients.get(slot).ok_or(Refusal::NotAttached)?;
+        let client = self.clients.get(slot).ok_or(Refusal::NotAttached)?;
+        let (at, is_sm) = (client.at(), client.is_sm());
         let is_adapters = at.port != PortNum::MANAGEMENT && port != PortNum::MANAGEMENT;
         fabric.port_info(at, port).filter(|_| is_adapters || port == at.port).ok_or(Refusal::NoPort)?;
         if is_sm && self.clients.sm_at(NodePort { port, ..at }).is_some_and(|sm| sm != slot) {
@@ -122,18 +124,18 @@ impl<A: PartialEq> Core<A> {
         }
         self.set_is_sm(slot, false, fabric)?;
         if let Some(client) = self.clients.get_mut(slot) {
-            client.at.port = port;
+            client.move_to(port);
         }
         self.set_is_sm(slot, is_sm, fabric)
     }
 
     fn set_is_sm(&mut self, slot: Slot, is_sm: bool, fabric: &mut impl Fabric) -> Result<(), Refusal> {
-        let at = self.clients.get(slot).ok_or(Refusal::NotAttached)?.at;
+        let at = self.clients.get(slot).ok_or(Refusal::NotAttached)?.at();
         if is_sm && self.clients.sm_at(at).is_some_and(|sm| sm != slot) {
             return Err(Refusal::HasSm);
         }
         if let Some(client) = self.clients.get_mut(slot)
-            && std::mem::replace(&mut client.is_sm, is_sm) != is_sm
+            && client.set_is_sm(is_sm)
         {
             fabric.set_is_sm(at, is_sm);
         }
@@ -142,15 +144,15 @@ impl<A: PartialEq> Core<A> {
 
     /// Returns the clients at a port.
     pub(super) fn at(&self, at: NodePort) -> Vec<Slot> {
-        self.clients.iter().filter(|(_, client)| client.at == at).map(|(slot, _)| slot).collect()
+        self.clients.iter().filter(|(_, client)| client.at() == at).map(|(slot, _)| slot).collect()
     }
 
     /// Detaches a client, and removes its pending requests.
     pub(super) fn detach(&mut self, slot: Slot, fabric: &mut impl Fabric) {
         if let Some(client) = self.clients.remove(slot) {
             self.pending.forget(slot);
-            if client.is_sm {
-                fabric.set_is_sm(client.at, false);
+            if client.is_sm() {
+                fabric.set_is_sm(client.at(), false);
             }
         }
     }
@@ -163,7 +165,7 @@ impl<A: PartialEq> Core<A> {
         datagram: &Datagram,
         fabric: &mut impl Fabric,
     ) -> Option<Datagram> {
-        let at = self.clients.get(slot)?.at;
+        let at = self.clients.get(slot)?.at();
         let expects_answer = expects_answer(&datagram.mad);
         let (Ok(source), Ok(target)) = (special_qp(datagram.sqp.get()), special_qp(datagram.dqp.get())) else {
             return expects_answer.then(|| timed_out(*datagram));

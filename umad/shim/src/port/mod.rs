@@ -83,7 +83,7 @@ impl Port {
     /// Removes the transactions of removed agents.
     fn forget_orphans(&mut self) {
         let Self { agents, sends, transfers, timers } = self;
-        sends.retain(|_, send| agents.get(send.agent).is_some());
+        sends.retain(|_, send| agents.get(send.agent()).is_some());
         transfers.retain(|key, _| agents.get(key.agent).is_some());
         timers.retain(|(_, timer)| match timer {
             Timer::Send(key) => sends.contains_key(key),
@@ -110,9 +110,8 @@ impl Port {
             return Err(Errno::INVAL);
         }
         send.transmit(out);
-        if let Some(time) = send.attempt_time() {
-            send.deadline = now + time;
-            self.timers.insert((send.deadline, Timer::Send(key)));
+        if let Some(deadline) = send.start(now) {
+            self.timers.insert((deadline, Timer::Send(key)));
             self.sends.insert(key, send);
         }
         Ok(())
@@ -176,8 +175,8 @@ impl Port {
     fn attempt_over(&mut self, now: Instant, key: SendKey, out: &mut impl Outlet) {
         let Some(mut send) = self.finish(key) else { return };
         if send.retry(out) {
-            send.deadline = now + send.attempt_time().unwrap_or_default();
-            self.timers.insert((send.deadline, Timer::Send(key)));
+            let deadline = send.start(now).unwrap_or(send.deadline());
+            self.timers.insert((deadline, Timer::Send(key)));
             self.sends.insert(key, send);
         } else {
             self.report(&send, out);
@@ -186,8 +185,8 @@ impl Port {
 
     /// Reports to the program that no response came.
     fn report(&self, send: &Send, out: &mut impl Outlet) {
-        if let Some(agent) = self.agents.get(send.agent) {
-            let mut header = send.header;
+        if let Some(agent) = self.agents.get(send.agent()) {
+            let mut header = send.header();
             header.status = U32::new(TIMED_OUT);
             out.deliver(agent.file, Message { header, mad: send.common_header().as_bytes().to_vec() });
         }
@@ -196,7 +195,7 @@ impl Port {
     /// Removes a send.
     fn finish(&mut self, key: SendKey) -> Option<Send> {
         let send = self.sends.remove(&key)?;
-        self.timers.remove(&(send.deadline, Timer::Send(key)));
+        self.timers.remove(&(send.deadline(), Timer::Send(key)));
         Some(send)
     }
 
@@ -211,12 +210,12 @@ impl Port {
 
     /// Starts the time of the send `key` again.
     fn restart(&mut self, now: Instant, key: SendKey) {
-        if let Some(send) = self.sends.get_mut(&key)
-            && let Some(time) = send.attempt_time()
-        {
-            self.timers.remove(&(send.deadline, Timer::Send(key)));
-            send.deadline = now + time;
-            self.timers.insert((send.deadline, Timer::Send(key)));
+        if let Some(send) = self.sends.get_mut(&key) {
+            let before = send.deadline();
+            if let Some(deadline) = send.start(now) {
+                self.timers.remove(&(before, Timer::Send(key)));
+                self.timers.insert((deadline, Timer::Send(key)));
+            }
         }
     }
 }

@@ -58,11 +58,11 @@ impl SendKey {
 #[derive(Debug)]
 pub(super) struct Send {
     /// Agent that sends.
-    pub(super) agent: AgentTid,
+    agent: AgentTid,
     /// Header that the program wrote.
-    pub(super) header: UserMadHeader,
+    header: UserMadHeader,
     /// End of the present attempt.
-    pub(super) deadline: Instant,
+    deadline: Instant,
     sqp: u32,
     retries_left: u32,
     body: Body,
@@ -143,8 +143,29 @@ impl Send {
         self.header.timeout_ms.get() != 0
     }
 
+    /// Returns the agent that sends.
+    pub(super) fn agent(&self) -> AgentTid {
+        self.agent
+    }
+
+    /// Returns the header that the program wrote.
+    pub(super) fn header(&self) -> UserMadHeader {
+        self.header
+    }
+
+    /// Returns the end of the present attempt.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Starts the time of an attempt at `now`, and returns its end; `None`, without a change, if no answer is expected.
+    pub(super) fn start(&mut self, now: Instant) -> Option<Instant> {
+        self.deadline = now + self.attempt_time()?;
+        Some(self.deadline)
+    }
+
     /// Returns the time to wait from now on; `None` if no answer is expected.
-    pub(super) fn attempt_time(&self) -> Option<Duration> {
+    fn attempt_time(&self) -> Option<Duration> {
         let response = self.expects_response().then(|| Duration::from_millis(self.header.timeout_ms.get().into()));
         match &self.body {
             Body::Segmented { sender, .. } if !sender.is_acknowledged() => {
