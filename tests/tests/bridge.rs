@@ -72,7 +72,7 @@ fn assert_repressed(log: &str) {
 }
 
 #[test]
-fn opensm_inside_is_master_of_the_whole_subnet() {
+fn opensm_at_a_bridge_is_master_of_the_whole_subnet() {
     let machine = Machine::up(&["--sm", "bridge", "--lhcas", "2", "--image", "echo"]);
     let (outside, bridge) = (machine.site(), machine.site().at(BRIDGE));
     assert_eq!((master(&outside), master(&bridge)), (BRIDGE.into(), BRIDGE.into()));
@@ -88,7 +88,7 @@ fn opensm_inside_is_master_of_the_whole_subnet() {
 }
 
 #[test]
-fn traps_reach_opensm_inside_and_are_repressed() {
+fn trap_for_opensm_at_a_bridge_arrives_and_is_repressed() {
     let (machine, bridge) = machine();
     let mut opensm = bridge.opensm(&["-p", "1"]);
     opensm.wait_for_subnet_up();
@@ -112,7 +112,7 @@ fn traps_reach_opensm_inside_and_are_repressed() {
 }
 
 #[test]
-fn managers_inside_and_outside_hand_over_and_fail_over() {
+fn sms_inside_and_outside_hand_over_and_fail_over() {
     let (machine, bridge) = machine();
     let outside = machine.site();
     let mut inside = bridge.opensm(&["-p", "1"]);
@@ -144,7 +144,7 @@ fn managers_inside_and_outside_hand_over_and_fail_over() {
 }
 
 #[test]
-fn pings_leave_and_reach_the_bridge() {
+fn pings_from_and_to_a_bridge_are_answered() {
     let (machine, bridge) = machine();
     let outside = machine.site();
     let mut opensm: OpenSm = outside.opensm(&[]);
@@ -168,7 +168,7 @@ fn pings_leave_and_reach_the_bridge() {
 }
 
 #[test]
-fn a_program_at_the_bridge_sees_the_port_as_it_is() {
+fn program_at_a_bridge_sees_the_lid_that_the_sm_sets() {
     let (machine, bridge) = machine();
     let base_lid = || {
         let output = bridge.tool("ibstat", &[]).run();
@@ -184,7 +184,7 @@ fn a_program_at_the_bridge_sees_the_port_as_it_is() {
 }
 
 #[test]
-fn nobody_attaches_at_a_bridge_that_is_stopped() {
+fn stopped_bridge_refuses_programs_until_it_starts() {
     let (machine, bridge) = machine();
     // It says what it is told at attaching, and sends nothing.
     let attaches = || bridge.tool("ibstat", &[]).run().stdout.contains("Base lid");
@@ -198,7 +198,7 @@ fn nobody_attaches_at_a_bridge_that_is_stopped() {
 }
 
 #[test]
-fn a_bridge_may_begin_later() {
+fn bridge_started_later_accepts_programs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portico.toml");
     fs::write(&file, "[[partition]]\nname = 'later'\nimage = 'bridge'\nqp0 = 'query'\nautostart = false\n").unwrap();
@@ -212,7 +212,7 @@ fn a_bridge_may_begin_later() {
 }
 
 #[test]
-fn a_bridge_may_come_and_go_while_the_machine_runs() {
+fn bridge_added_and_removed_at_run_time_accepts_programs() {
     let mut machine = Machine::up(&["--lhcas", "1", "--spare-ports", "4"]);
     let at = |name: &str| machine.site().at(name);
     let attaches = |name: &str| at(name).tool("ibstat", &[]).run().stdout.contains("Base lid");
@@ -247,7 +247,7 @@ fn a_bridge_may_come_and_go_while_the_machine_runs() {
 }
 
 #[test]
-fn both_ports_of_a_bridge_are_lent() {
+fn bridge_with_two_ports_offers_both() {
     let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_ports.net");
     let machine = Machine::ready_for_tools(&["--sm", "none", "--topology", topology, "--config", CONFIG]);
     let (outside, bridge) = (machine.site(), machine.site().at(BRIDGE));
@@ -288,7 +288,7 @@ fn both_ports_of_a_bridge_are_lent() {
 }
 
 #[test]
-fn a_bridge_whose_adapter_dies_comes_back_and_leaves_nothing() {
+fn bridge_after_death_of_its_hca_model_returns() {
     let (mut machine, bridge) = machine();
     let mut opensm = bridge.opensm(&[]);
     opensm.wait_for_subnet_up();

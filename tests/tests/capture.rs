@@ -19,7 +19,7 @@ fn check_crcs(capture: &Path) -> Result<usize, String> {
 }
 
 #[test]
-fn a_capture_is_read_by_others_and_every_packet_is_right() {
+fn capture_of_a_sweep_is_well_formed_with_valid_crcs() {
     let folder = tempfile::tempdir().unwrap();
     let capture = folder.path().join("uplink.erf");
     let mut machine = Machine::start(&["--lhcas", "4", "--once", "--pcap", capture.to_str().unwrap()]);

@@ -72,7 +72,7 @@ fn end(machine: &Machine, name: &str) -> String {
 }
 
 #[test]
-fn a_partition_that_is_stopped_and_started_is_a_cable_pulled_and_plugged() {
+fn partition_after_stop_and_start_has_its_lid_again() {
     let (machine, mut opensm) = up(3, &[]);
     let before = machine.active_lhcas();
     let was = line(&machine, "status", "portico-0-lhca2");
@@ -95,7 +95,7 @@ fn a_partition_that_is_stopped_and_started_is_a_cable_pulled_and_plugged() {
 }
 
 #[test]
-fn a_cable_is_pulled_and_plugged_by_name_or_place() {
+fn port_set_down_and_up_by_name_or_place_is_active_again() {
     let (machine, mut opensm) = up(3, &[]);
     let before = machine.active_lhcas();
     let was = line(&machine, "status", "portico-0-lhca2");
@@ -123,7 +123,7 @@ fn a_cable_is_pulled_and_plugged_by_name_or_place() {
 }
 
 #[test]
-fn a_partition_is_added_and_removed() {
+fn partition_after_add_and_remove_leaves_nothing() {
     let (machine, mut opensm) = up(2, &["--spare-ports", "1"]);
     let nodes = || machine.tool("ibnetdiscover", &[]).run().ok().to_owned();
     let before = machine.status_at_rest("portico-0");
@@ -149,7 +149,7 @@ fn a_partition_is_added_and_removed() {
 }
 
 #[test]
-fn others_are_served_while_a_large_partition_begins_and_ends() {
+fn ping_during_start_of_a_large_partition_is_answered() {
     let (machine, _opensm) = up(1, &["--spare-ports", "1", "--memory", "1G"]);
     let before = machine.status_at_rest("portico-0");
     let ping = machine.tool("ibping", &["-f", "-c", "10", &machine.active_lhcas()["portico-0-lhca1"].to_string()]);
@@ -168,7 +168,7 @@ fn others_are_served_while_a_large_partition_begins_and_ends() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_what_would() {
+fn invalid_command_is_refused_with_a_remedy() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "1", "--image", "echo", "--spare-ports", "1"]);
     let before = machine.control("portico-0", "list");
     let cases: [(&[&str], &str); 13] = [
@@ -195,7 +195,7 @@ fn what_makes_no_sense_is_refused_with_what_would() {
 }
 
 #[test]
-fn of_several_hypervisors_one_is_meant() {
+fn command_with_several_hypervisors_needs_a_name() {
     let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_switches.net");
     let two = ["--topology", topology, "--hypervisor", "west", "--hypervisor", "east"];
     let rest = ["--sm", "none", "--lhcas", "1", "--spare-ports", "1"];
@@ -215,7 +215,7 @@ fn of_several_hypervisors_one_is_meant() {
 }
 
 #[test]
-fn a_configuration_is_what_runs() {
+fn configuration_file_yields_its_partitions() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../qemu/examples/portico.toml");
     let machine = Machine::up(&["--config", file]);
     let list = machine.ctl(&["list"]);
@@ -234,7 +234,7 @@ fn a_configuration_is_what_runs() {
 }
 
 #[test]
-fn a_partition_that_ends_by_itself_says_how_and_may_be_begun_again() {
+fn partition_after_its_exit_shows_the_code_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portico.toml");
     // A subnet manager that may not be one ends.
@@ -253,7 +253,7 @@ fn a_partition_that_ends_by_itself_says_how_and_may_be_begun_again() {
 }
 
 #[test]
-fn a_configuration_that_makes_no_sense_is_refused_by_its_line() {
+fn invalid_configuration_is_refused_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portico.toml");
     std::fs::write(&file, "[[partition]]\nname = \"a\"\nmemory = \"1M\"\n").unwrap();
@@ -264,7 +264,7 @@ fn a_configuration_that_makes_no_sense_is_refused_by_its_line() {
 }
 
 #[test]
-fn a_thousand_restarts_under_traffic_leave_nothing() {
+fn thousand_restarts_under_traffic_leave_nothing() {
     let (machine, mut opensm) = up(2, &[]);
     let lids = machine.active_lhcas();
     let before = (machine.status_at_rest("portico-0"), line(&machine, "status", "portico-0-lhca1"));
@@ -285,7 +285,7 @@ fn a_thousand_restarts_under_traffic_leave_nothing() {
 }
 
 #[test]
-fn a_partition_that_crashes_again_and_again_under_traffic_leaves_nothing() {
+fn repeated_crashes_under_traffic_leave_nothing() {
     const CRASHES: usize = 300;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portico.toml");

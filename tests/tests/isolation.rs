@@ -184,7 +184,7 @@ fn calls(said: &[&str]) -> (u64, u64) {
 }
 
 #[test]
-fn no_hypercall_reaches_beyond_the_partition() {
+fn hypercall_with_any_arguments_stays_within_the_partition() {
     let mut scene = Scene::new();
     scene.attack("attempt=calls", "none");
     assert_eq!(scene.end(), "exited with code 0", "{:?}", scene.said());
@@ -199,7 +199,7 @@ fn no_hypercall_reaches_beyond_the_partition() {
 }
 
 #[test]
-fn no_memory_beyond_the_partitions_own_is_reached() {
+fn memory_of_others_is_refused() {
     let mut scene = Scene::new();
     scene.attack("attempt=memory", "none");
     assert_eq!(scene.end(), "exited with code 0", "{:?}", scene.said());
@@ -214,7 +214,7 @@ fn no_memory_beyond_the_partitions_own_is_reached() {
 }
 
 #[test]
-fn queues_that_break_the_contract_harm_nobody_else() {
+fn queue_that_breaks_the_contract_leaves_others_unharmed() {
     let mut scene = Scene::new();
     scene.attack("attempt=requests", "none");
     scene.line("the flood", SHORT, |line| line.contains("floods"));
@@ -231,7 +231,7 @@ fn queues_that_break_the_contract_harm_nobody_else() {
 }
 
 #[test]
-fn a_request_that_changes_while_it_is_read_reaches_nothing_else() {
+fn request_changed_during_its_read_reaches_no_other_partition() {
     let mut scene = Scene::new();
     scene.add(TARGET, "attempt=target", "none");
     let line = scene.line("the target", SHORT, |line| line.contains(TARGET) && line.contains("is a target at LID "));
@@ -246,7 +246,7 @@ fn a_request_that_changes_while_it_is_read_reaches_nothing_else() {
 }
 
 #[test]
-fn keys_and_addresses_of_others_open_nothing() {
+fn keys_and_handles_of_others_are_refused() {
     let mut scene = Scene::new();
     scene.attack(&format!("attempt=keys victim={} guard={}", scene.victim, scene.guard), "none");
     scene.ping();
@@ -261,7 +261,7 @@ fn keys_and_addresses_of_others_open_nothing() {
 }
 
 #[test]
-fn floods_of_management_stay_within_their_limits() {
+fn management_flood_stays_within_its_rate_limits() {
     let mut scene = Scene::new();
     for (attempt, qp0) in
         [("smps", "none"), ("smps", "query"), ("smps", "manager"), ("traps", "none"), ("traps", "manager")]
@@ -319,7 +319,7 @@ fn answers(capture: &Path, times: &Range<f64>) -> (Vec<f64>, Vec<String>) {
 }
 
 #[test]
-fn the_subnet_manager_is_answered_while_another_floods() {
+fn sm_during_a_flood_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let capture = folder.path().join("uplink.erf");
     let mut scene = Scene::with(&["--pcap", capture.to_str().unwrap()]);
@@ -341,7 +341,7 @@ fn the_subnet_manager_is_answered_while_another_floods() {
 }
 
 #[test]
-fn a_processor_that_is_abused_is_the_partitions_own() {
+fn processor_abuse_affects_its_partition_alone() {
     let mut scene = Scene::new();
     scene.attack("attempt=triple-fault", "none");
     assert_eq!(scene.end_within(SHORT), "crashed: triple fault");

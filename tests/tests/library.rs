@@ -20,7 +20,7 @@ fn preloaded(program: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn other_programs_do_not_notice() {
+fn unrelated_program_with_the_library_behaves_as_without() {
     let start = Instant::now();
     for (program, arguments) in [
         ("env", &["true"][..]),
@@ -34,7 +34,7 @@ fn other_programs_do_not_notice() {
 }
 
 #[test]
-fn a_shell_and_its_child_both_see_the_port() {
+fn shell_and_its_child_both_see_the_port() {
     let ibsim = Ibsim::start(2);
     // The shell is attached when it forks; the child is a client of its own.
     let script = "
@@ -53,7 +53,7 @@ fn a_shell_and_its_child_both_see_the_port() {
 }
 
 #[test]
-fn opensm_manages_ibsims_fabric() {
+fn opensm_on_ibsim_brings_the_subnet_up() {
     const HOSTS: u8 = 16;
     let ibsim = Ibsim::start(HOSTS);
     let site = ibsim.site();
@@ -67,7 +67,7 @@ fn opensm_manages_ibsims_fabric() {
 }
 
 #[test]
-fn opensm_sweeps_without_a_limit_on_the_wire() {
+fn opensm_without_smp_limit_brings_the_subnet_up() {
     // With ibsim's own library both ends wait for each other for ever.
     let ibsim = Ibsim::start(200);
     let mut opensm = ibsim.site().opensm(&["--maxsmps", "0"]);
@@ -76,7 +76,7 @@ fn opensm_sweeps_without_a_limit_on_the_wire() {
 }
 
 #[test]
-fn a_class_that_nobody_registered_does_no_harm() {
+fn datagram_of_an_unregistered_class_leaves_opensm_running() {
     let ibsim = Ibsim::start(2);
     let site = ibsim.site();
     let mut opensm = site.opensm(&[]);
@@ -90,7 +90,7 @@ fn a_class_that_nobody_registered_does_no_harm() {
 }
 
 #[test]
-fn osmtest_passes_on_ibsim() {
+fn osmtest_on_ibsim_passes() {
     let ibsim = Ibsim::start(3);
     let site = ibsim.site();
     let mut opensm = site.opensm(&[]);

@@ -53,17 +53,17 @@ fn tools_reach_each_of(count: usize) {
 }
 
 #[test]
-fn tools_reach_each_of_4_partitions() {
+fn four_partitions_answer_every_tool() {
     tools_reach_each_of(4);
 }
 
 #[test]
-fn tools_reach_each_of_16_partitions() {
+fn sixteen_partitions_answer_every_tool() {
     tools_reach_each_of(16);
 }
 
 #[test]
-fn perfquery_counts_what_was_sent() {
+fn perfquery_after_pings_shows_their_count() {
     const PINGS: u64 = 250;
     /// Perfquery asks what the agent can do, and then for the counters, of which the answer is counted after it was made.
     const LOOKS: u64 = 2;
@@ -89,7 +89,7 @@ fn perfquery_counts_what_was_sent() {
 }
 
 #[test]
-fn partitions_on_two_ports_answer_on_both() {
+fn partitions_with_two_ports_answer_on_both() {
     let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_ports.net");
     let machine = Machine::up(&["--topology", topology, "--lhcas", "2", "--image", "echo"]);
     let ports = machine.active_ports();
@@ -157,7 +157,7 @@ fn sixteen_partitions_exchange_datagrams_of_every_size() {
 }
 
 #[test]
-fn echo_sends_back_every_byte() {
+fn echo_of_every_size_returns_every_byte() {
     const SENDERS: usize = 2;
     const SIZES: usize = 4096 / 64 + 1;
     const PEERS: usize = SENDERS - 1 + 2;

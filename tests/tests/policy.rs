@@ -74,14 +74,14 @@ fn requests_of_a_flood(qp0: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_flood_of_who_may_send_nothing_leaves_no_packet_outside() {
+fn flood_of_smps_puts_only_permitted_methods_on_the_cable() {
     assert_eq!(requests_of_a_flood("none"), [0; 0]);
     let asked = requests_of_a_flood("query");
     assert!(!asked.is_empty() && asked.iter().all(|&method| method == GET), "{asked:?}");
 }
 
 #[test]
-fn who_may_ask_is_answered_and_changes_nothing() {
+fn partition_with_qp0_query_reads_and_changes_nothing() {
     let (machine, folder) = machine("qp0 = \"query\"\nrefused = \"answer\"");
     wait_for_port(&machine);
     assert!(ask(&machine).ok().contains("0x0209270707b5bb01"), "the GUID of H1's port");
@@ -93,7 +93,7 @@ fn who_may_ask_is_answered_and_changes_nothing() {
 }
 
 #[test]
-fn who_may_manage_changes_what_it_likes() {
+fn partition_with_qp0_manager_disables_a_port() {
     let (machine, folder) = machine("qp0 = \"manager\"");
     wait_for_port(&machine);
     let _ = disable(&machine).ok();

@@ -30,7 +30,7 @@ fn run_with(folder: &Path, programs: &[&str], arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn without_apt_the_missing_packages_are_named_and_nothing_runs() {
+fn run_without_apt_names_missing_packages_and_starts_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let output = run_with(folder.path(), &TOOL_CHAIN, &["--sm", "none"]);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -41,7 +41,7 @@ fn without_apt_the_missing_packages_are_named_and_nothing_runs() {
 }
 
 #[test]
-fn without_opensm_a_partition_manages_the_subnet() {
+fn run_without_opensm_starts_an_sm_partition() {
     let folder = tempfile::tempdir().unwrap();
     let programs = [&TOOL_CHAIN[..], &["qemu-system-x86_64"]].concat();
     let output = run_with(folder.path(), &programs, &["--lhcas", "2", "--once"]);

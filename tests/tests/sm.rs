@@ -71,22 +71,22 @@ fn comes_up(lhcas: u8) {
 }
 
 #[test]
-fn four_lhcas_come_up_without_opensm() {
+fn sm_partition_with_4_lhcas_brings_the_subnet_up() {
     comes_up(4);
 }
 
 #[test]
-fn sixteen_lhcas_come_up_without_opensm() {
+fn sm_partition_with_16_lhcas_brings_the_subnet_up() {
     comes_up(16);
 }
 
 #[test]
-fn as_many_lhcas_as_a_logical_switch_takes_come_up_without_opensm() {
+fn sm_partition_with_252_lhcas_brings_the_subnet_up() {
     comes_up(252);
 }
 
 #[test]
-fn partitions_join_a_group_and_hear_all_that_is_sent_to_it() {
+fn group_members_receive_every_datagram_of_the_group() {
     const COUNT: usize = 4;
     let partition = |nth| {
         format!(
@@ -152,7 +152,7 @@ const QUESTIONS: &[(&str, &str)] = &[
 const REFUSED: &[&str] = &["SL2VL", "VLAR", "SR"];
 
 #[test]
-fn what_people_ask_is_answered_or_refused_but_never_met_with_silence() {
+fn every_sa_query_gets_a_response() {
     let machine = managed(4);
     let query = |option, name| machine.tool("saquery", &[option, name]).run().ok().trim().to_owned();
     let (lid, guid, host) = (query("-L", LHCA), query("-G", LHCA), query("-G", "H1"));
@@ -175,7 +175,7 @@ fn what_people_ask_is_answered_or_refused_but_never_met_with_silence() {
 }
 
 #[test]
-fn osmtest_finds_every_record_right_and_floods_the_administration() {
+fn osmtest_inventory_and_floods_pass() {
     let machine = managed(4);
     for flow in ["-f c", "-f f -s 2", "-f f -s 3"] {
         let words: Vec<&str> = flow.split(' ').collect();
@@ -209,18 +209,18 @@ fn tells_of_cables(machine: &Machine) {
 }
 
 #[test]
-fn a_subscriber_is_told_of_a_cable_pulled() {
+fn subscriber_after_a_cable_pull_gets_reports_of_the_sm_partition() {
     tells_of_cables(&managed(4));
 }
 
 /// What the test above takes for right is what OpenSM does.
 #[test]
-fn a_subscriber_is_told_the_same_by_opensm() {
+fn subscriber_after_a_cable_pull_gets_the_same_reports_of_opensm() {
     tells_of_cables(&Machine::up(&["--sm", "opensm", "--lhcas", "4"]));
 }
 
 #[test]
-fn opensm_of_higher_priority_is_handed_the_subnet_and_gives_it_back_when_it_dies() {
+fn sm_partition_hands_over_to_higher_priority_and_resumes_after_its_death() {
     let machine = managed(4);
     let before = picture(&machine);
     let manager = wait_for_master(&machine, "priority 0");
@@ -254,7 +254,7 @@ fn opensm_of_lower_priority_stands_by() {
 }
 
 #[test]
-fn a_manager_that_begins_beside_a_better_one_stands_by() {
+fn sm_partition_beside_higher_priority_stands_by() {
     let folder = tempfile::tempdir().unwrap();
     let machine = with_manager_in_waiting(folder.path());
     let mut opensm = machine.opensm(&["--priority", "9"]);
@@ -270,7 +270,7 @@ fn a_manager_that_begins_beside_a_better_one_stands_by() {
 }
 
 #[test]
-fn a_manager_that_begins_beside_a_lesser_one_is_handed_the_subnet() {
+fn sm_partition_beside_lower_priority_becomes_master() {
     let folder = tempfile::tempdir().unwrap();
     let machine = with_manager_in_waiting(folder.path());
     let mut opensm = machine.opensm(&["--priority", "2"]);

@@ -29,27 +29,27 @@ fn comes_up(lhcas: usize) {
 }
 
 #[test]
-fn one_lhca_comes_up() {
+fn subnet_with_1_lhca_comes_up() {
     comes_up(1);
 }
 
 #[test]
-fn four_lhcas_come_up() {
+fn subnet_with_4_lhcas_comes_up() {
     comes_up(4);
 }
 
 #[test]
-fn sixteen_lhcas_come_up() {
+fn subnet_with_16_lhcas_comes_up() {
     comes_up(16);
 }
 
 #[test]
-fn as_many_lhcas_as_a_logical_switch_takes_come_up() {
+fn subnet_with_253_lhcas_comes_up() {
     comes_up(253);
 }
 
 #[test]
-fn a_second_sweep_changes_nothing() {
+fn second_sweep_changes_nothing() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "16"]);
     let mut opensm = machine.opensm(&[]);
     opensm.wait_for_subnet_up();
@@ -66,7 +66,7 @@ fn a_second_sweep_changes_nothing() {
 }
 
 #[test]
-fn each_port_may_have_four_lids() {
+fn port_with_lmc_2_answers_at_four_lids() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
     let mut opensm = machine.opensm(&["--lmc", "2"]);
     opensm.wait_for_subnet_up();
@@ -104,7 +104,7 @@ fn two_hypervisors_in_a_larger_fabric_come_up() {
 }
 
 #[test]
-fn a_hypervisor_with_two_ports_is_two_logical_switches() {
+fn hypervisor_with_two_ports_has_two_logical_switches() {
     let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_ports.net");
     let mut machine = Machine::start(&["--topology", topology, "--lhcas", "3", "--once"]);
     let (status, output) = machine.wait();

@@ -102,17 +102,17 @@ fn diagnostics_run_clean(library: Preload) {
 }
 
 #[test]
-fn diagnostics_run_clean_through_our_library() {
+fn diagnostics_through_the_library_of_portico_run_clean() {
     diagnostics_run_clean(Preload::Portico);
 }
 
 #[test]
-fn diagnostics_run_clean_through_the_stock_library() {
+fn diagnostics_through_the_stock_library_run_clean() {
     diagnostics_run_clean(Preload::Stock);
 }
 
 #[test]
-fn traffic_within_a_machine_stays_there() {
+fn route_between_lhcas_stays_within_the_logical_switch() {
     let machine = Machine::up(&["--lhcas", "3"]);
     let site = machine.site();
     let lids = lids(&site);
@@ -122,7 +122,7 @@ fn traffic_within_a_machine_stays_there() {
 }
 
 #[test]
-fn counters_are_reset() {
+fn port_counters_after_a_reset_start_anew() {
     let machine = Machine::up(&["--lhcas", "1"]);
     let site = machine.site();
     let lid = &lids(&site)["portico-0-lhca1"];
@@ -140,7 +140,7 @@ fn counters_are_reset() {
 }
 
 #[test]
-fn lists_of_the_administrator_are_whole() {
+fn sa_responses_of_many_segments_are_complete() {
     let machine = Machine::up(&["--lhcas", "20"]);
     let site = machine.site();
     let nodes = 4 + 20; // S1, H1, H2, the logical switch
@@ -154,7 +154,7 @@ fn lists_of_the_administrator_are_whole() {
 }
 
 #[test]
-fn osmtest_passes_all_its_flows() {
+fn osmtest_flows_all_pass() {
     let machine = Machine::up(&["--lhcas", "3"]);
     let flows = ["-f c", "-f v -d1", "-f a", "-f s", "-f m", "-f e", "-f q", "-f t -w 1"];
     let floods = ["-f f -s 1", "-f f -s 2", "-f f -s 4"];
@@ -209,7 +209,7 @@ fn ibnetdiscover_finds_the_expected_fabric_and_nothing_else() {
 }
 
 #[test]
-fn a_cache_of_the_fabric_shows_no_difference() {
+fn ibnetdiscover_diff_with_its_cache_is_empty() {
     let machine = Machine::up(&["--lhcas", "4"]);
     let site = machine.site();
     clean(&site.tool("ibnetdiscover", &["--cache", "fabric.cache"]).run());
@@ -218,7 +218,7 @@ fn a_cache_of_the_fabric_shows_no_difference() {
 }
 
 #[test]
-fn ibsim_accepts_what_ibnetdiscover_prints() {
+fn output_of_ibnetdiscover_is_valid_for_ibsim() {
     let machine = Machine::up(&["--lhcas", "4"]);
     let site = machine.site();
     let fabric = site.tool("ibnetdiscover", &[]).run();

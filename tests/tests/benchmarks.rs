@@ -12,7 +12,7 @@ fn run(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn the_benchmark_compares_with_ibsim_and_smps_are_cheap() {
+fn sweep_benchmark_compares_with_ibsim_and_an_smp_takes_150_instructions() {
     let said = run(&["bench", "sweep", "--lhcas", "16", "--rounds", "1"]);
     // Name, then LHCAs, SMPs, milliseconds, and more.
     for maker in ["Portico", "Portico's fabric alone", "ibsim"] {
@@ -29,7 +29,7 @@ fn the_benchmark_compares_with_ibsim_and_smps_are_cheap() {
 }
 
 #[test]
-fn datagrams_and_hypercalls_cost_the_same_however_many_ports_there_are() {
+fn datagram_and_hypercall_cost_is_independent_of_lhca_count() {
     let said = run(&["bench", "data", "--lhcas", "2", "--lhcas", "60", "--load", "0"]);
     let figure = |lhcas: &str, what: &str| -> u64 {
         let row = |line: &str| Some(line.strip_prefix(lhcas)?.trim_start().strip_prefix(what)?.to_owned());
@@ -56,7 +56,7 @@ fn datagrams_and_hypercalls_cost_the_same_however_many_ports_there_are() {
 }
 
 #[test]
-fn a_busy_queue_is_watched_and_needs_no_exit() {
+fn busy_queue_is_polled_without_exits() {
     let said = run(&["bench", "data", "--lhcas", "2", "--load", "5000"]);
     for who in ["sender", "receiver"] {
         let rows = said.lines().skip_while(|row| !row.contains(&format!("exits of the {who} per 1000")));
@@ -71,7 +71,7 @@ fn a_busy_queue_is_watched_and_needs_no_exit() {
 }
 
 #[test]
-fn an_image_is_made_that_flash_can_hold() {
+fn image_has_the_size_and_reset_vector_of_a_flash() {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("portico.rom");
     let _ = run(&["image", "--output", image.to_str().unwrap()]);

@@ -5,25 +5,25 @@ use portico_tests::Machine;
 use rustix::process::Signal;
 
 #[test]
-fn ctrl_c_ends_a_run_that_is_up_in_good_order() {
+fn run_after_ctrl_c_exits_with_success() {
     let mut machine = Machine::up(&["--lhcas", "1"]);
     assert!(machine.end_by(Signal::INT).success());
 }
 
 #[test]
-fn a_signal_ends_a_run_that_is_not_up_yet() {
+fn run_without_subnet_after_sigterm_exits_with_130() {
     let mut machine = Machine::ready_for_tools(&["--lhcas", "1", "--sm", "none"]);
     assert_eq!(machine.end_by(Signal::TERM).code(), Some(130));
 }
 
 #[test]
-fn a_killed_run_leaves_nothing() {
+fn run_after_sigkill_leaves_nothing() {
     let mut machine = Machine::up(&["--lhcas", "1"]);
     assert!(!machine.end_by(Signal::KILL).success());
 }
 
 #[test]
-fn a_run_once_ends_by_itself() {
+fn run_once_shows_the_subnet_and_exits() {
     let mut machine = Machine::start(&["--lhcas", "1", "--once"]);
     let (status, output) = machine.wait();
     assert!(status.success(), "{output}");
@@ -33,7 +33,7 @@ fn a_run_once_ends_by_itself() {
 }
 
 #[test]
-fn a_machine_that_dies_ends_the_run_with_the_reason() {
+fn run_after_death_of_qemu_exits_with_the_reason() {
     let mut machine = Machine::up(&["--lhcas", "1"]);
     machine.kill("qemu-system-x86_64");
     let (status, _) = machine.wait();
@@ -43,7 +43,7 @@ fn a_machine_that_dies_ends_the_run_with_the_reason() {
 }
 
 #[test]
-fn a_machine_that_cannot_begin_ends_the_run_with_what_qemu_says_of_it() {
+fn run_with_invalid_memory_exits_with_the_error_of_qemu() {
     let mut machine = Machine::start(&["--memory", "1X"]);
     assert_eq!(machine.wait().0.code(), Some(1));
     let said = machine.stderr();
@@ -51,7 +51,7 @@ fn a_machine_that_cannot_begin_ends_the_run_with_what_qemu_says_of_it() {
 }
 
 #[test]
-fn a_fabric_that_makes_no_sense_is_refused_with_the_reason() {
+fn run_with_invalid_fabric_is_refused_with_the_reason() {
     let mut machine = Machine::start(&["--hypervisor", "nobody"]);
     assert_eq!(machine.wait().0.code(), Some(1));
     assert!(machine.stderr().contains("cannot run Portico on `nobody`"), "{}", machine.stderr());

@@ -4,7 +4,7 @@
 use portico_tests::Machine;
 
 #[test]
-fn a_logical_port_that_goes_and_comes_is_noticed_and_comes_back() {
+fn logical_port_after_down_and_up_has_its_lid_again() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
     let mut opensm = machine.opensm(&[]);
     opensm.wait_for_subnet_up();
@@ -35,7 +35,7 @@ fn port_state_change(machine: &Machine) -> bool {
 }
 
 #[test]
-fn port_state_change_is_set_by_a_link_and_cleared_by_the_manager() {
+fn port_state_change_is_set_by_a_link_and_cleared_by_the_sm() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "2"]);
     assert!(port_state_change(&machine));
     let mut opensm = machine.opensm(&[]);
@@ -47,7 +47,7 @@ fn port_state_change_is_set_by_a_link_and_cleared_by_the_manager() {
 }
 
 #[test]
-fn a_model_that_dies_is_started_again_and_nothing_else_is_lost() {
+fn hca_model_after_its_death_restarts_with_the_same_lids() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
     let mut opensm = machine.opensm(&[]);
     opensm.wait_for_subnet_up();
@@ -64,7 +64,7 @@ fn a_model_that_dies_is_started_again_and_nothing_else_is_lost() {
 }
 
 #[test]
-fn a_subnet_manager_that_starts_anew_finds_the_same_lids() {
+fn opensm_after_a_kill_finds_the_same_lids() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "4"]);
     let mut first = machine.opensm(&[]);
     first.wait_for_subnet_up();
