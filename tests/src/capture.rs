@@ -1,9 +1,9 @@
-//! What passed on a cable, as tshark reads it.
+//! Packets of a cable's capture, as tshark reads them.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The packets that tshark shows through `filter`: the fields, one packet a line.
+/// Returns the packets in `capture` that match the tshark filter `filter`: the values of `fields`, one packet a line.
 ///
 /// # Panics
 /// tshark fails.

@@ -1,4 +1,4 @@
-//! What a hypervisor says on its console, or another program in its log.
+//! A hypervisor's console or a program's log, read line by line as it grows.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +14,7 @@ pub struct Console {
 }
 
 impl Console {
+    /// Follows `file` from its beginning.
     pub(crate) fn follow(file: &Path) -> Self {
         let mut process = Command::new("tail")
             .args(["--lines=+1", "--follow"])
@@ -26,21 +27,21 @@ impl Console {
         Self { process, lines }
     }
 
-    /// Waits for the next line that is `wanted`.
+    /// Waits for the next line for which `wanted` returns `true`, and returns it.
     ///
     /// # Panics
-    /// There is none in time.
+    /// No such line arrives within [`PATIENCE`](crate::PATIENCE).
     pub fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let found = self.lines.find(wanted);
         found.unwrap_or_else(|missing| panic!("a line of the console: {missing:?}\n{}", self.lines.taken.join("\n")))
     }
 
-    /// Waits for the next line that is `wanted`, for `limit` at most.
+    /// Waits for the next line for which `wanted` returns `true`, for `limit` at most.
     pub fn wait_within(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Option<String> {
         self.lines.find_within(limit, wanted).ok()
     }
 
-    /// All that was said before the line that was waited for last.
+    /// Returns the lines up to and including the last line that a caller waited for.
     #[must_use]
     pub fn said(&self) -> &[String] {
         &self.lines.taken

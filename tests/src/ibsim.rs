@@ -1,4 +1,4 @@
-//! ibsim, which is not ours: what Portico's library must get along with too.
+//! ibsim, the simulator of others: Portico's preload library must work with its server as well.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::site::Site;
 
-/// A running ibsim. Dropped, it is killed.
+/// A running ibsim, killed on drop.
 #[derive(Debug)]
 pub struct Ibsim {
     process: Child,
@@ -17,10 +17,10 @@ pub struct Ibsim {
 }
 
 impl Ibsim {
-    /// Starts ibsim with one switch and `hosts` hosts, `H1` and so on. A program that attaches waits until it serves.
+    /// Starts ibsim with one switch and `hosts` hosts, `H1` and so on. A program that attaches waits for its server.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// ibsim cannot be started.
     #[must_use]
     pub fn start(hosts: u8) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -29,10 +29,10 @@ impl Ibsim {
         Self::of_file(&file)
     }
 
-    /// Starts ibsim with the fabric in a file.
+    /// Starts ibsim with the fabric that `file` describes.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// ibsim cannot be started.
     #[must_use]
     pub fn of_file(file: &Path) -> Self {
         let folder = tempfile::Builder::new().prefix("portico-ibsim-").tempdir().unwrap();
@@ -55,7 +55,7 @@ impl Ibsim {
         Self { process, site, _folder: folder }
     }
 
-    /// Where programs attach to it.
+    /// Returns the place at which programs attach to ibsim.
     #[must_use]
     pub fn site(&self) -> &Site {
         &self.site

@@ -1,14 +1,14 @@
-//! What a machine must not leave behind: processes, sockets, files.
+//! Processes, sockets and files that a machine must not leave behind.
 
 use std::fs;
 use std::path::Path;
 
 use rustix::process::Pid;
 
-/// The variable that marks a machine's processes: each inherits it from the first.
+/// Environment variable that marks a machine's processes: each inherits it from the first.
 pub(crate) const MARK: &str = "PORTICO_TEST";
 
-/// Everything that is left of the machine that was marked `mark`, served at `socket` and kept its files in `folder`.
+/// Lists what remains of the machine with the mark `mark`, the socket name `socket` and the folder `folder`.
 pub(crate) fn of(mark: &str, socket: &str, folder: &Path) -> Vec<String> {
     let mut left = processes(mark);
     left.extend(sockets(socket));
@@ -21,7 +21,8 @@ fn processes(mark: &str) -> Vec<String> {
     found.map(|(process, command)| format!("process {} {command}", process.as_raw_nonzero())).collect()
 }
 
-/// The processes marked `mark` whose command line contains `words`, but for those on the way to become another program.
+/// Finds the processes with the mark `mark` whose command line contains `words`. A process before its `exec` is left
+/// out.
 pub(crate) fn find(mark: &str, words: &str) -> Vec<Pid> {
     let found = marked(mark).into_iter();
     found
@@ -35,7 +36,7 @@ fn marked(mark: &str) -> Vec<(Pid, String)> {
     let mut found = Vec::new();
     for process in fs::read_dir("/proc").unwrap().flatten() {
         let number = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        // A process that ends while we look is gone.
+        // A process may end during the search.
         let (Some(number), Ok(environment)) = (number, fs::read(process.path().join("environ"))) else { continue };
         if environment.windows(marked.len()).any(|bytes| bytes == marked.as_bytes()) {
             let command = fs::read(process.path().join("cmdline")).unwrap_or_default();

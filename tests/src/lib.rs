@@ -1,10 +1,10 @@
-//! What the whole-system tests share: a `portico run` of their own, the tools that attach to it, and the certainty
-//! that nothing of it is left behind.
+//! Shared code of the whole-system tests: a `portico run` for each test, the programs that attach to it, and the check
+//! that it leaves nothing behind.
 //!
-//! Nothing here sleeps: a test waits for a line of output, for a program's end, or for a file to change, always with a
-//! time limit. Each machine has its own socket name and folder, so tests do not meet.
+//! No test sleeps: it waits for a line of output, for a program's end, or for a file to change, always with a time
+//! limit. Each machine has a socket name and a folder of its own, so that tests can run side by side.
 
-#![allow(clippy::unwrap_used)] // what goes wrong in a harness fails the test
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod capture;
 mod console;
@@ -34,27 +34,27 @@ pub use site::Site;
 pub use subscriber::Subscriber;
 pub use tool::{Output, Preload, Server, Tool};
 
-/// The command `portico`, built once for all tests of this program.
+/// Returns the path of the command `portico`, built once for all tests of this program.
 ///
 /// # Panics
-/// It does not build.
+/// The build fails.
 #[must_use]
 pub fn portico() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| build("portico", "portico"))
 }
 
-/// The preload library, built once for all tests of this program.
+/// Returns the path of the preload library, built once for all tests of this program.
 ///
 /// # Panics
-/// It does not build.
+/// The build fails.
 #[must_use]
 pub fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| build("umad-shim", "libportico_umad.so"))
 }
 
-/// Builds `package` and says where its `file` is.
+/// Builds `package` and returns the path of its `file`.
 fn build(package: &str, file: &str) -> PathBuf {
     let target = target_dir();
     let status = Command::new(env!("CARGO"))
@@ -67,10 +67,10 @@ fn build(package: &str, file: &str) -> PathBuf {
     target.join("release").join(file)
 }
 
-/// Cargo's target directory: the one that the running test was built into.
+/// Returns cargo's target directory: that of the running test.
 ///
 /// # Panics
-/// The running program was not built by cargo.
+/// Cargo did not build the running program.
 #[must_use]
 pub fn target_dir() -> PathBuf {
     let own = std::env::current_exe().unwrap();

@@ -1,31 +1,32 @@
-//! A program's output, line by line as it comes.
+//! A program's output, line by line as it arrives.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what ought to happen, before it fails. Generous: the machine may be busy with others.
+/// Time that a test waits for an expected event before it fails. Generous: other tests may load the host.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
-/// What a program says on one of its outputs, until it and all that share the output have ended.
+/// Lines of one output stream, until every process that holds it has ended.
 #[derive(Debug)]
 pub(crate) struct Lines {
     incoming: Receiver<String>,
-    /// All that was taken so far.
+    /// Lines taken so far.
     pub(crate) taken: Vec<String>,
 }
 
-/// Why a line did not come.
+/// Reason for which a line is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// Not in time.
+    /// The time limit has passed.
     Late,
-    /// The output ended.
+    /// The output has ended.
     Ended,
 }
 
 impl Lines {
+    /// Reads lines from `output` in a thread.
     pub(crate) fn of(output: impl Read + Send + 'static) -> Self {
         let (sender, incoming) = channel();
         thread::spawn(move || {
@@ -38,12 +39,12 @@ impl Lines {
         Self { incoming, taken: Vec::new() }
     }
 
-    /// Takes lines until one is `wanted`, for [`PATIENCE`] at most.
+    /// Takes lines until `wanted` returns `true` for one, for [`PATIENCE`] at most.
     pub(crate) fn find(&mut self, wanted: impl Fn(&str) -> bool) -> Result<String, Missing> {
         self.find_within(PATIENCE, wanted)
     }
 
-    /// Takes lines until one is `wanted`, for `limit` at most.
+    /// Takes lines until `wanted` returns `true` for one, for `limit` at most.
     pub(crate) fn find_within(&mut self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String, Missing> {
         let deadline = Instant::now() + limit;
         loop {

@@ -22,7 +22,7 @@ use crate::portico;
 use crate::site::Site;
 use crate::tool::{Output, Tool};
 
-/// A `portico run`, with a socket and a folder of its own. Dropped, it is killed.
+/// A `portico run` with a socket name and a folder of its own, killed on drop.
 #[derive(Debug)]
 pub struct Machine {
     process: Child,
@@ -33,10 +33,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts `portico run` with `arguments` and waits for nothing.
+    /// Starts `portico run` with `arguments` and returns at once.
     ///
     /// # Panics
-    /// It cannot be started.
+    /// The command cannot be started.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("portico-test-").tempdir().unwrap();
@@ -60,10 +60,10 @@ impl Machine {
         Self { process, output, ready: None, socket, folder }
     }
 
-    /// Starts `portico run` and waits until tools can attach.
+    /// Starts `portico run` and waits until programs can attach.
     ///
     /// # Panics
-    /// It does not get that far.
+    /// The run ends before, or [`PATIENCE`] passes.
     #[must_use]
     pub fn ready_for_tools(arguments: &[&str]) -> Self {
         let mut machine = Self::start(arguments);
@@ -71,10 +71,10 @@ impl Machine {
         machine
     }
 
-    /// Starts `portico run` and waits until OpenSM has the subnet up.
+    /// Starts `portico run` and waits until the SM has the subnet up.
     ///
     /// # Panics
-    /// It does not get that far.
+    /// The run ends before, or [`PATIENCE`] passes.
     #[must_use]
     pub fn up(arguments: &[&str]) -> Self {
         let mut machine = Self::ready_for_tools(arguments);
@@ -82,7 +82,7 @@ impl Machine {
         machine
     }
 
-    /// As [`Self::up`], with the partitions of `config`, in the form of a portico.toml.
+    /// Starts `portico run` as [`Self::up`] does, with `config` as its portico.toml.
     ///
     /// # Panics
     /// As [`Self::up`].
@@ -93,43 +93,43 @@ impl Machine {
         Self::up(&[&["--config", file.path().to_str().unwrap()], arguments].concat())
     }
 
-    /// Waits for a line of output that begins with `start`, and gives it back.
+    /// Waits for a line of output that begins with `start`, and returns it.
     ///
     /// # Panics
-    /// There is none within [`PATIENCE`], or the output ends.
+    /// No such line arrives within [`PATIENCE`], or the output ends.
     pub fn wait_for(&mut self, start: &str) -> String {
         match self.output.find(|line| line.starts_with(start)) {
             Ok(line) => line,
-            Err(missing) => panic!("the line `{start}`: {missing:?}\n{}", self.account()),
+            Err(missing) => panic!("the line `{start}`: {missing:?}\n{}", self.report()),
         }
     }
 
-    /// Waits for the run's end of its own accord, and gives its status and all that it printed.
+    /// Waits until the run ends, and returns its status and its standard output.
     ///
     /// # Panics
-    /// It does not end in time, or leaves something behind.
+    /// The run does not end within [`PATIENCE`], or leaves something behind.
     pub fn wait(&mut self) -> (ExitStatus, String) {
         // The output ends with the last process of the run.
-        assert_eq!(self.output.find(|_| false), Err(Missing::Ended), "the run does not end\n{}", self.account());
+        assert_eq!(self.output.find(|_| false), Err(Missing::Ended), "the run does not end\n{}", self.report());
         let status = self.process.wait().unwrap();
         let left = leftovers::of(&self.socket, &self.socket, &self.folder.path().join("tmp"));
-        assert!(left.is_empty(), "left behind:\n{}\n{}", left.join("\n"), self.account());
+        assert!(left.is_empty(), "left behind:\n{}\n{}", left.join("\n"), self.report());
         (status, self.output.taken.join("\n"))
     }
 
-    /// Sends `signal` to the run, waits for its end, and makes sure that nothing of it is left.
+    /// Sends `signal` to the run, waits until it ends, and returns its status.
     ///
     /// # Panics
-    /// It does not end in time, or leaves something behind.
+    /// As [`Self::wait`].
     pub fn end_by(&mut self, signal: Signal) -> ExitStatus {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
         self.wait().0
     }
 
-    /// Where programs attach to this machine's fabric.
+    /// Returns the place at which programs attach to this machine's fabric.
     ///
     /// # Panics
-    /// The machine has not been waited for with [`Self::ready_for_tools`] or [`Self::up`].
+    /// The test has not waited for the machine with [`Self::ready_for_tools`] or [`Self::up`].
     #[must_use]
     pub fn site(&self) -> Site {
         Site {
@@ -140,7 +140,7 @@ impl Machine {
         }
     }
 
-    /// A program on this machine's fabric.
+    /// Prepares `program` with `arguments` to run on this machine's fabric.
     ///
     /// # Panics
     /// As [`Self::site`].
@@ -149,28 +149,28 @@ impl Machine {
         self.site().tool(program, arguments)
     }
 
-    /// OpenSM of the test's own, with `arguments`, in addition to what the machine runs.
+    /// Starts an OpenSM of the test's own, with `arguments`.
     ///
     /// # Panics
-    /// It cannot be started, or as [`Self::site`].
+    /// OpenSM cannot be started, or as [`Self::site`].
     #[must_use]
     pub fn opensm(&self, arguments: &[&str]) -> OpenSm {
         self.site().opensm(arguments)
     }
 
-    /// The LHCAs whose logical ports iblinkinfo finds Active: name and LID.
+    /// Returns the LHCAs whose logical ports iblinkinfo finds Active: name and LID.
     ///
     /// # Panics
-    /// It fails, or prints what cannot be read.
+    /// iblinkinfo fails, or its output cannot be parsed.
     #[must_use]
     pub fn active_lhcas(&self) -> BTreeMap<String, u16> {
         self.active_ports().into_iter().collect()
     }
 
-    /// The logical ports that iblinkinfo finds Active: the LHCA's name and the port's LID.
+    /// Returns the logical ports that iblinkinfo finds Active: the LHCA's name and the port's LID.
     ///
     /// # Panics
-    /// It fails, or prints what cannot be read.
+    /// As [`Self::active_lhcas`].
     #[must_use]
     pub fn active_ports(&self) -> Vec<(String, u16)> {
         let links = self.tool("iblinkinfo", &["--line", "--switches-only"]).run();
@@ -182,11 +182,11 @@ impl Machine {
         lhcas.map(|(peer, name)| (name.to_owned(), peer.split_whitespace().nth(1).unwrap().parse().unwrap())).collect()
     }
 
-    /// Waits for one sweep of `opensm` after another until just `lhcas` LHCAs are Active, and gives them as
+    /// Waits for sweeps of `opensm` until exactly `lhcas` LHCAs are Active, and returns them as
     /// [`Self::active_lhcas`] does.
     ///
     /// # Panics
-    /// That does not come about in time.
+    /// `opensm` makes no further sweep within [`PATIENCE`].
     pub fn wait_for_active(&self, opensm: &mut OpenSm, lhcas: usize) -> BTreeMap<String, u16> {
         loop {
             opensm.wait_for_subnet_up();
@@ -200,13 +200,13 @@ impl Machine {
     /// Runs `portico ctl` with `arguments` on this machine.
     ///
     /// # Panics
-    /// It cannot be run.
+    /// The command cannot be started.
     #[must_use]
     pub fn ctl(&self, arguments: &[&str]) -> Output {
         self.ctl_within(Duration::from_secs(120), arguments)
     }
 
-    /// As [`Self::ctl`], for `limit` at most.
+    /// Runs `portico ctl` as [`Self::ctl`] does, for `limit` at most.
     ///
     /// # Panics
     /// As [`Self::ctl`].
@@ -221,10 +221,11 @@ impl Machine {
         Output::of(format!("ctl {}", arguments.join(" ")), command.stdin(Stdio::null()))
     }
 
-    /// The control line's `status` of a hypervisor at a moment in which no packet is on its way: all credits are given back.
+    /// Returns the control line's `status` of a hypervisor at a moment without packets on their way: all credits are
+    /// returned.
     ///
     /// # Panics
-    /// There is no such moment within [`PATIENCE`].
+    /// No such moment occurs within [`PATIENCE`].
     #[must_use]
     pub fn status_at_rest(&self, hypervisor: &str) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
@@ -240,14 +241,14 @@ impl Machine {
             if free.len() == 1 {
                 return status;
             }
-            assert!(Instant::now() < deadline, "packets stay where they are: {status:?}");
+            assert!(Instant::now() < deadline, "credits are not returned: {status:?}");
         }
     }
 
-    /// Gives `line` to the control line of `hypervisor`, and the answer's lines back, without the last one, `ok`.
+    /// Sends `line` to the control line of `hypervisor`, and returns the response's lines without the last one, `ok`.
     ///
     /// # Panics
-    /// The hypervisor refuses, or does not answer in time.
+    /// The hypervisor refuses, or does not respond within [`PATIENCE`].
     #[must_use]
     pub fn control(&self, hypervisor: &str, line: &str) -> Vec<String> {
         let address = SocketAddr::from_abstract_name(format!("{}{SOCKET_INFIX}{hypervisor}", self.socket)).unwrap();
@@ -266,10 +267,10 @@ impl Machine {
         panic!("{hypervisor} hung up on `{line}` after {answer:?}");
     }
 
-    /// Whether the run has ended of its own accord.
+    /// Returns `true` if the run has ended.
     ///
     /// # Panics
-    /// That cannot be told.
+    /// The process cannot be waited for.
     pub fn has_ended(&mut self) -> bool {
         self.process.try_wait().unwrap().is_some()
     }
@@ -277,29 +278,29 @@ impl Machine {
     /// Kills the machine's process whose command line contains `words`.
     ///
     /// # Panics
-    /// There is not exactly one.
+    /// No process or several match.
     pub fn kill(&self, words: &str) {
         self.signal(words, Signal::KILL);
     }
 
-    /// Has the machine's OpenSM sweep the subnet again.
+    /// Makes the machine's OpenSM sweep the subnet again.
     ///
     /// # Panics
-    /// There is none.
+    /// The machine runs no OpenSM.
     pub fn sweep(&self) {
         self.signal("/opensm.conf", Signal::HUP);
     }
 
     fn signal(&self, words: &str, signal: Signal) {
         let found = leftovers::find(&self.socket, words);
-        let [process] = found[..] else { panic!("`{words}` fits {} processes", found.len()) };
+        let [process] = found[..] else { panic!("`{words}` matches {} processes", found.len()) };
         kill_process(process, signal).unwrap();
     }
 
-    /// The value of `variable` in the line `ready:`.
+    /// Returns the value of `variable` in the line `ready:`.
     ///
     /// # Panics
-    /// There is no such line yet, or no such variable in it.
+    /// The test has not waited for that line, or it lacks the variable.
     #[must_use]
     pub fn ready(&self, variable: &str) -> &str {
         let line = self.ready.as_deref().expect("a machine that is ready for tools");
@@ -307,62 +308,62 @@ impl Machine {
         words.find(|&(name, _)| name == variable).unwrap_or_else(|| panic!("no {variable} in: {line}")).1
     }
 
-    /// The name of its socket.
+    /// Returns the machine's socket name.
     #[must_use]
     pub fn socket(&self) -> &str {
         &self.socket
     }
 
-    /// A folder of the test's own, removed with the machine.
+    /// Returns a folder for the test's files, removed with the machine.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A log of the run.
+    /// Returns the path of the run's log `name`.
     #[must_use]
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join("log").join(name)
     }
 
-    /// The console of `hypervisor`, from its beginning.
+    /// Follows the console of `hypervisor` from its beginning.
     ///
     /// # Panics
-    /// It cannot be followed.
+    /// `tail` cannot be started.
     #[must_use]
     pub fn console(&self, hypervisor: &str) -> Console {
         Console::follow(&self.log(&format!("{hypervisor}.console.log")))
     }
 
-    /// What the machine's OpenSM says, from its beginning.
+    /// Follows the log of the machine's OpenSM from its beginning.
     ///
     /// # Panics
-    /// It cannot be followed.
+    /// `tail` cannot be started.
     #[must_use]
     pub fn opensm_log(&self) -> Console {
         Console::follow(&self.log("opensm.log"))
     }
 
-    /// What the run said on standard error so far.
+    /// Returns the run's standard error so far.
     ///
     /// # Panics
-    /// It cannot be read.
+    /// The file cannot be read.
     #[must_use]
     pub fn stderr(&self) -> String {
         fs::read_to_string(self.folder.path().join("stderr")).unwrap()
     }
 
-    /// What is known of the run, for a failure's report.
-    fn account(&self) -> String {
-        let mut account = format!("-- stdout\n{}\n", self.output.taken.join("\n"));
+    /// Describes the run for a failed test: its output and the ends of its logs.
+    fn report(&self) -> String {
+        let mut report = format!("-- stdout\n{}\n", self.output.taken.join("\n"));
         let logs = fs::read_dir(self.folder.path().join("log")).into_iter().flatten().flatten().map(|file| file.path());
         for file in [self.folder.path().join("stderr")].into_iter().chain(logs) {
             let text = String::from_utf8_lossy(&fs::read(&file).unwrap_or_default()).into_owned();
             let tail: Vec<_> = text.lines().rev().take(40).collect();
             let tail: Vec<_> = tail.into_iter().rev().collect();
-            account += &format!("-- {}\n{}\n", file.display(), tail.join("\n"));
+            report += &format!("-- {}\n{}\n", file.display(), tail.join("\n"));
         }
-        account
+        report
     }
 }
 
@@ -370,7 +371,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        // The last of its processes closes the output: only then is the folder nobody's.
+        // The last of the run's processes closes the output: only then no process uses the folder.
         let _ = self.output.find(|_| false);
     }
 }

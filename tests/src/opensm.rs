@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::lines::Lines;
 use crate::site::Site;
 
-/// An OpenSM that stays, in a folder of its own, so that it knows nothing of an earlier one. Dropped, it is killed.
+/// A running OpenSM, killed on drop. Its folder is its own, so that it has no caches of an earlier one.
 #[derive(Debug)]
 pub struct OpenSm {
     process: Child,
@@ -18,11 +18,23 @@ pub struct OpenSm {
     folder: TempDir,
 }
 
+impl Site {
+    /// Starts OpenSM with `arguments` at this site.
+    ///
+    /// # Panics
+    /// OpenSM cannot be started.
+    #[must_use]
+    pub fn opensm(&self, arguments: &[&str]) -> OpenSm {
+        OpenSm::start(self, arguments)
+    }
+}
+
 impl OpenSm {
-    pub(crate) fn start(site: &Site, arguments: &[&str]) -> Self {
+    fn start(site: &Site, arguments: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("opensm-").tempdir_in(site.folder()).unwrap();
         let path = folder.path().to_str().unwrap();
-        // Not the administrator's configuration, which is for a real fabric. One on standby notices soon that it is alone.
+        // Not the host's configuration, which is for a real fabric. An OpenSM on standby polls each second, so that it
+        // soon notices the master's death.
         let config = folder.path().join("opensm.conf");
         fs::write(&config, "sminfo_polling_timeout 1000\npolling_retry_number 2\n").unwrap();
         let all = [&["-d2", "-f", "stdout", "-F", config.to_str().unwrap()], arguments].concat();
@@ -40,45 +52,45 @@ impl OpenSm {
         Self { process, log, folder }
     }
 
-    /// Where it leaves its dumps; gone with it.
+    /// Returns the folder of OpenSM's dumps, removed on drop.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Waits for a line of the log that contains `words`.
+    /// Waits for a line of the log that contains `words`, and returns it.
     ///
     /// # Panics
-    /// There is none in time.
+    /// No such line arrives within [`PATIENCE`](crate::PATIENCE).
     pub fn wait_for(&mut self, words: &str) -> String {
         let found = self.log.find(|line| line.contains(words));
         found.unwrap_or_else(|missing| panic!("OpenSM's `{words}`: {missing:?}\n{}", self.log.taken.join("\n")))
     }
 
-    /// Waits until the subnet is up, after one more sweep if it was up before.
+    /// Waits until the next sweep ends with the subnet up.
     ///
     /// # Panics
-    /// It is not in time.
+    /// As [`Self::wait_for`].
     pub fn wait_for_subnet_up(&mut self) {
         self.wait_for("SUBNET UP");
     }
 
-    /// Has the subnet swept again, and waits for the end of it.
+    /// Makes OpenSM sweep the subnet again, and waits for the sweep's end.
     ///
     /// # Panics
-    /// It does not come to an end in time.
+    /// As [`Self::wait_for`].
     pub fn sweep(&mut self) {
         kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
         self.wait_for_subnet_up();
     }
 
-    /// The log so far.
+    /// Returns the log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.taken.join("\n")
     }
 
-    /// The lines of the log so far that tell of an error.
+    /// Returns the errors in the log so far.
     #[must_use]
     pub fn errors(&self) -> Vec<&str> {
         self.log.taken.iter().map(String::as_str).filter(|line| line.contains(" ERR ")).collect()

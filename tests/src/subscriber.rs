@@ -1,4 +1,4 @@
-//! A subscriber to the events of a subnet: no tool of others that runs here is one.
+//! A subscriber to the events of a subnet: no installed tool is one.
 
 use std::time::Instant;
 
@@ -14,24 +14,35 @@ use crate::lines::PATIENCE;
 use crate::site::Site;
 use crate::umad::UmadClient;
 
-/// A program at a host that subscribes to all events. It answers each report.
+/// A program at a host that subscribes to all events (InformInfo) and responds to each report.
 #[derive(Debug)]
 pub struct Subscriber {
     client: UmadClient,
 }
 
+impl Site {
+    /// Subscribes to all events at this site's host.
+    ///
+    /// # Panics
+    /// The subnet has no SM, or its SA refuses.
+    #[must_use]
+    pub fn subscriber(&self) -> Subscriber {
+        Subscriber::begin(self)
+    }
+}
+
 impl Subscriber {
-    /// Attaches to the site's host, and subscribes.
-    pub(crate) fn begin(site: &Site) -> Self {
+    /// Attaches to the site's host and subscribes.
+    fn begin(site: &Site) -> Self {
         let this = Self { client: UmadClient::attach(site, false) };
         this.subscribe();
         this
     }
 
-    /// Waits for the report of an event of this kind, and gives it.
+    /// Waits for the report of an event with this trap number, and returns it.
     ///
     /// # Panics
-    /// There is none in time.
+    /// No such report arrives within [`PATIENCE`].
     pub fn wait_for(&self, trap: TrapNumber) -> ReportedNotice {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -73,7 +84,7 @@ impl Subscriber {
 
     fn receive(&self) -> (Lid, SaMad) {
         let datagram = self.client.receive();
-        assert!(!datagram.is_timed_out(), "the subnet manager does not answer");
+        assert!(!datagram.is_timed_out(), "the SM does not respond");
         (Lid::new(datagram.slid.get()), transmute!(datagram.mad))
     }
 }

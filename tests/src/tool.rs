@@ -1,4 +1,4 @@
-//! Programs of others that attach to a machine's fabric, as a user would run them.
+//! Programs such as infiniband-diags, run as a user runs them on a fabric.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use std::time::Instant;
 use crate::lines::PATIENCE;
 use crate::site::Site;
 
-/// How long a program may take, in seconds, before it is killed and its test fails.
+/// Time after which a program is killed and its test fails, in seconds.
 const TIME_LIMIT: &str = "120";
 
-/// The library through which a program reaches the fabric.
+/// Preload library through which a program reaches the fabric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preload {
-    /// Portico's own, as the line `ready:` names it.
+    /// Portico's, as the line `ready:` names it.
     Portico,
-    /// The one that Debian packages with ibsim.
+    /// ibsim's, from Debian's package ibsim-utils.
     Stock,
 }
 
-/// A program that is to run on a fabric.
+/// A program with its arguments and environment, to run on a fabric.
 #[derive(Debug)]
 pub struct Tool {
     words: Vec<String>,
@@ -29,22 +29,29 @@ pub struct Tool {
     folder: PathBuf,
 }
 
-/// What a program said, and how it ended.
+/// Output and exit code of a program.
 #[derive(Debug)]
 pub struct Output {
-    /// The program and its arguments.
+    /// Program and arguments.
     pub what: String,
-    /// Its exit code; `None` if a signal ended it. 124 means that it took too long.
+    /// Exit code; `None` after a signal, 124 after the time limit.
     pub code: Option<i32>,
-    /// Standard output.
+    /// Text of standard output.
     pub stdout: String,
-    /// Standard error.
+    /// Text of standard error.
     pub stderr: String,
 }
 
+impl Site {
+    /// Prepares `program` with `arguments` to run at this site, through Portico's library.
+    #[must_use]
+    pub fn tool(&self, program: &str, arguments: &[&str]) -> Tool {
+        Tool::new(self, program, arguments)
+    }
+}
+
 impl Tool {
-    /// `program` with `arguments`, at the site's own host, through Portico's library.
-    pub(crate) fn new(site: &Site, program: &str, arguments: &[&str]) -> Self {
+    fn new(site: &Site, program: &str, arguments: &[&str]) -> Self {
         let words = [&[program], arguments].concat().into_iter().map(str::to_owned).collect();
         let (library, folder) = (site.library.clone(), site.folder.clone());
         let tool = Self { words, variables: Vec::new(), library, folder };
@@ -57,10 +64,10 @@ impl Tool {
         self.with("SIM_HOST", host)
     }
 
-    /// Reaches the fabric through `library`.
+    /// Selects the preload library.
     ///
     /// # Panics
-    /// The stock library is asked for and not installed.
+    /// ibsim-utils, which has the stock library, is not installed.
     #[must_use]
     pub fn through(mut self, library: Preload) -> Self {
         if library == Preload::Stock {
@@ -76,7 +83,7 @@ impl Tool {
         self
     }
 
-    /// Runs in `folder`, where it may leave files, rather than in the machine's.
+    /// Sets the working directory, in place of the machine's folder.
     #[must_use]
     pub fn in_folder(mut self, folder: &Path) -> Self {
         folder.clone_into(&mut self.folder);
@@ -86,19 +93,19 @@ impl Tool {
     /// Runs the program to its end.
     ///
     /// # Panics
-    /// It cannot be run.
+    /// The program cannot be started.
     #[must_use]
     pub fn run(&self) -> Output {
         let mut limited = Command::new("timeout");
-        // The library is for the program alone: `timeout` itself must not attach.
+        // The library is for the program alone: `timeout` must not attach.
         limited.args(["--kill-after=5", TIME_LIMIT, "env", &self.preload()]).args(&self.words);
         Output::of(self.words.join(" "), self.surround(&mut limited))
     }
 
-    /// Starts the program, which stays, and waits until `client` finds that it serves.
+    /// Starts the program as a server, and waits until `client` succeeds.
     ///
     /// # Panics
-    /// It cannot be started, or does not serve in time.
+    /// The program cannot be started, or `client` does not succeed within [`PATIENCE`].
     #[must_use]
     pub fn serve(&self, client: &Self) -> Server {
         let server = Server(self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
@@ -112,7 +119,7 @@ impl Tool {
         }
     }
 
-    /// The command, to be started and ended by the test itself, such as a subnet manager that stays.
+    /// Returns the command, for a program that the test itself starts and ends.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new("env");
@@ -135,7 +142,7 @@ impl Tool {
     }
 }
 
-/// A program that stays. Dropped, it is killed.
+/// A running server, killed on drop.
 #[derive(Debug)]
 pub struct Server(Child);
 
@@ -158,10 +165,10 @@ impl Output {
         }
     }
 
-    /// Standard output of a program that succeeded.
+    /// Returns the standard output of a program that succeeded.
     ///
     /// # Panics
-    /// It failed: then with all it said.
+    /// The program failed; the message has its output.
     #[must_use]
     pub fn ok(&self) -> &str {
         assert_eq!(self.code, Some(0), "{}\n{}\n{}", self.what, self.stdout, self.stderr);
