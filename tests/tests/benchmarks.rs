@@ -1,5 +1,5 @@
-//! The other two subcommands: `bench` prints its figures, and they are what we promise; `image` makes one.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! The subcommands `bench`, whose figures stay within README's, and `image`.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ fn datagram_and_hypercall_cost_is_independent_of_lhca_count() {
     let figure = |lhcas: &str, what: &str| -> u64 {
         let row = |line: &str| Some(line.strip_prefix(lhcas)?.trim_start().strip_prefix(what)?.to_owned());
         let row = said.lines().find_map(row).unwrap_or_else(|| panic!("no {what} in:\n{said}"));
-        // The least, in brackets after the median: the peer may be woken amidst the others.
+        // The minimum, in brackets after the median: the peer may wake during a measurement.
         row.split(['(', ')']).nth(1).unwrap().parse().unwrap()
     };
     let datagrams = [
@@ -50,7 +50,7 @@ fn datagram_and_hypercall_cost_is_independent_of_lhca_count() {
     // One copy: by QEMU's count an instruction for each 8 bytes more.
     let [short, long] = [figure("2 ", datagrams[0]), figure("2 ", datagrams[1])];
     assert!(long - short < 2 * (4096 - 64) / 8, "{short} for 64 bytes, {long} for 4096");
-    // What README tells, and some room.
+    // README's figures with some room.
     let call = figure("2 ", "a hypercall that does nothing");
     assert!(call <= 120 && short <= 520, "{call} for a hypercall, {short} for a datagram");
 }
@@ -63,8 +63,8 @@ fn busy_queue_is_polled_without_exits() {
         let figure = |row: &str| row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(2)?.parse().ok();
         let figures: Vec<f64> = rows.take(5).filter_map(figure).collect();
         let [all, doorbells, halts, interrupts, others] = figures[..] else { panic!("{said}") };
-        // Who is not watched rings 31 times at least: so often the receiver acknowledges. Who is rings where the host kept it
-        // from sending for so long that it seemed to be quiet, and once for that.
+        // A partition that is not polled rings 31 times at least: once for each acknowledgement of the receiver. A
+        // polled partition rings after a pause of the host that looks like an idle queue.
         assert!(doorbells < 10.0, "{said}");
         assert!(halts + others == 0.0 && (all - doorbells - interrupts).abs() < 0.01, "{said}");
     }

@@ -1,5 +1,5 @@
-//! Programs inside a partition: they attach at the bridge, and send and receive as it does.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Programs on the host that attach at a bridge, and so send and receive as its partition.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,20 +12,20 @@ use rustix::process::Signal;
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge.toml");
 
-/// Where programs attach inside the hypervisor.
+/// Name of the partition that runs the image `bridge`.
 const BRIDGE: &str = "bridge";
 
-/// How OpenSM logs what an adapter that has a manager says it can do.
+/// Line of OpenSM's log when trap 144 says that a port has an SM (IsSM).
 const WITH_MANAGER: &str = "new CapabilityMask 0x0640484a";
 
-/// A machine with the partitions of [`CONFIG`] and no subnet manager; and the bridge.
+/// Starts a machine with the partitions of [`CONFIG`] and no SM, and returns it with the bridge's site.
 fn machine() -> (Machine, Site) {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--config", CONFIG, "--pcap", "capture"]);
     let bridge = machine.site().at(BRIDGE);
     (machine, bridge)
 }
 
-/// The LIDs of all adapters, by NodeDescription, as `ibnetdiscover` finds them from `site`.
+/// Returns the LIDs of all adapters by NodeDescription, as `ibnetdiscover` finds them from `site`.
 fn lids(site: &Site) -> BTreeMap<String, u16> {
     let output = site.tool("ibnetdiscover", &["--ports"]).run();
     // CA    4  1 0x02a75b2c7d000101 4x EDR - SW 3 2 0x026fb8f2d5ffff00 ( 'portico-0-lhca1' - 'portico-0' )
@@ -37,10 +37,10 @@ fn word(line: &str, nth: usize) -> u16 {
     line.split_whitespace().nth(nth).unwrap().parse().unwrap()
 }
 
-/// The description of the node where `sminfo` at `site` finds the master.
+/// Returns the description of the node where `sminfo` at `site` finds the master SM.
 fn master(site: &Site) -> String {
     let ask = || site.tool("sminfo", &[]).run().ok().to_owned();
-    // The host's end of a bridge learns whom its port has for its manager a moment after the port.
+    // The host's end of a bridge learns the port's SM LID a moment after the port.
     wait_until(true, || ask().contains("SMINFO_MASTER"));
     let text = ask();
     let (_, rest) = text.split_once("sm lid ").unwrap();
@@ -48,7 +48,7 @@ fn master(site: &Site) -> String {
     lids(site).into_iter().find(|(_, other)| *other == lid).unwrap().0
 }
 
-/// Asks again and again until `ask` gives `expected`.
+/// Polls until `ask` returns `expected`.
 fn wait_until<T: PartialEq + Debug>(expected: T, ask: impl Fn() -> T) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -56,11 +56,11 @@ fn wait_until<T: PartialEq + Debug>(expected: T, ask: impl Fn() -> T) {
         if got == expected {
             return;
         }
-        assert!(Instant::now() < deadline, "{got:?} where {expected:?} was waited for");
+        assert!(Instant::now() < deadline, "{got:?} in place of {expected:?}");
     }
 }
 
-/// Asserts that nobody had to be told twice of an event: each repress has reached who told.
+/// Asserts that OpenSM received each trap once: each TrapRepress has reached its sender.
 fn assert_repressed(log: &str) {
     let mut traps: Vec<_> = log.lines().filter(|line| line.contains("Received Generic Notice")).collect();
     assert!(!traps.is_empty(), "{log}");
@@ -97,14 +97,14 @@ fn trap_for_opensm_at_a_bridge_arrives_and_is_repressed() {
         opensm.wait_for("num:128");
         opensm.wait_for_subnet_up();
     }
-    // H1 tells of a manager there, which is not the better one: from outside, by the cable.
+    // Trap 144 of H1, whose SM has the lower priority, comes from outside by the cable.
     let mut other = machine.opensm(&["-p", "0"]);
     opensm.wait_for("num:144");
     other.wait_for("Entering STANDBY state");
     opensm.sweep();
     assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
     assert_repressed(&opensm.log());
-    // A repress is the only packet of its method; it goes to H1.
+    // TrapRepress is the only packet of its method; it goes to H1.
     let mut tshark = Command::new("tshark");
     tshark.args(["-Y", "infiniband.mad.method == 0x07", "-r"]).arg(machine.folder().join("capture"));
     let repressed = tshark.output().unwrap();
@@ -118,7 +118,7 @@ fn sms_inside_and_outside_hand_over_and_fail_over() {
     let mut inside = bridge.opensm(&["-p", "1"]);
     inside.wait_for_subnet_up();
 
-    // Handed over to the better one outside, and back when that is killed.
+    // The SM with the higher priority outside takes over, and the first one again after its death.
     let mut better = outside.opensm(&["-p", "5"]);
     better.wait_for("Entering MASTER state");
     inside.wait_for("Entering STANDBY state");
@@ -186,7 +186,7 @@ fn program_at_a_bridge_sees_the_lid_that_the_sm_sets() {
 #[test]
 fn stopped_bridge_refuses_programs_until_it_starts() {
     let (machine, bridge) = machine();
-    // It says what it is told at attaching, and sends nothing.
+    // ibstat shows what it learns when it attaches, and sends nothing.
     let attaches = || bridge.tool("ibstat", &[]).run().stdout.contains("Base lid");
     for _ in 0..2 {
         wait_until(true, attaches);
@@ -221,15 +221,15 @@ fn bridge_added_and_removed_at_run_time_accepts_programs() {
     for name in ["one", "two"] {
         assert_eq!(add(name).ok(), "");
         wait_until(true, || attaches(name));
-        // What goes in comes back: each finds the other's LIDs, once OpenSM has given them.
+        // Requests from both sides are answered: each finds the other's LIDs once OpenSM has assigned them.
         wait_until(true, || lids(&at(name)) == lids(&machine.site()));
         assert!(lids(&at(name)).contains_key(name));
     }
-    // There are two adapters for bridges that are added.
+    // The machine has two HCAs for bridges that are added at run time.
     let third = add("three");
     assert_eq!(third.code, Some(1));
     assert!(third.stderr.contains("drive all 2 HCAs") && third.stderr.contains("stop one of them"), "{third:?}");
-    // A manager at a bridge that goes is none at the one that comes instead.
+    // IsSM of a removed bridge is not set at its successor.
     let mut manager = at("two").opensm(&["-p", "0"]);
     manager.wait_for("Entering STANDBY state");
     assert_eq!(machine.ctl(&["remove", "two"]).ok(), "");
@@ -238,7 +238,7 @@ fn bridge_added_and_removed_at_run_time_accepts_programs() {
     wait_until(true, || attaches("three"));
     let info = at("three").tool("smpquery", &["-D", "portinfo", "0"]).run();
     assert!(info.ok().contains("CapMask") && !info.ok().contains("IsSM\n"), "{info:?}");
-    // Begun again it is where it was; the other one has noticed nothing.
+    // After a restart the bridge is at its former place; the other bridge is unaffected.
     assert_eq!(machine.ctl(&["restart", "three"]).ok(), "");
     wait_until(true, || attaches("three"));
     assert!(attaches("one") && !attaches("two"));
@@ -262,7 +262,7 @@ fn bridge_with_two_ports_offers_both() {
         let output = bridge.tool(program, &[&["-P", "2"], arguments].concat()).run();
         output.ok().to_owned()
     };
-    // The manager is at port 2, and nobody is at port 1.
+    // The SM is at port 2; port 1 has none.
     assert!(second("smpquery", &["-D", "portinfo", "0", "2"]).contains("IsSM"));
     let first = bridge.tool("smpquery", &["-D", "portinfo", "0", "1"]).run();
     assert!(!first.ok().contains("IsSM"), "{first:?}");
@@ -276,7 +276,7 @@ fn bridge_with_two_ports_offers_both() {
     for at in ["1", "2"] {
         assert!(second("perfquery", &[&lid(at).to_string(), at]).contains("PortXmitData"), "port {at}");
     }
-    // There and back: from each port, and to each.
+    // Pings from port 2, and to each port.
     let lids = lids(&outside);
     let echo = second("ibping", &["-f", "-c", "100", &lids["echo-1"].to_string()]);
     assert!(echo.contains("100 packets transmitted, 100 received"), "{echo}");
@@ -294,7 +294,7 @@ fn bridge_after_death_of_its_hca_model_returns() {
     opensm.wait_for_subnet_up();
     for _ in 0..2 {
         machine.kill("portico model --name portico-0-hca1");
-        // Its port says that a manager is there again.
+        // The port sets IsSM again.
         opensm.wait_for(WITH_MANAGER);
         opensm.sweep();
         assert_eq!(master(&machine.site()), BRIDGE);

@@ -1,5 +1,5 @@
-//! What passes on the hypervisor's cable, as programs of others read it.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! The capture of the hypervisor's cable, as tshark and Perl read it.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,10 @@ use std::process::Command;
 
 use portico_tests::{Machine, tshark};
 
-/// Checks both CRCs of each packet with Perl's Digest::CRC; gives the number of packets, or what is wrong.
+/// Checks both CRCs of each packet with Perl's Digest::CRC, and returns the number of packets.
+///
+/// # Errors
+/// The first packet with a wrong CRC, as text.
 fn check_crcs(capture: &Path) -> Result<usize, String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crc.pl");
     let output = Command::new("perl").arg(script).arg(capture).output().unwrap();
@@ -30,14 +33,14 @@ fn capture_of_a_sweep_is_well_formed_with_valid_crcs() {
     assert_eq!(tshark(&capture, "_ws.malformed || !infiniband.lrh", &["frame.number"]), [""; 0]);
     assert_eq!(check_crcs(&capture), Ok(all.len()));
 
-    // The manager's own work is in it: each LHCA was set to Active (PortInfo, 14.2.5.6), and said that it is.
+    // The sweep's Sets are in it: the SM set each LHCA to Active (PortInfo, 14.2.5.6).
     let set =
         tshark(&capture, "infiniband.mad.method == 0x02 && infiniband.mad.attributeid == 0x15", &["frame.number"]);
     assert!(set.len() >= 3 * 4, "LID, Armed and Active for each of four LHCAs: {}", set.len());
 
-    // And the check is one: a bit that flips on the way is seen.
+    // The check itself can fail: it finds a flipped bit.
     let mut bytes = fs::read(&capture).unwrap();
-    bytes[24 + 16 + 16 + 40] ^= 4; // behind the headers of the file, of the record and of ERF
+    bytes[24 + 16 + 16 + 40] ^= 4; // behind the headers of file, record and ERF
     let flipped = folder.path().join("flipped.erf");
     fs::write(&flipped, bytes).unwrap();
     assert_eq!(check_crcs(&flipped), Err("packet 0: the invariant CRC is wrong\n".into()));

@@ -1,8 +1,9 @@
 //! The claims of the patent application, by their own numbers, on the booted machine: a test for each.
 //!
 //! The scene is a machine whose partitions `sm-1`, `sm-2` and `sm-3` run the image `bridge`, so that a test sends and
-//! receives at their aliased queue pairs 0, and whose partition `web` has none. OpenSM has made one sweep and has ended:
-//! from then on each subnet management packet (SMP) is the test's own, and the agent's counters move for no other.
+//! receives at their aliased queue pairs 0, and whose partition `web` has none. OpenSM has made one sweep and has
+//! ended: from then on each subnet management packet (SMP) is the test's own, and the agent's counters move for no
+//! other.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeSet;
@@ -31,8 +32,8 @@ fn essence(arrival: Arrival) -> (Method, AttributeId, u32, bool) {
     (arrival.method, arrival.attribute, arrival.number, arrival.is_timed_out)
 }
 
-/// Asserts that of `pairs` only number `index` receives the request that `send` sends with `number`: the next packet of each
-/// other one is a later request, sent to it alone.
+/// Asserts that of `pairs` only number `index` receives the request that `send` sends with `number`: the next packet of
+/// each other one is a later request, sent to it alone.
 fn assert_arrives_at(pairs: &[QueuePair0; 3], index: usize, number: u32, to: impl Fn(usize, u32)) {
     to(index, number);
     assert_eq!(essence(pairs[index].arrival()), (Method::GET, SmInfo::ID, number, false));
@@ -346,8 +347,8 @@ fn claim_14_logical_switch_is_associated_with_the_physical_port() {
     }
 }
 
-/// Asserts that SMPs of `pair`, which leave by its port `uplink`, are looped back there for logical ports: by directed route
-/// and by LID.
+/// Asserts that SMPs of `pair`, which leave by its port `uplink`, are looped back there for logical ports: by directed
+/// route and by LID.
 fn assert_looped_back(scene: &Scene, pair: &QueuePair0, uplink: u8, target: LogicalPort) {
     let other = if scene.ports.iter().any(|port| port.uplink == 2) { Some(3 - uplink) } else { None };
     let ways = [Destination::Lid(target.lid), Destination::Route(&[uplink, target.place])];

@@ -1,5 +1,5 @@
 //! Partitions that begin and end, are added and removed, while the machine runs, and what the subnet makes of it.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::io::Read;
 use std::process::{Child, Stdio};
@@ -31,7 +31,7 @@ fn ping(machine: &Machine, lid: u16) {
     assert!(output.ok().contains("100 packets transmitted, 100 received, 0% packet loss"), "{}", output.stdout);
 }
 
-/// `ibping` that asks again and again.
+/// A running `ibping` that sends without pause.
 struct Traffic(Child);
 
 impl Traffic {
@@ -40,7 +40,7 @@ impl Traffic {
         Self(tool.command().stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Ends it: it has had an answer to each of many questions.
+    /// Stops `ibping`, and asserts that each of more than 1000 pings was answered.
     fn end(mut self) {
         kill_process(Pid::from_child(&self.0), Signal::INT).unwrap();
         let mut said = String::new();
@@ -52,14 +52,14 @@ impl Traffic {
     }
 }
 
-/// The line about `name` in what `ctl` says to `verb`.
+/// Returns the line about `name` in the output of `ctl` with `verb`.
 fn line(machine: &Machine, verb: &str, name: &str) -> String {
     let output = machine.ctl(&[verb]);
     let found = output.ok().lines().find(|line| line.split_whitespace().any(|word| word == name));
     found.unwrap_or_else(|| panic!("no {name} in:\n{}", output.stdout)).to_owned()
 }
 
-/// What `list` says of a partition that ends by itself, once its memory is wiped: only then it is over.
+/// Waits until a partition has ended and its memory is scrubbed, and returns its line of `list`.
 fn end(machine: &Machine, name: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -112,7 +112,7 @@ fn port_set_down_and_up_by_name_or_place_is_active_again() {
     }
     assert_eq!(line(&machine, "status", "portico-0-lhca2"), was);
     ping(&machine, before["portico-0-lhca2"]);
-    // The uplink: the manager outside sees nothing behind it.
+    // The uplink: the SM outside sees no node behind it.
     change(&machine, &["port", "1/1", "down"]);
     opensm.wait_for("num:128");
     machine.wait_for_active(&mut opensm, 0);
@@ -128,7 +128,7 @@ fn partition_after_add_and_remove_leaves_nothing() {
     let nodes = || machine.tool("ibnetdiscover", &[]).run().ok().to_owned();
     let before = machine.status_at_rest("portico-0");
 
-    // Twice: what is removed leaves a port for the next one, and nothing else.
+    // Twice: a removed partition leaves its port free, and nothing else.
     for _ in 0..2 {
         change(&machine, &["add", "name=web-lhca", "image=echo", "memory=4M"]);
         opensm.wait_for("num:128");
@@ -161,8 +161,8 @@ fn ping_during_start_of_a_large_partition_is_answered() {
     change(&machine, &["add", "name=large-lhca", "image=echo", "memory=512M"]);
     drop(done);
     let rounds = pings.join().unwrap().unwrap();
-    // Nearly all the while its memory is wiped, which takes far longer.
-    assert!(rounds >= 4, "only {rounds} times somebody was answered");
+    // Most of that time is the scrub of its memory, which takes far longer than a ping.
+    assert!(rounds >= 4, "only {rounds} rounds of pings were answered");
     change(&machine, &["remove", "large-lhca"]);
     assert_eq!(machine.status_at_rest("portico-0"), before);
 }
@@ -172,9 +172,9 @@ fn invalid_command_is_refused_with_a_remedy() {
     let machine = Machine::ready_for_tools(&["--sm", "none", "--lhcas", "1", "--image", "echo", "--spare-ports", "1"]);
     let before = machine.control("portico-0", "list");
     let cases: [(&[&str], &str); 13] = [
-        (&["stop", "nobody"], "cannot find the LHCA \"nobody\""),
+        (&["stop", "unknown"], "cannot find the LHCA \"unknown\""),
         (&["start", "portico-0-lhca1"], "portico-0-lhca1"),
-        (&["port", "nobody", "down"], "cannot find the port \"nobody\""),
+        (&["port", "unknown", "down"], "cannot find the port \"unknown\""),
         (&["port", "9/1", "down"], "cannot find uplink 9: use one that `status` shows"),
         (&["add", "image=echo"], "missing field `name`"),
         (&["add", "name=a", "qp0=all"], "use one of [\"none\", \"query\", \"manager\"]"),
@@ -237,7 +237,7 @@ fn configuration_file_yields_its_partitions() {
 fn partition_after_its_exit_shows_the_code_and_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portico.toml");
-    // A subnet manager that may not be one ends.
+    // The image `sm` exits without the right to be an SM (qp0 = 'manager').
     let manager = "[[partition]]\nname = \"manager\"\nimage = \"sm\"\nmemory = \"32M\"\nautostart = false\n";
     std::fs::write(&file, manager).unwrap();
     let machine = Machine::ready_for_tools(&["--sm", "none", "--config", file.to_str().unwrap()]);
@@ -269,7 +269,7 @@ fn thousand_restarts_under_traffic_leave_nothing() {
     let lids = machine.active_lhcas();
     let before = (machine.status_at_rest("portico-0"), line(&machine, "status", "portico-0-lhca1"));
 
-    // One partition answers all the while that the other one goes and comes.
+    // One partition answers while the other one restarts.
     let traffic = Traffic::start(&machine, lids["portico-0-lhca2"]);
     for _ in 0..1000 {
         assert!(machine.control("portico-0", "restart portico-0-lhca1").is_empty());

@@ -1,6 +1,6 @@
-//! What a partition must not get away with: `hostile` tries it, beside one whose memory is not to change and one that answers
-//! pings.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Attacks of a partition that runs the image `hostile`, beside a guard, whose memory must not change, and a victim,
+//! which must answer pings.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,29 +9,33 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use portico_tests::{Console, Machine, PATIENCE, tshark};
 
-/// Whose memory never changes, who answers pings, who attacks, and who is sent to.
+/// Partition whose memory must not change.
 const GUARD: &str = "guard-lhca";
+/// Partition that answers pings.
 const VICTIM: &str = "victim-lhca";
+/// Partition that attacks.
 const HOSTILE: &str = "hostile-lhca";
+/// Partition that an attack sends to.
 const TARGET: &str = "target-lhca";
 
-/// A machine with a guard and a victim, and room for attackers.
+/// A machine with a guard, a victim and two spare ports for attackers.
 struct Scene {
     machine: Machine,
     console: Console,
     guard: u16,
     victim: u16,
-    /// What is held and what is free while nobody attacks, and what is in the guard's memory.
+    /// Resources held and free before any attack.
     before: Vec<String>,
+    /// Digest of the guard's memory before any attack.
     memory: String,
 }
 
-/// For so long what is free may take to be what it was: a packet may be on its way.
+/// Time for resources to be free again: a packet may be on its way.
 const SETTLING: Duration = Duration::from_secs(10);
-/// For so long an attack may last that is over at once, and a partition's coming and going, on a machine that is busy with
-/// others. All else may last [`PATIENCE`].
+/// Time limit for a short attack, and for adding and removing a partition, on a loaded host. The limit is [`PATIENCE`]
+/// elsewhere.
 const SHORT: Duration = Duration::from_secs(30);
-/// So often it is looked whether the machine is still there.
+/// Period of the check that the machine is alive.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Scene {
@@ -39,7 +43,7 @@ impl Scene {
         Self::with(&[])
     }
 
-    /// The machine is run with `arguments`.
+    /// Starts the machine with `arguments`.
     fn with(arguments: &[&str]) -> Self {
         let config = format!(
             "spare-ports = 2\n\
@@ -50,7 +54,7 @@ impl Scene {
         let [guard, victim] = [GUARD, VICTIM].map(|name| machine.active_lhcas()[name]);
         let mut console = machine.console("portico-0");
         console.wait_for(|line| line.contains(GUARD) && line.contains("guards "));
-        // It spoke just before it lay still.
+        // The guard logged just before its memory became still.
         let mut memory = String::new();
         while memory != digest(&machine) {
             memory = digest(&machine);
@@ -59,7 +63,7 @@ impl Scene {
         Self { machine, console, guard, victim, before, memory }
     }
 
-    /// Adds an attacker, which tries `arguments` and may do with its queue pair 0 what `qp0` says.
+    /// Adds an attacker with `arguments` and the rights `qp0` at its queue pair 0.
     fn attack(&self, arguments: &str, qp0: &str) {
         self.add(HOSTILE, arguments, qp0);
     }
@@ -73,28 +77,29 @@ impl Scene {
         assert_eq!(self.machine.ctl_within(SHORT, &words).ok(), "");
     }
 
-    /// Takes a partition away.
+    /// Removes a partition.
     fn remove(&self, name: &str) {
         assert_eq!(self.machine.ctl_within(SHORT, &["remove", name]).ok(), "");
     }
 
-    /// Waits for the attacker's end, and says how it was.
+    /// Waits for the attacker's end, and returns its description from the console.
     fn end(&mut self) -> String {
         self.end_within(PATIENCE)
     }
 
-    /// As [`Self::end`], for `limit` at most.
+    /// Waits as [`Self::end`] does, for `limit` at most.
     fn end_within(&mut self, limit: Duration) -> String {
         let start = format!("partition {HOSTILE} ");
         let ends = ["exited", "crashed", "halted", "was stopped"].map(|end| format!("{start}{end}"));
-        // The end of the one before may not have been waited for.
+        // An earlier test step may not have waited for the former attacker's end.
         self.line("the attacker's beginning", limit, |line| line.contains(&format!("{HOSTILE}: tries ")));
         let line = self.line("the attacker's end", limit, |line| ends.iter().any(|end| line.contains(end)));
         let end = line.split_once(&start).unwrap().1;
         end.split(';').next().unwrap().trim_end().to_owned()
     }
 
-    /// Waits for the next line of the console that is `wanted`, for `limit` at most, and only as long as the hypervisor lives.
+    /// Waits for the next line of the console for which `wanted` returns `true`, for `limit` at most, and only while
+    /// the hypervisor runs.
     fn line(&mut self, what: &str, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
         let begin = Instant::now();
         loop {
@@ -104,11 +109,11 @@ impl Scene {
             let said = self.console.said();
             let last = said[said.len().saturating_sub(20)..].join("\n");
             assert!(!self.machine.has_ended(), "the hypervisor has ended before {what}:\n{last}");
-            assert!(begin.elapsed() < limit, "{what} is not told after {limit:?}:\n{last}");
+            assert!(begin.elapsed() < limit, "{what} is missing after {limit:?}:\n{last}");
         }
     }
 
-    /// Has OpenSM sweep the subnet, and waits until it is at the end of a sweep.
+    /// Makes OpenSM sweep the subnet, and waits for the end of a sweep.
     fn sweep(&self) {
         let log = std::fs::read_to_string(self.machine.log("opensm.log")).unwrap();
         self.machine.sweep();
@@ -118,16 +123,16 @@ impl Scene {
         }
     }
 
-    /// How many management packets of the attacker's were refused.
+    /// Returns the number of the attacker's refused management packets.
     fn refused(&self) -> u64 {
         let lines = self.machine.control("portico-0", &format!("status {HOSTILE}"));
         let words = lines.iter().find_map(|line| line.strip_prefix("lhca-drops refused ")).unwrap();
         words.split(' ').next().unwrap().parse().unwrap()
     }
 
-    /// The victim answers.
+    /// Asserts that the victim answers pings.
     fn ping(&self) {
-        // If it is dead, that is known after one.
+        // One ping finds a dead victim soon.
         for count in ["1", "50"] {
             self.ping_times(count);
         }
@@ -139,7 +144,7 @@ impl Scene {
         assert!(output.ok().contains(&all), "the victim answers {count} times:\n{}", output.stdout);
     }
 
-    /// The attacker's lines since it began.
+    /// Returns the attacker's lines since its start.
     fn said(&self) -> Vec<&str> {
         let own = format!("{HOSTILE}: ");
         let lines = self.console.said().iter().filter_map(|line| Some(line.split_once(&own)?.1.trim_end()));
@@ -148,8 +153,8 @@ impl Scene {
         lines[begin..].to_vec()
     }
 
-    /// Takes the attacker away, and sees that nothing is left of it: the victim answers, the guard's memory is as it was, and
-    /// what is held and what is free is what it was.
+    /// Removes the attacker, and asserts that nothing of it is left: the victim answers, the guard's memory is
+    /// unchanged, and the same resources are held and free.
     fn clear(&mut self) {
         self.ping();
         assert_eq!(digest(&self.machine), self.memory);
@@ -164,18 +169,18 @@ impl Scene {
     }
 }
 
-/// A digest of the guard's memory, as the hypervisor sees it.
+/// Returns the hypervisor's digest of the guard's memory.
 fn digest(machine: &Machine) -> String {
     machine.ctl(&["digest", GUARD]).ok().to_owned()
 }
 
-/// Of a status, what partitions hold, and what is free: memory, and credits of the cable.
+/// Returns a status's lines about held and free resources: memory, and credits of the cable.
 fn held(lines: Vec<String>) -> Vec<String> {
     let kept = |line: &String| ["held ", "free ", "credits "].iter().any(|kind| line.starts_with(kind));
     lines.into_iter().filter(kept).collect()
 }
 
-/// The numbers of the line that begins with how many calls were made: all, and those that were done.
+/// Returns the numbers of hypercalls from the attacker's summary: all, and successful ones.
 fn calls(said: &[&str]) -> (u64, u64) {
     let line = said.iter().find(|line| line.contains(" calls, ")).unwrap_or_else(|| panic!("no summary: {said:?}"));
     let number = |words: &str| words.split(' ').next().unwrap().parse().unwrap();
@@ -280,7 +285,7 @@ fn management_flood_stays_within_its_rate_limits() {
         assert!(refused > 0, "{said:?}");
         scene.clear();
     }
-    // OpenSM would say that it disables a port, and that one does not answer.
+    // OpenSM logs a disabled port and a port that does not respond.
     let log = std::fs::read_to_string(scene.machine.log("opensm.log")).unwrap();
     let wrong = |line: &&str| line.contains("disabl") || line.contains("timeout") || line.contains("babbling");
     let wrong: Vec<_> = log.lines().filter(wrong).collect();
@@ -288,16 +293,16 @@ fn management_flood_stays_within_its_rate_limits() {
     assert_eq!(scene.machine.active_lhcas().len(), 2);
 }
 
-/// The subnet management packets of a flood have this in the upper half of their transaction IDs.
+/// Upper half of the transaction IDs of a flood's SMPs.
 const FLOOD: &str = "0x686f7374";
 
-/// Seconds since 1970, as captures have them.
+/// Returns the time as captures have it: seconds since 1970.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// Of the subnet management requests within `times` that are not the flood's: in how many seconds each was answered, and
-/// what became of the others.
+/// Returns the response times, in seconds, of the SM's requests within `times`, and a description of each request that
+/// was repeated or not answered.
 fn answers(capture: &Path, times: &Range<f64>) -> (Vec<f64>, Vec<String>) {
     let fields = ["frame.time_epoch", "infiniband.mad.method", "infiniband.mad.transactionid"];
     let (mut asked, mut answered, mut wrong) = (HashMap::new(), Vec::new(), Vec::new());
@@ -327,7 +332,7 @@ fn sm_during_a_flood_is_answered() {
         scene.attack(&format!("attempt={attempt} count=1000000000"), qp0);
         scene.line("the flood", SHORT, |line| line.contains("floods"));
         let (refused, begin) = (scene.refused(), now());
-        // The first may have begun before the flood; the second is a whole one.
+        // The first sweep may have begun before the flood; the second is whole.
         (0..2).for_each(|_| scene.sweep());
         let during = begin..now();
         assert!(scene.refused() > refused, "the flood is still on");

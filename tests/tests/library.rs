@@ -1,17 +1,17 @@
-//! Our preload library on a server that is not ours, and in programs that have nothing to do with InfiniBand.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Portico's preload library with ibsim's server, and in programs unrelated to InfiniBand.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use portico_tests::{Ibsim, library};
 
-/// What a program prints that has the library in it, and no server anywhere.
+/// Returns the output of a program with the library preloaded and without a server.
 fn preloaded(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .env("LD_PRELOAD", library())
-        .env("IBSIM_SOCKNAME", "portico-test-nobody")
+        .env("IBSIM_SOCKNAME", "portico-test-no-server")
         .output()
         .unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -30,7 +30,7 @@ fn unrelated_program_with_the_library_behaves_as_without() {
         let plain = Command::new(program).args(arguments).output().unwrap();
         assert_eq!(preloaded(program, arguments).as_bytes(), plain.stdout, "{program}");
     }
-    assert!(start.elapsed() < Duration::from_secs(10), "none of them waits for a server");
+    assert!(start.elapsed() < Duration::from_secs(10), "no program waits for a server");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn opensm_on_ibsim_brings_the_subnet_up() {
 
 #[test]
 fn opensm_without_smp_limit_brings_the_subnet_up() {
-    // With ibsim's own library both ends wait for each other for ever.
+    // With ibsim's own library both ends wait for each other without end.
     let ibsim = Ibsim::start(200);
     let mut opensm = ibsim.site().opensm(&["--maxsmps", "0"]);
     opensm.wait_for_subnet_up();
@@ -81,7 +81,7 @@ fn datagram_of_an_unregistered_class_leaves_opensm_running() {
     let site = ibsim.site();
     let mut opensm = site.opensm(&[]);
     opensm.wait_for_subnet_up();
-    // ibsim hands it to OpenSM, whose own library would crash it.
+    // ibsim delivers it to OpenSM, which ibsim's own library would crash.
     let ping = site.tool("ibping", &["--count", "1", "--timeout", "100", "1"]).at("H2").run();
     assert!(ping.stdout.contains("1 packets transmitted, 0 received"), "{}", ping.stdout);
     let state = site.tool("sminfo", &[]).at("H2").run();

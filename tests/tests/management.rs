@@ -1,5 +1,5 @@
 //! Subnet management of logical switches and LHCAs, as unmodified tools see it on the booted machine.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,12 +15,12 @@ const LOGICAL_SWITCH: &str = "0,1,3";
 const FIRST: &str = "0,1,3,2";
 const SECOND: &str = "0,1,3,3";
 
-/// What `smpquery` says to `words`.
+/// Runs `smpquery` with `words`.
 fn ask(machine: &Machine, words: &[&str]) -> Output {
     machine.tool("smpquery", words).run()
 }
 
-/// The value of a field as infiniband-diags print it, dots before it.
+/// Returns the value of a field in the output of infiniband-diags, without the leading dots.
 fn field(output: &Output, name: &str) -> String {
     let line = output.ok().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let line = line.unwrap_or_else(|| panic!("no {name} in:\n{}", output.stdout));
@@ -31,7 +31,7 @@ fn number(text: &str) -> u64 {
     text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16)).unwrap()
 }
 
-/// A machine with a capture of its cable.
+/// Starts a machine with a capture of its cable.
 fn captured(arguments: &[&str]) -> (Machine, PathBuf, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let capture = folder.path().join("cable.erf");
@@ -39,15 +39,15 @@ fn captured(arguments: &[&str]) -> (Machine, PathBuf, TempDir) {
     (machine, capture, folder)
 }
 
-/// A port of an LHCA, as the hypervisor itself has it.
+/// A port of an LHCA, as the control line lists it.
 struct Logical {
-    /// The logical switch's port that it is at.
+    /// Port of the logical switch.
     place: u8,
     guid: u64,
     lid: u16,
 }
 
-/// The ports of all LHCAs, in the order of their places.
+/// Returns the ports of all LHCAs in the order of the logical switch's ports.
 fn logical_ports(machine: &Machine) -> Vec<Logical> {
     let list = machine.control("portico-0", "list");
     let ports = list.iter().filter_map(|line| line.strip_prefix("port 1 at 1/"));
@@ -61,20 +61,20 @@ fn logical_ports(machine: &Machine) -> Vec<Logical> {
     ports
 }
 
-/// GUIDs of nodes that said on the cable what they are.
+/// Returns the GUIDs of nodes whose NodeInfo responses are on the cable.
 fn nodes_that_answered(capture: &Path) -> BTreeSet<u64> {
     let answers = "infiniband.mad.method == 0x81 && infiniband.mad.attributeid == 0x11";
     tshark(capture, answers, &["infiniband.nodeinfo.nodeguid"]).iter().map(|guid| number(guid)).collect()
 }
 
-/// GUIDs of the nodes whose names begin so, as `ibnetdiscover` has them.
+/// Returns the GUIDs of the nodes whose names begin with `name`, from `ibnetdiscover`.
 fn guids(machine: &Machine, name: &str) -> BTreeSet<u64> {
     let list = machine.tool("ibnetdiscover", &["-l"]).run();
     let named = list.ok().lines().filter(|line| line.split('"').nth(1).is_some_and(|node| node.starts_with(name)));
     named.map(|line| number(line.split_once(": ").unwrap().1.split(' ').next().unwrap())).collect()
 }
 
-/// The LID of the master subnet manager.
+/// Returns the LID of the master SM.
 fn master(machine: &Machine) -> u16 {
     let said = machine.tool("sminfo", &[]).run();
     said.ok().split_once("sm lid ").unwrap().1.split(' ').next().unwrap().parse().unwrap()
@@ -181,7 +181,7 @@ fn logical_ports_have_guids_lids_and_p_keys_of_their_own() {
         assert_eq!(
             keys.stdout.contains("0x9234"),
             port.guid == second,
-            "one's own key is nobody else's: {}",
+            "only the second port has that P_Key: {}",
             keys.stdout
         );
     }
@@ -195,12 +195,16 @@ fn logical_port_with_m_key_refuses_requests_until_its_lease_ends() {
     succeeds(machine.tool("ibportstate", &["-y", "0x1234", "-D", FIRST, "1", "mkeyprot", "3"]).run());
     succeeds(machine.tool("ibportstate", &["-y", "0x1234", "-D", FIRST, "1", "mkeylease", "1"]).run());
     succeeds(ask(&machine, &["-y", "0x1234", "-D", "portinfo", FIRST]));
-    assert_ne!(ask(&machine, &["-t", "200", "-D", "portinfo", FIRST]).code, Some(0), "nobody else is answered");
+    assert_ne!(
+        ask(&machine, &["-t", "200", "-D", "portinfo", FIRST]).code,
+        Some(0),
+        "no request without the M_Key is answered"
+    );
     let violations = field(&ask(&machine, &["-y", "0x1234", "-D", "portinfo", FIRST]), "MkeyViolations");
     assert!(number(&violations) > 0, "and it was counted");
     let other = ask(&machine, &["-D", "portinfo", SECOND]);
     assert_eq!((field(&other, "MkeyViolations"), field(&other, "MkeyLeasePeriod")), ("0".into(), "0".into()));
-    // The lease is a second: it begins with a violation, and then anybody may read the port again.
+    // The lease is a second: it begins with a violation, and then the port can be read without the M_Key.
     let deadline = Instant::now() + PATIENCE;
     while ask(&machine, &["-t", "200", "-D", "portinfo", FIRST]).code != Some(0) {
         assert!(Instant::now() < deadline, "the lease does not end");
@@ -288,7 +292,7 @@ fn two_physical_ports_have_two_logical_switches() {
 fn sm_in_a_partition_sends_from_queue_pair_0() {
     let (machine, capture, _folder) = captured(&["--sm", "partition", "--lhcas", "1"]);
     let is_sm = |lid: u16| number(&field(&ask(&machine, &["portinfo", &lid.to_string()]), "CapMask")) & 2;
-    // IsSM is bit 1 (14.2.5.6): who sits at that queue pair 0 says that it manages.
+    // IsSM is bit 1 (14.2.5.6): the port announces its SM.
     assert_eq!(is_sm(master(&machine)), 2);
     assert_eq!(is_sm(machine.active_lhcas()["portico-0-lhca1"]), 0);
     let from_inside = "infiniband.mad.method < 0x80 && infiniband.smpdirected.initialpath[1:2] == 01:01";
@@ -319,7 +323,7 @@ fn sweep_from_inside_never_shows_logical_ports_on_the_cable() {
     machine.wait_for("subnet up:");
     drop(first);
     let succeeds = |output: Output| assert_eq!(output.code, Some(0), "{output:?}");
-    // Nobody else asks for GUIDs, and nobody outside for anything from here on: it marks where the capture begins to matter.
+    // No other program requests GUIDInfo, so that the request marks where the relevant part of the capture begins.
     succeeds(ask(&machine, &["-D", "guidinfo", LOGICAL_SWITCH]));
     inside.opensm(&[]).wait_for_subnet_up();
     // So OpenSM has set up each logical port anew. And now Get and Set, by directed route and by LID.
@@ -335,8 +339,8 @@ fn sweep_from_inside_never_shows_logical_ports_on_the_cable() {
     let marks = tshark(&capture, "infiniband.mad.attributeid == 0x14", &["frame.number"]);
     let [_, begin, _, _] = &marks[..] else { panic!("two questions and their answers: {marks:?}") };
 
-    // Who sends by directed route from inside leaves by the uplink, port 1, as the second hop after the LHCA's own, and the
-    // answer bears the same route.
+    // An SMP by directed route from inside leaves by the uplink, port 1, as its second hop after the LHCA's own port.
+    // The response has the same route.
     let with_class = |class: &str, fields: &[&str]| {
         tshark(&capture, &format!("frame.number > {begin} && infiniband.mad.mgmtclass == {class}"), fields)
     };

@@ -1,16 +1,16 @@
-//! Partitions, and real tools that reach them.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Partitions that run `echo` and `traffic`, reached by ibping, ibsysstat and perfquery.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeMap;
 
 use portico_tests::Machine;
 
-/// A machine whose `count` partitions run `echo`, all of them Active, and their names and LIDs.
+/// Starts a machine with `count` partitions that run `echo`, and returns it with their names and LIDs.
 fn echoes(count: usize, more: &[&str]) -> (Machine, BTreeMap<String, u16>) {
     let machine = Machine::up(&[&["--lhcas", &count.to_string(), "--image", "echo"], more].concat());
     let lids = machine.active_lhcas();
     assert_eq!(lids.len(), count, "{lids:?}");
-    // The ports are up before all partitions have begun.
+    // The ports are Active before all partitions run.
     let mut console = machine.console("portico-0");
     for _ in 0..count {
         console.wait_for(|line| line.contains("queue pair 0x000001 answers at port 1"));
@@ -18,7 +18,7 @@ fn echoes(count: usize, more: &[&str]) -> (Machine, BTreeMap<String, u16>) {
     (machine, lids)
 }
 
-/// Has `ibping` ask `name` at `lid` `count` times.
+/// Asserts that the partition `name` at `lid` answers `count` pings.
 fn ping(machine: &Machine, name: &str, lid: u16, count: u64) {
     let output = machine.tool("ibping", &["-f", "-c", &count.to_string(), &lid.to_string()]).run();
     let text = output.ok();
@@ -26,13 +26,13 @@ fn ping(machine: &Machine, name: &str, lid: u16, count: u64) {
     assert!(text.contains(&format!("{count} packets transmitted, {count} received, 0% packet loss")), "{text}");
 }
 
-/// Has `ibsysstat` ask the partition at `lid`.
+/// Returns the response of the partition at `lid` to `ibsysstat` with `operation`.
 fn status(machine: &Machine, lid: u16, operation: &str) -> String {
     let output = machine.tool("ibsysstat", &[&lid.to_string(), operation]).run();
     output.ok().trim().to_owned()
 }
 
-/// The counters of port 1 at `lid`, as `perfquery` has them.
+/// Returns the counters of port 1 at `lid` from `perfquery`.
 fn counters(machine: &Machine, lid: u16) -> BTreeMap<String, u64> {
     let output = machine.tool("perfquery", &["-x", &lid.to_string(), "1"]).run();
     let lines = output.ok().lines().filter(|line| line.starts_with("Port"));
@@ -65,9 +65,9 @@ fn sixteen_partitions_answer_every_tool() {
 #[test]
 fn perfquery_after_pings_shows_their_count() {
     const PINGS: u64 = 250;
-    /// Perfquery asks what the agent can do, and then for the counters, of which the answer is counted after it was made.
+    /// Requests of a `perfquery`: ClassPortInfo, then the counters, which do not count their own response.
     const LOOKS: u64 = 2;
-    /// Words of a management datagram in its packet, without the variant CRC (IBA vol. 1, 16.1.3.5).
+    /// Length of a MAD's packet without the variant CRC, in words of 4 bytes (IBA vol. 1, 16.1.3.5).
     const WORDS: u64 = (8 + 12 + 8 + 256 + 4) / 4;
     let (machine, lids) = echoes(2, &[]);
     for (name, &lid) in &lids {
@@ -107,7 +107,7 @@ fn all_253_partitions_answer() {
     }
 }
 
-/// `count` partitions that run `image` with `arguments`, each of 2 MiB.
+/// Returns the configuration of `count` partitions of 2 MiB that run `image` with `arguments`.
 fn partitions(count: usize, image: &str, arguments: &str) -> String {
     let partition = |nth| {
         format!(
@@ -117,8 +117,8 @@ fn partitions(count: usize, image: &str, arguments: &str) -> String {
     (1..=count).map(partition).collect()
 }
 
-/// What each of so many `senders` says that sent datagrams of so many `sizes` to each of its `peers`. What tells of the end comes
-/// back as well.
+/// Returns the summary of a partition among `senders` that sent datagrams of `sizes` sizes to each of `peers` peers.
+/// The datagram that marks the end returns as well.
 fn done(sizes: usize, peers: usize, senders: usize) -> String {
     format!(
         ": done: {} unicast and {sizes} multicast sent, {} returned, {} served, 0 wrong",
@@ -148,7 +148,7 @@ fn sixteen_partitions_exchange_datagrams_of_every_size() {
     let lids = machine.active_lhcas();
     assert_eq!(lids.len(), COUNT);
     for (name, &lid) in &lids {
-        // Each said its call, all sizes and its end to the group, and perhaps more calls; and so did the others.
+        // Each partition sent at least one call, all sizes and its end to the group.
         let passed = counters(&machine, lid);
         assert!(passed["PortMulticastXmitPkts"] >= SIZES as u64 + 2, "{name}: {passed:?}");
         assert!(passed["PortMulticastRcvPkts"] >= (SIZES * (COUNT - 1)) as u64, "{name}: {passed:?}");

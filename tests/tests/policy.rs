@@ -1,6 +1,6 @@
-//! What a partition's queue pair 0 may send, and what of it is seen on the hypervisor's cable. Real tools send it: a
-//! partition that runs the image `bridge` lends them its port.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Policy of a partition's queue pair 0, seen on the hypervisor's cable. infiniband-diags send through the port of a
+//! partition that runs the image `bridge`.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use portico_tests::{Machine, Output, PATIENCE};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// A machine whose partition `lender` may send what `policy` says, and the folder of the capture of its cable.
+/// Starts a machine whose partition `lender` has `policy`, and returns it with the folder of its capture.
 fn machine(policy: &str) -> (Machine, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let (file, capture) = (folder.path().join("portico.toml"), folder.path().join("uplink.erf"));
@@ -23,21 +23,21 @@ fn machine(policy: &str) -> (Machine, TempDir) {
 fn wait_for_port(machine: &Machine) {
     let deadline = Instant::now() + PATIENCE;
     while machine.tool("smpquery", &["-D", "nodeinfo", "0"]).at("lender").run().code != Some(0) {
-        assert!(Instant::now() < deadline, "nobody can attach to the partition");
+        assert!(Instant::now() < deadline, "no program can attach at the partition");
     }
 }
 
-/// Has a tool ask the host `H1` for its GUIDs.
+/// Sends Get(GUIDInfo) to the host `H1`.
 fn ask(machine: &Machine) -> Output {
     machine.tool("smpquery", &["-D", "guidinfo", "0,1,1,1"]).at("lender").run()
 }
 
-/// Has a tool disable the port of the switch outside that leads to the host `H2`.
+/// Disables the port of the external switch that leads to the host `H2`.
 fn disable(machine: &Machine) -> Output {
     machine.tool("ibportstate", &["-D", "0,1,1", "2", "disable"]).at("lender").run()
 }
 
-/// Ends the machine, and gives the methods of the requests that went out of its port from within.
+/// Ends the machine, and returns the methods of the requests that left it by its cable.
 fn requests(mut machine: Machine, folder: &Path) -> Vec<u8> {
     machine.end_by(Signal::INT);
     // The directed route of what comes from within leads to port 1 of the logical switch, the uplink, and on the way of
@@ -61,8 +61,8 @@ fn requests(mut machine: Machine, folder: &Path) -> Vec<u8> {
 const GET: u8 = 1;
 const SET: u8 = 2;
 
-/// The methods of the requests that leave a machine whose one partition tries 20,000 management packets of every kind, to
-/// all routes of up to three hops, and may send what `qp0` says.
+/// Returns the methods of the requests that leave a machine while its one partition, with the rights `qp0`, sends
+/// 20,000 SMPs of every kind to all routes of up to three hops.
 fn requests_of_a_flood(qp0: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let capture = folder.path().join("uplink.erf");

@@ -1,5 +1,5 @@
-//! What happens while the machine runs: ports, models and subnet managers that go and come back.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Ports, HCA models and SMs that fail and return while the machine runs.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use portico_tests::Machine;
 
@@ -23,7 +23,7 @@ fn logical_port_after_down_and_up_has_its_lid_again() {
     assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
 }
 
-/// PortStateChange of the logical switch, by the route from `H1`: `S1`, and its port 3.
+/// Returns PortStateChange of the logical switch, by the route from `H1`: `S1`, and its port 3.
 fn port_state_change(machine: &Machine) -> bool {
     let info = machine.tool("smpquery", &["-D", "switchinfo", "0,1,3"]).run();
     let value = info.ok().lines().find_map(|line| line.strip_prefix("StateChange:")).map(|dots| dots.trim_matches('.'));
@@ -40,7 +40,7 @@ fn port_state_change_is_set_by_a_link_and_cleared_by_the_sm() {
     assert!(port_state_change(&machine));
     let mut opensm = machine.opensm(&[]);
     opensm.wait_for_subnet_up();
-    drop(opensm); // nobody to clear it at once
+    drop(opensm); // no SM clears it at once
     assert!(!port_state_change(&machine));
     assert!(machine.control("portico-0", "port 3 down").is_empty());
     assert!(port_state_change(&machine));
@@ -70,7 +70,7 @@ fn opensm_after_a_kill_finds_the_same_lids() {
     first.wait_for_subnet_up();
     let before = machine.active_lhcas();
     assert_eq!(before.len(), 4);
-    drop(first); // killed: it says no goodbye
+    drop(first); // killed: it sends no handover
     let mut second = machine.opensm(&[]);
     second.wait_for_subnet_up();
     assert_eq!(machine.active_lhcas(), before);

@@ -1,5 +1,5 @@
-//! A machine that lacks something is told what, and how to get it.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Hosts that lack packages: the run names them and their remedy.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::process::{Command, Output};
 
 use portico_tests::portico;
 
-/// The tool chain, as a search path needs it.
+/// Programs of the tool chain, for a search path.
 const TOOL_CHAIN: [&str; 5] = ["cargo", "rustc", "rustup", "cc", "ld"];
 
-/// `portico run` with `arguments`, where nothing but `programs` can be found; its logs are in `folder`.
+/// Runs `portico run` with `arguments` and a search path with `programs` only; its logs are in `folder`.
 fn run_with(folder: &Path, programs: &[&str], arguments: &[&str]) -> Output {
     let path = std::env::var("PATH").unwrap();
     for program in programs {
@@ -36,7 +36,7 @@ fn run_without_apt_names_missing_packages_and_starts_nothing() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("qemu-system-x86") && said.contains("no apt-get"), "{said}");
-    assert!(!said.contains("opensm"), "without a subnet manager none is needed: {said}");
+    assert!(!said.contains("opensm"), "a run without an SM needs no OpenSM: {said}");
     assert!(!folder.path().join("log").exists());
 }
 

@@ -1,5 +1,5 @@
-//! However a run ends, nothing of it is left, and its exit code says how it went.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Ends of a run: each leaves nothing behind, and the exit code gives the outcome.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use portico_tests::Machine;
 use rustix::process::Signal;
@@ -27,7 +27,7 @@ fn run_once_shows_the_subnet_and_exits() {
     let mut machine = Machine::start(&["--lhcas", "1", "--once"]);
     let (status, output) = machine.wait();
     assert!(status.success(), "{output}");
-    // The picture comes before the line that sums it up: switch, two hosts, logical switch and LHCA.
+    // The picture stands before the summary of switch, two hosts, logical switch and LHCA.
     let (picture, _) = output.split_once("subnet up: 5 nodes, 5 LIDs").unwrap();
     assert!(picture.contains("portico-0-lhca1"), "{picture}");
 }
@@ -52,10 +52,10 @@ fn run_with_invalid_memory_exits_with_the_error_of_qemu() {
 
 #[test]
 fn run_with_invalid_fabric_is_refused_with_the_reason() {
-    let mut machine = Machine::start(&["--hypervisor", "nobody"]);
+    let mut machine = Machine::start(&["--hypervisor", "unknown"]);
     assert_eq!(machine.wait().0.code(), Some(1));
-    assert!(machine.stderr().contains("cannot run Portico on `nobody`"), "{}", machine.stderr());
-    // 253 LHCAs and the subnet manager's.
+    assert!(machine.stderr().contains("cannot run Portico on `unknown`"), "{}", machine.stderr());
+    // 253 LHCAs and the SM's.
     let mut machine = Machine::start(&["--sm", "partition", "--lhcas", "253"]);
     assert_eq!(machine.wait().0.code(), Some(1));
     let said = machine.stderr();

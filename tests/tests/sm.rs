@@ -1,5 +1,5 @@
-//! The subnet manager in a partition: alone, and beside OpenSM.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! The SM in a partition: alone, and beside OpenSM.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
 use std::time::Instant;
@@ -8,17 +8,17 @@ use iba::notice::{GidChange, LinkStateChange, TrapNumber};
 use iba::{Gid, GidPrefix, Guid, ProducerType};
 use portico_tests::{Machine, PATIENCE};
 
-/// An LHCA, which is at port 3 of the logical switch.
+/// LHCA at port 3 of the logical switch.
 const LHCA: &str = "portico-0-lhca2";
 
-/// Starts a machine with `lhcas` LHCAs besides the manager's, and waits until that has the subnet up.
+/// Starts a machine with `lhcas` LHCAs besides the SM's, and waits until the SM has the subnet up.
 fn managed(lhcas: u8) -> Machine {
     let machine = Machine::up(&["--sm", "partition", "--lhcas", &lhcas.to_string()]);
     assert_eq!(machine.active_lhcas().len(), lhcas.into());
     machine
 }
 
-/// A machine whose manager, of priority 5, waits to be started by `portico ctl`; it is called `sm`.
+/// Starts a machine whose SM partition `sm`, of priority 5, waits for `portico ctl start`.
 fn with_manager_in_waiting(folder: &std::path::Path) -> Machine {
     let config = "spare-ports = 1\n\n[[partition]]\nname = \"portico-0-lhca1\"\n\n[[partition]]\nname = \"sm\"\n\
                   image = \"sm\"\nmemory = \"8M\"\narguments = \"priority=5\"\nqp0 = \"manager\"\nautostart = false\n";
@@ -27,12 +27,12 @@ fn with_manager_in_waiting(folder: &std::path::Path) -> Machine {
     Machine::ready_for_tools(&["--sm", "none", "--config", file.to_str().unwrap()])
 }
 
-/// The LID and GUID of the master, as the port of the tools knows it, and what it says of itself.
+/// Returns the output of `sminfo`: LID, GUID, priority and state of the master SM.
 fn master(machine: &Machine) -> String {
     machine.tool("sminfo", &[]).run().stdout
 }
 
-/// Waits until the master, and nobody else, says `words` of itself, and gives all that it says.
+/// Waits until `sminfo` shows a master SM with `words`, and returns its output.
 fn wait_for_master(machine: &Machine, words: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -40,16 +40,16 @@ fn wait_for_master(machine: &Machine, words: &str) -> String {
         if said.contains(words) && said.contains("SMINFO_MASTER") {
             return said;
         }
-        assert!(Instant::now() < deadline, "no master says `{words}`: {said}");
+        assert!(Instant::now() < deadline, "no master SM shows `{words}`: {said}");
     }
 }
 
-/// The LID in what `sminfo` printed.
+/// Returns the LID in the output of `sminfo`.
 fn lid(said: &str) -> &str {
     said.split_once("sm lid ").unwrap().1.split_once(' ').unwrap().0
 }
 
-/// Everything that can be seen to be the same again: nodes, links, LIDs, tables.
+/// Returns the subnet's nodes, links, LIDs and forwarding tables, to compare.
 fn picture(machine: &Machine) -> Vec<String> {
     let dump = |program: &str| machine.tool(program, &[]).run().ok().to_owned();
     let facts = ["ibnetdiscover", "dump_fts"].map(dump).join("\n");
@@ -61,7 +61,7 @@ fn comes_up(lhcas: u8) {
     let said = wait_for_master(&machine, "priority 0");
     let records = machine.tool("saquery", &["NR"]).run();
     assert_eq!(records.ok().matches("portico-0-lhca").count(), lhcas.into(), "{}", records.stdout);
-    // It is asked for each path that the next tool looks up, and each leads where it says.
+    // The SA resolves each path of the next programs, and each path leads to its destination.
     let last = format!("portico-0-lhca{lhcas}");
     let to = machine.active_lhcas()[&last].to_string();
     let route = machine.tool("ibtracert", &[lid(&said), &to]).run();
@@ -96,7 +96,7 @@ fn group_members_receive_every_datagram_of_the_group() {
         )
     };
     let config: String = (1..=COUNT).map(partition).collect();
-    // A host outside joins as well.
+    // A host outside is a member as well.
     let machine = Machine::up_with(&config, &["--sm", "partition", "--responder", "H2"]);
     let mut console = machine.console("portico-0");
     for _ in 0..COUNT {
@@ -109,7 +109,7 @@ fn group_members_receive_every_datagram_of_the_group() {
     assert_eq!(groups.ok().matches("PortGid").count(), COUNT + 1, "{}", groups.stdout);
 }
 
-/// What people ask a subnet manager and its administration by the usual tools, and words of the answer; `LID` is an LHCA's.
+/// Queries to SM and SA with infiniband-diags, and a part of each response; `LID` is an LHCA's.
 const QUESTIONS: &[(&str, &str)] = &[
     ("saquery", "portico-0-lhca4"),
     ("saquery -c", "Base version.............1"),
@@ -148,7 +148,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     ("ibtracert -G HOST GUID", "portico-0-lhca2"),
 ];
 
-/// What the administration does not have; it says so.
+/// Records that the SA does not have and refuses.
 const REFUSED: &[&str] = &["SL2VL", "VLAR", "SR"];
 
 #[test]
@@ -185,14 +185,14 @@ fn osmtest_inventory_and_floods_pass() {
     }
 }
 
-/// The GID of the port with this GUID, as tools print it.
+/// Returns the GID of the port with `guid`.
 fn gid(guid: &str) -> Gid {
     let guid = u64::from_str_radix(guid.trim().strip_prefix("0x").unwrap(), 16).unwrap();
     Gid { prefix: GidPrefix::DEFAULT, guid: Guid::new(guid) }
 }
 
-/// Pulls the cable of an LHCA and plugs it in again, and checks what a subscriber at a host is told of it.
-fn tells_of_cables(machine: &Machine) {
+/// Takes an LHCA's port down and up, and asserts the reports that a subscriber at a host receives.
+fn assert_reports_of_a_cable(machine: &Machine) {
     let query = |option, name| machine.tool("saquery", &[option, name]).run().ok().trim().to_owned();
     let (lhca, switch) = (gid(&query("-G", LHCA)), query("-L", "portico-0"));
     let manager = gid(master(machine).split_once("guid ").unwrap().1.split(',').next().unwrap());
@@ -210,13 +210,13 @@ fn tells_of_cables(machine: &Machine) {
 
 #[test]
 fn subscriber_after_a_cable_pull_gets_reports_of_the_sm_partition() {
-    tells_of_cables(&managed(4));
+    assert_reports_of_a_cable(&managed(4));
 }
 
-/// What the test above takes for right is what OpenSM does.
+/// Shows that the reports that the test above expects are OpenSM's.
 #[test]
 fn subscriber_after_a_cable_pull_gets_the_same_reports_of_opensm() {
-    tells_of_cables(&Machine::up(&["--sm", "opensm", "--lhcas", "4"]));
+    assert_reports_of_a_cable(&Machine::up(&["--sm", "opensm", "--lhcas", "4"]));
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn opensm_of_lower_priority_stands_by() {
     let mut opensm = machine.opensm(&["--priority", "2"]);
     opensm.wait_for("Entering STANDBY state");
     wait_for_master(&machine, "priority 5");
-    // And takes over when the partition ends.
+    // OpenSM takes over when the partition ends.
     let _ = machine.ctl(&["stop", "sm"]).ok();
     opensm.wait_for("Entering MASTER state");
     opensm.wait_for_subnet_up();
@@ -260,7 +260,7 @@ fn sm_partition_beside_higher_priority_stands_by() {
     let mut opensm = machine.opensm(&["--priority", "9"]);
     opensm.wait_for_subnet_up();
     let _ = machine.ctl(&["start", "sm"]).ok();
-    // OpenSM gives it a LID, and finds a manager there.
+    // OpenSM assigns it a LID, and finds an SM there.
     machine.wait_for_active(&mut opensm, 1);
     let records = machine.tool("saquery", &["SMIR"]).run();
     assert!(records.code == Some(0), "{}", records.stderr);

@@ -1,12 +1,12 @@
 //! Unmodified OpenSM brings up the whole subnet, logical part and all.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeSet;
 
 use portico_tests::Machine;
 use rustix::process::Signal;
 
-/// Checks that `lhcas` LHCAs are Active, and gives their LIDs.
+/// Asserts that `lhcas` LHCAs are Active, and returns their LIDs.
 fn lids_of_lhcas(machine: &Machine, lhcas: usize) -> BTreeSet<u16> {
     let active = machine.active_lhcas();
     assert_eq!(active.len(), lhcas, "{active:?}");
@@ -55,7 +55,7 @@ fn second_sweep_changes_nothing() {
     opensm.wait_for_subnet_up();
     let state = || {
         let dump = |program: &str| machine.tool(program, &[]).run().ok().to_owned();
-        // The first lines of some dumps hold the time at which they were made.
+        // The first lines of some dumps hold the time.
         let facts = ["ibnetdiscover", "iblinkinfo", "dump_fts"].map(dump).join("\n");
         facts.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
     };
@@ -73,7 +73,7 @@ fn port_with_lmc_2_answers_at_four_lids() {
     assert!(opensm.errors().is_empty(), "{:#?}", opensm.errors());
     for lid in lids_of_lhcas(&machine, 4) {
         assert_eq!(lid % 4, 0, "aligned to the number of LIDs (IBA vol. 1, 7.11)");
-        // The port answers at all four, and says whose they are.
+        // The port answers at all four, with its base LID.
         for offset in 0..4 {
             let output = machine.tool("smpquery", &["portinfo", &(lid + offset).to_string(), "1"]).run();
             let field = |name: &str| {

@@ -1,12 +1,12 @@
-//! What people look after a subnet with: unmodified diagnostics, and the checks of others, on the whole fabric.
-#![allow(clippy::unwrap_used)] // what goes wrong fails the test
+//! Unmodified infiniband-diags, osmtest and ibdmchk on the whole fabric.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use portico_tests::{Machine, Output, Preload, Site};
 
-/// The LID of each node by its description, as the subnet administrator knows them.
+/// Returns the LID of each node by its description, from the SA.
 fn lids(site: &Site) -> BTreeMap<String, String> {
     let records = site.tool("saquery", &["-N"]).run();
     let value = |line: &str| line.rsplit("..").next().unwrap().trim_start_matches('.').to_owned();
@@ -22,14 +22,14 @@ fn lids(site: &Site) -> BTreeMap<String, String> {
     lids
 }
 
-/// Output of a tool that has nothing to complain about.
+/// Returns the standard output of a program that succeeded without a message on standard error.
 fn clean(output: &Output) -> &str {
     let stdout = output.ok();
     assert!(output.stderr.is_empty(), "{}\n{stdout}\n{}", output.what, output.stderr);
     stdout
 }
 
-/// Runs the tools, each of which is to run clean and to say what is behind it.
+/// Runs the programs, and asserts that each succeeds, is silent on standard error and prints the words beside it.
 fn run_clean(site: &Site, library: Preload, tools: &[(String, &str)]) {
     let mut complaints = Vec::new();
     for (line, expected) in tools {
@@ -42,7 +42,7 @@ fn run_clean(site: &Site, library: Preload, tools: &[(String, &str)]) {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-/// The diagnostics of single ports, of routes and of the whole fabric.
+/// Runs the diagnostics of single ports, of routes and of the whole fabric, and asserts that each is clean.
 fn diagnostics_run_clean(library: Preload) {
     let machine = Machine::up(&["--lhcas", "3"]);
     let site = machine.site();
@@ -173,7 +173,7 @@ fn ibdmchk_finds_every_path_and_no_loop() {
     opensm.wait_for_subnet_up();
     let files = ["-s", "opensm-subnet.lst", "-f", "opensm.fdbs", "-m", "opensm.mcfdbs"];
     let check = machine.tool("ibdmchk", &files).in_folder(opensm.folder()).run();
-    // It crashes when it ends; what it says before counts.
+    // ibdmchk crashes at its end; its output before counts.
     let said = &check.stdout;
     assert!(
         said.contains("-I- Scanned:") && !said.contains("-E-") && !said.contains("-W-"),
@@ -187,7 +187,8 @@ fn ibdmchk_finds_every_path_and_no_loop() {
 fn ibnetdiscover_finds_the_expected_fabric_and_nothing_else() {
     let machine = Machine::up(&["--lhcas", "4"]);
     let output = machine.tool("ibnetdiscover", &["--ports"]).run();
-    // A link: type, LID, port and GUID of one end, width and speed before the dash; the like of the other end; both names.
+    // A link: type, LID, port and GUID of one end, width and speed before the dash; the like of the other end; both
+    // names.
     let link = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
         let names: Vec<_> = line.split('\'').collect();

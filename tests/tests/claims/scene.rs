@@ -1,4 +1,4 @@
-//! The scene of the claims: see the tests' own description.
+//! The scene of the tests of the claims: machine, partitions and counters.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -54,12 +54,12 @@ impl Qp0 {
 }
 
 impl Scene {
-    /// A machine with one physical port.
+    /// Starts a machine with one physical port.
     pub(crate) fn new() -> Self {
         Self::with(&[])
     }
 
-    /// A machine with a physical port on each of two switches.
+    /// Starts a machine with a physical port on each of two switches.
     pub(crate) fn with_two_ports() -> Self {
         Self::with(&["--topology", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/two_ports.net")])
     }

@@ -1,18 +1,17 @@
-//! The kernel that carries the kernel tests.
+//! The kernel that contains the kernel tests.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The environment variable that names a test kernel to use as it is.
+/// Environment variable with the path of a test kernel that is built already.
 const GIVEN: &str = "PORTICO_TEST_KERNEL";
 
-/// The test kernel's ELF file: the one that the environment variable `PORTICO_TEST_KERNEL` names, or else a freshly
-/// built one.
+/// Returns the test kernel's ELF file: that of the environment variable `PORTICO_TEST_KERNEL`, or else a new build.
 ///
 /// # Errors
-/// If it cannot be built.
+/// The build fails.
 pub(crate) fn test_kernel() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os(GIVEN) {
         return Ok(given.into());

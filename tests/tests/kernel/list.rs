@@ -13,25 +13,26 @@ const SECTION: &str = ".kernel_tests.list";
 /// A kernel test as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KernelTest {
-    /// Its name.
+    /// Name of the test.
     pub(crate) name: String,
-    /// What QEMU must be told beyond the usual.
+    /// QEMU's arguments beyond the common ones.
     pub(crate) machine: Vec<String>,
-    /// How the machine is to end.
+    /// Expected end of the machine.
     pub(crate) ends: Verdict,
-    /// What the serial log must show; empty for nothing in particular.
+    /// Text that the serial log must contain; may be empty.
     pub(crate) shows: String,
 }
 
 /// Lists the tests of the kernel in this ELF file.
 ///
 /// # Errors
-/// If the file is no ELF file with such a list.
+/// The file is not an ELF file with such a list.
 pub(crate) fn list(kernel: &Path) -> Result<Vec<KernelTest>> {
     let file = std::fs::read(kernel).with_context(|| format!("reading the test kernel {}", kernel.display()))?;
-    let elf = object::File::parse(&*file).with_context(|| format!("{} is no ELF file", kernel.display()))?;
+    let elf =
+        object::File::parse(&*file).with_context(|| format!("cannot parse {} as an ELF file", kernel.display()))?;
     let section = elf.section_by_name(SECTION).with_context(|| format!("{} has no {SECTION}", kernel.display()))?;
-    let text = std::str::from_utf8(section.data()?).with_context(|| format!("{SECTION} is no text"))?;
+    let text = std::str::from_utf8(section.data()?).with_context(|| format!("cannot read {SECTION} as UTF-8"))?;
     text.lines().map(parse).collect()
 }
 
@@ -42,8 +43,7 @@ fn parse(line: &str) -> Result<KernelTest> {
     Ok(KernelTest {
         name: name.to_owned(),
         machine: machine.split_ascii_whitespace().map(str::to_owned).collect(),
-        ends: Verdict::named(ends)
-            .with_context(|| format!("test {name} is to end in {ends:?}, which is no verdict"))?,
+        ends: Verdict::named(ends).with_context(|| format!("cannot find the verdict {ends:?} of test {name}"))?,
         shows: shows.to_owned(),
     })
 }

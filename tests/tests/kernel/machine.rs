@@ -11,7 +11,7 @@ use portico_kernel::exit::ExitCode;
 
 use crate::list::KernelTest;
 
-/// How a machine ended.
+/// End of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// All checks passed.
@@ -27,7 +27,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// The verdict of this name.
+    /// Returns the verdict with this name.
     #[must_use]
     pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::Pass, Self::Fail, Self::Panic, Self::Fault, Self::Hang].into_iter().find(|it| format!("{it:?}") == name)
@@ -44,10 +44,10 @@ impl Verdict {
     }
 }
 
-/// The word among a test's options that asks for the kernel as a flash image, without any firmware.
+/// Word among a test's options that selects a boot from a flash image, without firmware.
 const FLASH: &str = "flash";
 
-/// How long a machine may take. A test that is to hang is given less, because all of it is spent.
+/// Returns the time limit of a machine. A test that must hang has less, because it spends all of it.
 fn limit(test: &KernelTest) -> Duration {
     Duration::from_secs(if test.ends == Verdict::Hang { 8 } else { 60 })
 }
@@ -55,7 +55,7 @@ fn limit(test: &KernelTest) -> Duration {
 /// Runs one test of the kernel in this ELF file in a machine of its own.
 ///
 /// # Errors
-/// If it ends in another way than it is to, or its serial log does not show what it is to; the error has the log.
+/// The machine ends otherwise than expected, or its serial log lacks the expected text; the error has the log.
 pub(crate) fn run(kernel: &Path, test: &KernelTest) -> Result<()> {
     let machine = Machine::start(kernel, test)?;
     let (verdict, log) = machine.wait(limit(test))?;
@@ -68,7 +68,7 @@ pub(crate) fn run(kernel: &Path, test: &KernelTest) -> Result<()> {
     Ok(())
 }
 
-/// A QEMU process; it does not outlive this.
+/// A QEMU process, killed on drop.
 struct Machine {
     qemu: Child,
     log: mpsc::Receiver<String>,
@@ -94,14 +94,14 @@ impl Machine {
         let (send, log) = mpsc::channel();
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            // What was read before an error is the log.
+            // The log is the part before an error.
             let _ = serial.read_to_end(&mut bytes);
             let _ = send.send(String::from_utf8_lossy(&bytes).into_owned());
         });
         Ok(Self { qemu, log })
     }
 
-    /// Waits for the machine's end, at most this long, and gives its serial log.
+    /// Waits for the machine's end, for `limit` at most, and returns its serial log.
     fn wait(mut self, limit: Duration) -> Result<(Verdict, String)> {
         if let Ok(log) = self.log.recv_timeout(limit) {
             let status = self.qemu.wait().context("waiting for QEMU")?;
@@ -129,7 +129,7 @@ fn flash_image(kernel: &Path) -> Result<PathBuf> {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // It has ended already unless something failed on the way.
+        // The process has ended already unless an error occurred.
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }

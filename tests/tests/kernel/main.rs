@@ -1,4 +1,4 @@
-//! Kernel tests: each runs in a machine of its own under QEMU, and ends it with a code that says how it went.
+//! Kernel tests: each runs in a machine of its own under QEMU, and ends it with an exit code.
 
 mod build;
 mod list;
@@ -6,7 +6,7 @@ mod machine;
 
 use libtest_mimic::{Arguments, Trial};
 
-/// The most machines at a time, if the command line does not say: two processors is what a small host has.
+/// Default limit of concurrent machines: a small host has two processors.
 const MACHINES: usize = 2;
 
 fn main() -> anyhow::Result<()> {
