@@ -2,8 +2,7 @@
 
 use core::fmt;
 
-use thiserror::Error;
-
+use crate::error::UnknownLine;
 use crate::record::Record;
 
 /// One line of an answer.
@@ -23,11 +22,6 @@ pub enum Ending<'a> {
     /// The request is refused for this reason, one line of text.
     Refused(&'a str),
 }
-
-/// Error for a line that is neither a record nor an ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("cannot read the answer {0:?}: use a client and a hypervisor of one version")]
-pub struct UnknownLine<'a>(pub &'a str);
 
 impl<'a> AnswerLine<'a> {
     /// Parses a line without its line feed.

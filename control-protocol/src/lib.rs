@@ -1,12 +1,14 @@
 //! Grammar of the control line: requests to the hypervisor and its answers, as lines of text.
 //!
-//! The kernel parses a [`Request`] and writes [`Record`]s and an [`Ending`]; the host command and the tests do the reverse.
-//! `book/src/control-line.md` describes the protocol for authors of other clients, and a test parses its examples.
+//! The kernel parses a [`Request`] and writes [`Record`]s and an [`Ending`]; the host command and the tests do the
+//! reverse. `book/src/control-line.md` describes the protocol for authors of other clients, and a test parses its
+//! examples.
 //!
 //! The crate allocates nothing: parsed values borrow from the line, and formatting goes through [`core::fmt::Write`].
 #![cfg_attr(not(test), no_std)]
 
 mod answer;
+mod error;
 mod line;
 mod place;
 mod record;
@@ -15,7 +17,8 @@ mod request;
 mod tests;
 mod value;
 
-pub use answer::{AnswerLine, Ending, UnknownLine};
+pub use answer::{AnswerLine, Ending};
+pub use error::UnknownLine;
 pub use line::{Line, LineBuffer, MAX_LINE};
 pub use place::{Place, PlaceError};
 pub use record::{

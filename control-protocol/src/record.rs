@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::{FromStr, Split};
 
-use crate::answer::UnknownLine;
+use crate::error::UnknownLine;
 use crate::place::Place;
 use crate::value::{Cable, Checksum, Guid, LinkStatus, PartitionState, PortState};
 

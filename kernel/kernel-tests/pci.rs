@@ -1,5 +1,5 @@
-//! Tests of PCI: functions and their interrupts. They use a network adapter (e1000e), which raises an interrupt on request
-//! (82574 datasheet, 10.2.4).
+//! Tests of PCI: functions and their interrupts. They use a network adapter (e1000e), which raises an interrupt on
+//! request (82574 datasheet, 10.2.4).
 #![allow(unsafe_code)] // device registers
 
 use portico_kernel::cpu::Vector;

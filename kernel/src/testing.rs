@@ -44,8 +44,8 @@ impl<E: fmt::Display> Outcome for Result<(), E> {
 
 /// Declares a function without arguments as a kernel test. By default it runs on one processor and must pass.
 ///
-/// `machine:` adds options of QEMU, or `flash` for the kernel as a flash image. `ends:` is the expected end: `Pass`, `Fail`,
-/// `Panic`, `Fault` or `Hang`. `shows:` is a text that the serial log must contain.
+/// `machine:` adds options of QEMU, or `flash` for the kernel as a flash image. `ends:` is the expected end: `Pass`,
+/// `Fail`, `Panic`, `Fault` or `Hang`. `shows:` is a text that the serial log must contain.
 #[macro_export]
 macro_rules! kernel_test {
     ($test:ident) => {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use control_protocol::{AnswerLine, Cable, LinkStatus, Partition, Record};
 use serde::Serialize;
 
-/// What a hypervisor lends, and how that is.
+/// State of a hypervisor's uplinks and LHCAs.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct State {
     pub(super) hypervisor: String,
@@ -16,7 +16,7 @@ pub(super) struct State {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Uplink {
     pub(super) number: u8,
-    /// Whether its physical link is up.
+    /// `true` if the physical link is up.
     pub(super) is_up: bool,
     pub(super) state: String,
     /// Of the logical switch.
@@ -53,7 +53,7 @@ pub(super) struct Lhca {
     pub(super) ports: Vec<Port>,
 }
 
-/// What a partition runs.
+/// Program of a partition.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Program {
     pub(super) image: String,
@@ -72,7 +72,7 @@ pub(super) struct Port {
     pub(super) guid: String,
     pub(super) lid: u16,
     pub(super) state: String,
-    /// Whether the partition, or the host, has it plugged in.
+    /// `true` if the cable is plugged.
     pub(super) is_plugged: bool,
     /// Why it is not Active.
     pub(super) because: Option<String>,

@@ -24,8 +24,8 @@ guests! {
         mov rdi, rbx
         mov eax, 21
         vmmcall";
-    /// Makes two doorbells, three hypercalls and a CPUID. Exits with its VM exits, one byte each: doorbells, calls, halts,
-    /// others.
+    /// Makes two doorbells, three hypercalls and a CPUID. Exits with its VM exits, one byte each: doorbells, calls,
+    /// halts, others.
     counts_exits: "
         mov ebx, 2
         2: mov eax, 18
@@ -58,7 +58,8 @@ guests! {
         or rdi, rax
         mov eax, 21
         vmmcall";
-    /// Exits with 0 if CPUID shows the hypervisor, the clock is monotonic, and EFER and unknown calls work as documented.
+    /// Exits with 0 if CPUID shows the hypervisor, the clock is monotonic, and EFER and unknown calls work as
+    /// documented.
     looks_around: "
         mov eax, 1
         cpuid

@@ -3,8 +3,8 @@
 
 use super::image::guests;
 
-/// Code with a handler at its label 3 for one interrupt or exception, whose gate is at the address `gate`. The macro sets
-/// up a GDT at 0x9000 and the IDT at 0xb000.
+/// Code with a handler at its label 3 for one interrupt or exception, whose gate is at the address `gate`. The macro
+/// sets up a GDT at 0x9000 and the IDT at 0xb000.
 macro_rules! interruptible {
     ($gate:literal, $code:literal) => {
         concat!(
@@ -32,8 +32,8 @@ macro_rules! interruptible {
 }
 
 guests! {
-    /// Halts until it has taken as many interrupts with vector 0x40 as the number at 0x8000. Counts at 0x8008, and exits with
-    /// the count.
+    /// Halts until it has taken as many interrupts with vector 0x40 as the number at 0x8000. Counts at 0x8008, and
+    /// exits with the count.
     sleeps: interruptible!("0xb400", "
         1: sti
         hlt
@@ -44,8 +44,8 @@ guests! {
         vmmcall
         3: inc qword ptr [0x8008]
         iretq");
-    /// Disables and enables interrupts until it has taken as many with vector 0x40 as the number at 0x8000. Counts at 0x8008,
-    /// and exits with the number of interrupts taken directly after an STI.
+    /// Disables and enables interrupts until it has taken as many with vector 0x40 as the number at 0x8000. Counts at
+    /// 0x8008, and exits with the number of interrupts taken directly after an STI.
     opens_and_shuts: interruptible!("0xb400", "
         xor edi, edi
         1: cli
@@ -114,8 +114,8 @@ guests! {
         setne dil
         or rdi, [rsp]
         jmp 2b");
-    /// Sets the timer and halts until it has taken as many interrupts as the number at 0x8000. Exits with the number of early
-    /// interrupts.
+    /// Sets the timer and halts until it has taken as many interrupts as the number at 0x8000. Exits with the number of
+    /// early interrupts.
     wakes_itself: interruptible!("0xb400", "
         mov esi, 0x40
         1: mov eax, 19

@@ -1,4 +1,5 @@
-//! Guests: tiny images for partitions. Each is position-independent code, loaded at [`ADDRESS`] and entered at its first byte.
+//! Guests: tiny images for partitions. Each is position-independent code, loaded at [`ADDRESS`] and entered at its
+//! first byte.
 
 pub(crate) mod basic;
 mod image;

@@ -68,8 +68,9 @@ guests! {
         .balign 32
         xor ecx, ecx; rdpru
         1: mov edi, 1; mov eax, 21; vmmcall";
-    /// Makes its pages accessible to privilege level 3, and makes every hypercall from there. Exits with the number of refused
-    /// calls if level 0 still gets an answer. SYSRET and SYSCALL change the level, because they need no descriptors.
+    /// Makes its pages accessible to privilege level 3, and makes every hypercall from there. Exits with the number of
+    /// refused calls if level 0 still gets an answer. SYSRET and SYSCALL change the level, because they need no
+    /// descriptors.
     calls_unprivileged: "
         or byte ptr [0x2000], 4
         or byte ptr [0x3000], 4

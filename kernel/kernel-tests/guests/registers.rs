@@ -4,8 +4,8 @@
 use super::image::guests;
 
 guests! {
-    /// Fills all registers, x87 and SSE included, from the number at 0x8000, and checks them in a loop. Counts the rounds at
-    /// 0x8008. Exits with 1 if a register changed.
+    /// Fills all registers, x87 and SSE included, from the number at 0x8000, and checks them in a loop. Counts the
+    /// rounds at 0x8008. Exits with 1 if a register changed.
     keeps_registers: "
         mov rax, [0x8000]
         movq xmm0, rax

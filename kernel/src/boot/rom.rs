@@ -3,7 +3,10 @@
 
 use core::arch::global_asm;
 
-use rom_image::{ADDRESS, CODE, ENTRY, RESET_VECTOR, SEGMENT, SIZE};
+use rom_image::{
+    CODE, ENTRY, RESET_VECTOR, SEGMENT_FLASH, SEGMENT_FLASH_SIZE, SEGMENT_MEMORY, SEGMENT_MEMORY_SIZE, SEGMENT_SIZE,
+    STUB_ADDRESS, STUB_SIZE,
+};
 
 // 1. At the reset vector, in real mode with the code segment at the image's end: jump to the code.
 // 2. Load flat segments, turn on protected mode.
@@ -34,10 +37,10 @@ rom_32:
     movw %ax, %es
     movw %ax, %ss
     movl ${address}, %ebp
-1:  movl (%ebp), %esi           /* in flash */
-    movl 4(%ebp), %edi          /* in memory */
-    movl 8(%ebp), %ecx          /* bytes in flash */
-    movl 12(%ebp), %edx         /* bytes in memory; 0 ends the table */
+1:  movl {flash}(%ebp), %esi
+    movl {memory}(%ebp), %edi
+    movl {flash_size}(%ebp), %ecx
+    movl {memory_size}(%ebp), %edx  /* 0 ends the table */
     testl %edx, %edx
     jz 2f
     subl %ecx, %edx
@@ -67,11 +70,15 @@ rom_gdt_pointer:
     .text
     .code64
 "#,
-    address = const ADDRESS,
+    address = const STUB_ADDRESS,
     code = const CODE,
-    segment = const SEGMENT,
+    segment = const SEGMENT_SIZE,
+    flash = const SEGMENT_FLASH,
+    memory = const SEGMENT_MEMORY,
+    flash_size = const SEGMENT_FLASH_SIZE,
+    memory_size = const SEGMENT_MEMORY_SIZE,
     entry = const ENTRY,
     reset_vector = const RESET_VECTOR,
-    size = const SIZE,
+    size = const STUB_SIZE,
     options(att_syntax)
 );

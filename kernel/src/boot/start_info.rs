@@ -11,8 +11,8 @@ pub(super) struct StartInfo(StartInfoReader<'static, IdentityMap>);
 impl StartInfo {
     /// Finds the structures at the address that the loader passed. Returns `None` if it is 0 or has no PVH signature.
     pub(super) fn at(address: u32) -> Option<Self> {
-        // SAFETY: the entry code passes the loader's value on, and PVH guarantees the addresses; memory is mapped at its
-        // own addresses.
+        // SAFETY: the entry code passes the loader's value on, and PVH guarantees the addresses; memory is mapped at
+        // its own addresses.
         unsafe { StartInfoReader::from_paddr_identity(address) }.map(Self)
     }
 

@@ -7,8 +7,8 @@ pub struct Scale(u64);
 const FRACTION_BITS: u32 = 32;
 
 impl Scale {
-    /// Creates the factor that converts `from` ticks of one clock to `to` ticks of another, both counted over the same time.
-    /// Returns `None` if `from` is 0 or the factor is 2^32 or more.
+    /// Creates the factor that converts `from` ticks of one clock to `to` ticks of another, both counted over the same
+    /// time. Returns `None` if `from` is 0 or the factor is 2^32 or more.
     #[must_use]
     pub fn new(from: u64, to: u64) -> Option<Self> {
         let factor = (u128::from(to) << FRACTION_BITS).checked_div(u128::from(from))?;

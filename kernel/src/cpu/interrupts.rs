@@ -1,7 +1,7 @@
 //! Interrupt and exception entry.
 //!
-//! A handler counts its vector, sets its processor's wake flag, and signals the end of interrupt. A waiting loop compares
-//! the count with the last count that it saw.
+//! A handler counts its vector, sets its processor's wake flag, and signals the end of interrupt. A waiting loop
+//! compares the count with the last count that it saw.
 #![allow(unsafe_code)] // entry stubs
 
 use core::arch::global_asm;

@@ -29,8 +29,8 @@ impl<const SIZE: usize> Stack<SIZE> {
     }
 }
 
-/// Stacks of one processor: its main stack, and those of the interrupt stack table (IST), one for each kind of event that
-/// can interrupt another.
+/// Stacks of one processor: its main stack, and those of the interrupt stack table (IST), one for each kind of event
+/// that can interrupt another.
 #[repr(C)]
 pub struct CpuStacks {
     main: Stack<{ 64 << 10 }>,

@@ -7,8 +7,8 @@ use crate::clock::{self, Scale};
 
 /// Sets the timer: it raises [`super::Vector::TIMER`] on this processor when [`clock::now`] reaches `deadline`.
 ///
-/// A deadline beyond the timer's range (about a minute) raises it earlier; the caller then checks the clock and sets the
-/// timer again. `None` stops the timer.
+/// A deadline beyond the timer's range (about a minute) raises it earlier; the caller then checks the clock and sets
+/// the timer again. `None` stops the timer.
 pub fn set(deadline: Option<u64>) {
     let ticks = deadline.map_or(0, |deadline| {
         let ns = deadline.saturating_sub(clock::now());

@@ -1,8 +1,8 @@
 //! Fabric of the hypervisor: the physical HCA, the logical switches and LHCAs, and the packets between them.
 //!
-//! [`Fabric`] is the body of the event loop. One turn polls the HCA, passes its packets to the HSMA, serves the LHCAs, and
-//! returns the time of the next turn. `Fabric` reaches hardware only through the driver, so that tests run the same loop on
-//! the host. No input of the device or the wire makes it panic.
+//! [`Fabric`] is the body of the event loop. One turn polls the HCA, passes its packets to the HSMA, serves the LHCAs,
+//! and returns the time of the next turn. `Fabric` reaches hardware only through the driver, so that tests run the same
+//! loop on the host. No input of the device or the wire makes it panic.
 
 mod control;
 mod drops;
@@ -114,13 +114,13 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         }
     }
 
-    /// Receives up to [`BATCH`] packets of one queue. Returns `true` if more work is due at once; else the queue raises an
-    /// interrupt for its next packet.
+    /// Receives up to [`BATCH`] packets of one queue. Returns `true` if more work is due at once; else the queue raises
+    /// an interrupt for its next packet.
     fn drain(&mut self, now: Time, index: usize, queue: Queue) -> bool {
         let port = self.uplinks[index].port;
         for _ in 0..BATCH {
-            // A received packet causes at most one packet of its kind. While the send ring is full, received packets stay
-            // in their ring: on data VLs the sender then gets no credit, and nothing is dropped.
+            // A received packet causes at most one packet of its kind. While the send ring is full, received packets
+            // stay in their ring: on data VLs the sender then gets no credit, and nothing is dropped.
             if !self.hca.has_room(port, queue) {
                 return false;
             }
@@ -180,15 +180,15 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
 
     /// Serves a doorbell of the object `handle` on the fast path.
     ///
-    /// Returns `None`, and does nothing, if the doorbell needs [`Self::call`]; else `true` if the next turn is due earlier than
-    /// the last one returned.
+    /// Returns `None`, and does nothing, if the doorbell needs [`Self::call`]; else `true` if the next turn is due
+    /// earlier than the last one returned.
     #[inline(always)]
     pub fn pass(&mut self, now: Time, id: LhcaId, handle: u64) -> Option<bool> {
         self.logical.pass(now, id, handle)
     }
 
-    /// Executes a hypercall of a partition. Returns its result, and `true` if the next turn is due earlier than the last one
-    /// returned.
+    /// Executes a hypercall of a partition. Returns its result, and `true` if the next turn is due earlier than the
+    /// last one returned.
     pub fn call(&mut self, now: Time, id: LhcaId, call: Call, arguments: [u64; 3]) -> (Result<u64, Status>, bool) {
         let was_busy = self.logical.is_busy();
         let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);

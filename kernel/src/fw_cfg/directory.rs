@@ -65,8 +65,8 @@ impl Request {
     const READ: u32 = 1 << 1;
     const SELECT: u32 = 1 << 3;
 
-    /// Creates a request that reads `length` bytes to memory at `address`: from the start of the selected item, or without a
-    /// selector from the current position.
+    /// Creates a request that reads `length` bytes to memory at `address`: from the start of the selected item, or
+    /// without a selector from the current position.
     pub(super) fn read(selector: Option<Selector>, length: u32, address: u64) -> Self {
         let select = selector.map_or(0, |Selector(item)| Self::SELECT | u32::from(item) << 16);
         Self { control: U32::new(Self::READ | select), length: U32::new(length), address: U64::new(address) }

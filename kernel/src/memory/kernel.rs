@@ -198,8 +198,8 @@ impl TableMemory for KernelTables {
     }
 
     fn table(&self, address: u64) -> &Table {
-        // SAFETY: the tree passes only addresses that `allocate` returned: frames that hold a table of atomics as long as
-        // the tree exists.
+        // SAFETY: the tree passes only addresses that `allocate` returned: frames that hold a table of atomics as long
+        // as the tree exists.
         unsafe { &*with_exposed_provenance::<Table>(address as usize) }
     }
 }

@@ -122,8 +122,8 @@ impl Map {
         *self = rest;
     }
 
-    /// Removes `size` bytes, rounded up to pages, from the first range that has them at a multiple of `align`, a power of two
-    /// of at least [`PAGE`]. Returns `None` if no range has them.
+    /// Removes `size` bytes, rounded up to pages, from the first range that has them at a multiple of `align`, a power
+    /// of two of at least [`PAGE`]. Returns `None` if no range has them.
     pub fn take(&mut self, size: u64, align: u64) -> Option<Range> {
         let size = size.checked_next_multiple_of(PAGE)?;
         let found = self.ranges.iter().find_map(|range| {

@@ -32,7 +32,8 @@ impl Ecam {
         self.base
     }
 
-    /// Returns the address of the 32-bit register at `offset` of a function; `None` if it is not on bus 0 or not aligned.
+    /// Returns the address of the 32-bit register at `offset` of a function; `None` if it is not on bus 0 or not
+    /// aligned.
     #[must_use]
     pub fn register(self, function: PciAddress, offset: u16) -> Option<u64> {
         if function.segment() != 0 || function.bus() != 0 || offset >= 0x1000 || !offset.is_multiple_of(4) {

@@ -11,7 +11,8 @@ pub(super) const ENTRY: u64 = 16;
 const LOCAL_APICS: u32 = 0xfee0_0000;
 
 impl Entry {
-    /// Creates the entry that raises `vector` at the local APIC `apic_id`. Returns `None` if the id exceeds the address's field.
+    /// Creates the entry that raises `vector` at the local APIC `apic_id`. Returns `None` if the id exceeds the
+    /// address's field.
     pub(super) fn raise(vector: u8, apic_id: u32) -> Option<Self> {
         (apic_id < 0xff).then_some(Self([LOCAL_APICS | apic_id << 12, 0, u32::from(vector), 0]))
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use control_protocol::Ending;
 
-/// One kernel's control line. Whoever asks waits for the answer.
+/// Control line of one kernel. A request waits for its answer.
 #[derive(Debug)]
 pub(super) struct Line {
     kernel: BufReader<UnixStream>,
     /// Answers still to come to those that gave up waiting.
     owed: u32,
-    /// The part of a line that came before somebody gave up.
+    /// Part of a line that arrived before a request timed out.
     begun: Vec<u8>,
 }
 

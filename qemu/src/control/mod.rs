@@ -1,8 +1,8 @@
 //! The kernels' control lines, for any number of clients.
 //!
-//! The kernel speaks on its second serial port with one partner, a line and its answer at a time ([`control_protocol`]).
-//! [`Server`] is that partner, and lets clients take turns. They connect to an abstract socket, which ends with the run
-//! however it ends, and is found by its name alone:
+//! The kernel speaks on its second serial port with one partner, a line and its answer at a time
+//! ([`control_protocol`]). [`Server`] is that partner, and lets clients take turns. They connect to an abstract socket,
+//! which ends with the run however it ends, and is found by its name alone:
 //!
 //! ```text
 //! SOCKET:control:HYPERVISOR          such as portico:control:portico-0

@@ -15,7 +15,7 @@ use rustix::process::geteuid;
 use super::line::Line;
 use super::{PATIENCE, Place};
 
-/// A running server. Dropping it closes its sockets; clients that are connected are told that the kernel is gone.
+/// Running server. Its drop closes its sockets; connected clients get an error for each request.
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
@@ -38,7 +38,7 @@ impl Server {
         })?;
         let (listen_kernel, listen_clients) = (kernel.try_clone()?, clients.try_clone()?);
         let thread = thread::spawn(move || {
-            // It ends when the sockets are shut down, and there is nobody to tell.
+            // The thread ends when the sockets are shut down; its error has no reader.
             let _ = serve(&listen_kernel, &listen_clients);
         });
         Ok(Self { path, kernel, clients, thread: Some(thread) })
@@ -52,7 +52,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // This ends a wait for somebody who connects.
+        // The shutdown ends a pending accept.
         let _ = shutdown(&self.kernel, Shutdown::Both);
         let _ = shutdown(&self.clients, Shutdown::Both);
         if let Some(thread) = self.thread.take() {

@@ -82,7 +82,7 @@ fn a_late_answer_is_not_taken_for_the_next_one() {
     let (mut line, heard, say) = slow_kernel();
     assert!(line.ask("first").is_err());
     assert_eq!(heard.recv().unwrap(), "first");
-    // Half of the answer's last line: whoever asks next gives up in the middle of it.
+    // Half of the answer's last line: the next request times out in the middle of it.
     say.send("old news\no").unwrap();
     assert!(line.ask("second").is_err());
     say.send("k\nnew news\nok\n").unwrap();
