@@ -8,7 +8,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use lhca_contract::{Call, Exits, Status};
-use lhca_engine::BadAddress;
+use lhca_engine::{BadAddress, Doorbell};
 use partition_table::{AssignedHca, FIRST_HCA, ImageName, Lhca, MAX_HCAS};
 use spin::{Mutex, Once};
 use subnet::{LhcaId, Time};
@@ -176,14 +176,14 @@ impl Run for Scheduled {
 }
 
 impl Lease {
-    /// Has what is posted to a queue pair passed to other partitions, if that is all there is to do, which it says.
+    /// Passes the requests of a queue pair on the fast path. Returns `true` if the doorbell is done with that.
     #[inline(always)]
     fn pass(&self, handle: u64) -> bool {
-        let passed = self.fabric.lock().pass(Time(clock::now()), self.id, handle);
-        if passed == Some(true) {
+        let doorbell = self.fabric.lock().pass(Time(clock::now()), self.id, handle);
+        if doorbell == Doorbell::DoneAndPending {
             wake_loop();
         }
-        passed.is_some()
+        doorbell != Doorbell::Unfinished
     }
 }
 

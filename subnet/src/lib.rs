@@ -49,7 +49,9 @@ pub use counters::{Counters, PortError, Traffic};
 pub use directed::NodeKind;
 pub use dispatch::{Action, PerformanceAttribute, SubnetAttribute, classify};
 pub use gsi::Key;
-pub use hsma::{AddError, Hsma, HsmaOutlet, Layout, LhcaId, LogicalPort, Path, Qp0Counters, TallyId, UPLINK, UplinkId};
+pub use hsma::{
+    AddError, DeferredId, Hsma, HsmaOutlet, LhcaId, LogicalPort, Path, Qp0Counters, RoutingEpoch, UPLINK, UplinkId,
+};
 pub use node::Node;
 pub use outlet::{Event, Link, LinkRequest, Outlet, Speed};
 pub use relay::{PortMask, Route};

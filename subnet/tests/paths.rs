@@ -226,11 +226,11 @@ fn a_layout_ends_with_whatever_may_change_paths() {
     for (case, ends, act) in cases {
         fabric.wait(60_000); // traps and all
         let now = fabric.now;
-        let before = fabric.hsma.layout(now);
+        let before = fabric.hsma.routing_epoch(now);
         assert!(before.is_some(), "nothing is due before {case}");
         fabric.with_hsma(|hsma, now, out| act(hsma, now, out));
         fabric.wait(60_000);
-        assert_eq!(fabric.hsma.layout(fabric.now) != before, ends, "{case}");
+        assert_eq!(fabric.hsma.routing_epoch(fabric.now) != before, ends, "{case}");
     }
 }
 
@@ -243,19 +243,19 @@ fn what_is_due_ends_a_layout_and_is_counted_for() {
     let at = |fabric: &Fabric| fabric.hsma.lhca(fabric.lhcas[1]).unwrap().counters(HOST_PORT).unwrap().total();
     for _ in 0..3 {
         let found = path(&mut fabric, dlid, 0, 0xffff).unwrap();
-        let (before, counted) = (fabric.hsma.layout(fabric.now), at(&fabric));
+        let (before, counted) = (fabric.hsma.routing_epoch(fabric.now), at(&fabric));
         for _ in 0..5 {
-            fabric.hsma.pass(found.tally, 100);
+            fabric.hsma.pass(found.deferred, 100);
         }
         let due = fabric.hsma.poll(fabric.now, &mut Said::default()).unwrap();
-        assert_eq!(fabric.hsma.layout(Time(due.0 - 1)), before);
-        assert_eq!(fabric.hsma.layout(due), None, "at that very moment there is no path");
+        assert_eq!(fabric.hsma.routing_epoch(Time(due.0 - 1)), before);
+        assert_eq!(fabric.hsma.routing_epoch(due), None, "at that very moment there is no path");
         assert_eq!(at(&fabric), counted);
         fabric.now = due;
         let crossed = fabric.on_cable;
         fabric.wait(0);
         assert_eq!(fabric.on_cable, crossed + 1);
-        assert_ne!(fabric.hsma.layout(due), before);
+        assert_ne!(fabric.hsma.routing_epoch(due), before);
         assert_eq!(at(&fabric).rcv_packets, counted.rcv_packets + 5);
     }
 }
@@ -279,17 +279,17 @@ fn what_went_by_a_path_is_counted_as_what_walked() {
     }
     let path = path(&mut passing, dlid, 0, 0xffff).unwrap();
     for _ in 0..2 {
-        passing.hsma.pass(path.tally, words);
+        passing.hsma.pass(path.deferred, words);
     }
     for _ in 0..3 {
-        passing.hsma.pass(path.tally, words);
+        passing.hsma.pass(path.deferred, words);
     }
-    passing.hsma.tally();
+    passing.hsma.apply_deferred();
     assert_eq!(totals(&passing), totals(&walking));
-    passing.hsma.tally();
+    passing.hsma.apply_deferred();
     assert_eq!(totals(&passing), totals(&walking), "once");
-    passing.hsma.pass(path.tally, words);
-    passing.hsma.tally();
+    passing.hsma.pass(path.deferred, words);
+    passing.hsma.apply_deferred();
     walked(&mut walking, dlid, 0, 0xffff, 64);
     assert_eq!(totals(&passing), totals(&walking), "and again");
 }
@@ -314,20 +314,20 @@ fn what_went_by_paths_is_counted_before_anything_else_is_done() {
         // More paths than are counted apart: all begin anew, and nothing is lost.
         |fabric| {
             let dlid = lid(fabric, 1);
-            let before = fabric.hsma.layout(fabric.now);
+            let before = fabric.hsma.routing_epoch(fabric.now);
             for _ in 0..1023 {
                 assert!(path(fabric, dlid, 0, 0xffff).is_some());
-                assert_eq!(fabric.hsma.layout(fabric.now), before);
+                assert_eq!(fabric.hsma.routing_epoch(fabric.now), before);
             }
             let dlid = lid(fabric, 2);
             let third = path(fabric, dlid, 0, 0xffff).unwrap();
-            assert_ne!(fabric.hsma.layout(fabric.now), before);
+            assert_ne!(fabric.hsma.routing_epoch(fabric.now), before);
             for _ in 0..7 {
-                fabric.hsma.pass(third.tally, 100);
+                fabric.hsma.pass(third.deferred, 100);
             }
             let at = |fabric: &Fabric| fabric.hsma.lhca(fabric.lhcas[2]).unwrap().counters(HOST_PORT).unwrap().total();
             let before = at(fabric).rcv_packets;
-            fabric.hsma.tally();
+            fabric.hsma.apply_deferred();
             assert_eq!(at(fabric).rcv_packets, before + 7, "each is its own again");
         },
     ];
@@ -338,7 +338,7 @@ fn what_went_by_paths_is_counted_before_anything_else_is_done() {
         let before = at(&fabric).rcv_packets;
         let path = path(&mut fabric, dlid, 0, 0xffff).unwrap();
         for _ in 0..5 {
-            fabric.hsma.pass(path.tally, 100);
+            fabric.hsma.pass(path.deferred, 100);
         }
         act(&mut fabric);
         assert_eq!(at(&fabric).rcv_packets, before + 5, "act {index}");

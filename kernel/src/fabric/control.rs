@@ -10,7 +10,7 @@ use control_protocol::{
 use hca_driver::{Doorbell, LinkRequest, Port, Queue};
 use iba::PortNum;
 use iba::attr::{PortInfo, PortPhysicalState};
-use lhca_engine::{Counts, Guest, Held};
+use lhca_engine::{Drops, Guest, ObjectCounts};
 use subnet::{LhcaId, LogicalPort, Qp0Counters, Time, UPLINK};
 
 use super::Fabric;
@@ -90,7 +90,7 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
             control_protocol::Drops { slots: drops.slots, undelivered: drops.undelivered, unsent: drops.unsent };
         writeln!(answer, "{record}")?;
         self.show_credits(answer)?;
-        self.show_held(None, answer)
+        show_objects(self.logical.objects(), answer)
     }
 
     /// Writes the state of each uplink and the logical switch behind it.
@@ -141,18 +141,10 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
     /// # Errors
     /// `answer` is full.
     pub(crate) fn status_of(&self, id: LhcaId, answer: &mut impl Write) -> fmt::Result {
-        let Some(counts) = self.logical.counts(id) else { return Ok(()) };
-        let Counts { refused, no_queue_pair, no_room, bad_key } = counts;
+        let Some(drops) = self.logical.drops(id) else { return Ok(()) };
+        let Drops { refused, no_queue_pair, no_room, bad_key } = drops;
         writeln!(answer, "{}", LhcaDrops { refused, no_queue_pair, no_room, bad_key })?;
-        self.show_held(Some(id), answer)
-    }
-
-    /// Writes the number of objects that the partition of one LHCA holds, or those of all.
-    fn show_held(&self, of: Option<LhcaId>, answer: &mut impl Write) -> fmt::Result {
-        let held = self.logical.held(of);
-        let Held { lhcas, queue_pairs, completion_queues, event_queues, memory_regions, attachments } = held;
-        let record = HeldObjects { lhcas, queue_pairs, completion_queues, event_queues, memory_regions, attachments };
-        writeln!(answer, "{record}")
+        show_objects(self.logical.objects_of(id), answer)
     }
 
     /// Returns the device at a port of a logical switch.
@@ -204,4 +196,11 @@ fn state_of(info: &PortInfo) -> PortState {
         iba::attr::PortState::ACTIVE => PortState::Active,
         _ => PortState::Down,
     }
+}
+
+/// Writes the number of objects that partitions hold.
+fn show_objects(objects: ObjectCounts, answer: &mut impl Write) -> fmt::Result {
+    let ObjectCounts { lhcas, queue_pairs, completion_queues, event_queues, memory_regions, attachments } = objects;
+    let record = HeldObjects { lhcas, queue_pairs, completion_queues, event_queues, memory_regions, attachments };
+    writeln!(answer, "{record}")
 }

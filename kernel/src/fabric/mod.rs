@@ -20,7 +20,7 @@ use core::time::Duration;
 
 use hca_driver::{CHECK_PERIOD, Doorbell, Event, Hca, MAX_PACKET, Port, Queue, Rate};
 use lhca_contract::{Call, Status};
-use lhca_engine::{Guest, Logical, Policy, Refusal};
+use lhca_engine::{Doorbell as FastDoorbell, Guest, LogicalFabric, Policy, Refusal};
 use subnet::{LhcaId, Time};
 
 pub(crate) use self::control::AtPort;
@@ -34,7 +34,7 @@ use self::uplink::{Uplink, uplink_id};
 /// Logical fabric on a physical HCA.
 pub struct Fabric<D, G: Guest> {
     hca: Hca<D>,
-    logical: Logical<G>,
+    logical: LogicalFabric<G>,
     /// Uplinks, in the order of the HSMA's identifiers.
     uplinks: Vec<Uplink>,
     buffer: Box<[u8; MAX_PACKET]>,
@@ -173,29 +173,26 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         self.logical.remove(now, id, &mut wire);
     }
 
-    /// Enables adaptive polling of partitions that ring often: for a processor that runs no partition.
+    /// Enables adaptive polling of partitions that notify often: for a processor that runs no partition.
     pub fn enable_polling(&mut self) {
-        self.logical.watch(true);
+        self.logical.start_polling();
     }
 
-    /// Serves a doorbell of the object `handle` on the fast path.
-    ///
-    /// Returns `None`, and does nothing, if the doorbell needs [`Self::call`]; else `true` if the next turn is due
-    /// earlier than the last one returned.
+    /// Serves a doorbell of the object `handle` on the fast path. An unfinished doorbell needs [`Self::call`].
     #[inline(always)]
-    pub fn pass(&mut self, now: Time, id: LhcaId, handle: u64) -> Option<bool> {
+    pub fn pass(&mut self, now: Time, id: LhcaId, handle: u64) -> FastDoorbell {
         self.logical.pass(now, id, handle)
     }
 
     /// Executes a hypercall of a partition. Returns its result, and `true` if the next turn is due earlier than the
     /// last one returned.
     pub fn call(&mut self, now: Time, id: LhcaId, call: Call, arguments: [u64; 3]) -> (Result<u64, Status>, bool) {
-        let was_busy = self.logical.is_busy();
+        let had_pending = self.logical.has_pending();
         let mut wire = Physical::new(&mut self.hca, &self.uplinks, &mut self.drops);
         let result = self.logical.call(now, id, call, arguments, &mut wire);
         let (hsma, mut out) = self.logical.split(now, &mut wire);
         let sooner = hsma.poll(now, &mut out).is_some_and(|deadline| deadline < self.deadline);
-        let wanted = sooner || wire.is_link_requested() || !was_busy && self.logical.is_busy();
+        let wanted = sooner || wire.is_link_requested() || !had_pending && self.logical.has_pending();
         self.log_refusal(now);
         (result, wanted)
     }

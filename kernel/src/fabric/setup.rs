@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use hca_driver::{Doorbell, Hca, MAX_PACKET, Port};
 use iba::Guid;
-use lhca_engine::{Guest, Logical};
+use lhca_engine::{Guest, LogicalFabric};
 use partition_table::{Lhca, MAX_UPLINKS, Table};
 use subnet::{AdapterConfig, AddError, ConfigError, Hsma, LhcaId, NodeConfig, SwitchConfig, Time, UPLINK};
 use thiserror::Error;
@@ -57,7 +57,7 @@ impl<D: Doorbell, G: Guest> Fabric<D, G> {
         }
         let mut fabric = Self {
             hca,
-            logical: Logical::new(Hsma::new(&switches)?),
+            logical: LogicalFabric::new(Hsma::new(&switches)?),
             uplinks,
             buffer: Box::new([0; MAX_PACKET]),
             drops: Drops::default(),

@@ -1,4 +1,4 @@
-//! Hypercalls that need nothing but the LHCA and its node.
+//! Hypercalls on the objects of one LHCA.
 
 use alloc::sync::Arc;
 
@@ -11,11 +11,15 @@ use lhca_contract::{
 use subnet::ChannelAdapter;
 
 use crate::guest::{Guest, get, put};
-use crate::lhca::{Lhca, MAX_COMPLETION_QUEUES, MAX_GROUPS, MAX_QUEUE_PAIRS, MAX_REGIONS};
-use crate::objects::{Completions, EventQueue, P_KEYS, Queue, QueuePair};
+use crate::lhca::Lhca;
+use crate::limits::{MAX_COMPLETION_QUEUES, MAX_GROUPS, MAX_QUEUE_PAIRS, MAX_REGIONS, P_KEYS};
+use crate::objects::{Completions, EventQueue, Queue, QueuePair};
 
 impl<G: Guest> Lhca<G> {
-    /// Does what a hypercall asks for; its value.
+    /// Executes a hypercall and returns its value.
+    ///
+    /// # Errors
+    /// The status for the partition.
     pub(crate) fn call(&mut self, call: Call, arguments: [u64; 3], adapter: &ChannelAdapter) -> Result<u64, Status> {
         let [first, second, _] = arguments;
         match call {
@@ -24,17 +28,17 @@ impl<G: Guest> Lhca<G> {
             Call::QUERY_P_KEY => p_key(adapter, first, second),
             Call::QUERY_GUID => guid(adapter, first, second),
             Call::CREATE_COMPLETION_QUEUE => self.create_completion_queue(first),
-            Call::DESTROY_COMPLETION_QUEUE => self.destroy_completion_queue(name(first)?),
+            Call::DESTROY_COMPLETION_QUEUE => self.destroy_completion_queue(handle(first)?),
             Call::CREATE_EVENT_QUEUE => self.create_event_queue(first),
-            Call::DESTROY_EVENT_QUEUE => done(self.event_queues.remove(name(first)?)),
+            Call::DESTROY_EVENT_QUEUE => done(self.event_queues.remove(handle(first)?)),
             Call::CREATE_QUEUE_PAIR => self.create_queue_pair(first, adapter),
-            Call::MODIFY_QUEUE_PAIR => self.modify_queue_pair(name(first)?, second),
-            Call::QUERY_QUEUE_PAIR => self.query_queue_pair(name(first)?, second),
-            Call::DESTROY_QUEUE_PAIR => self.destroy_queue_pair(name(first)?),
-            Call::ATTACH_MULTICAST => self.attach(name(first)?, second),
-            Call::DETACH_MULTICAST => self.detach(name(first)?, second),
+            Call::MODIFY_QUEUE_PAIR => self.modify_queue_pair(handle(first)?, second),
+            Call::QUERY_QUEUE_PAIR => self.query_queue_pair(handle(first)?, second),
+            Call::DESTROY_QUEUE_PAIR => self.destroy_queue_pair(handle(first)?),
+            Call::ATTACH_MULTICAST => self.attach(handle(first)?, second),
+            Call::DETACH_MULTICAST => self.detach(handle(first)?, second),
             Call::REGISTER_MEMORY => self.register(first),
-            Call::DEREGISTER_MEMORY => done(self.regions.remove(name(first)?)),
+            Call::DEREGISTER_MEMORY => done(self.regions.remove(handle(first)?)),
             _ => Err(Status::UNKNOWN_CALL),
         }
     }
@@ -44,14 +48,14 @@ impl<G: Guest> Lhca<G> {
         created(self.completion_queues.insert(Arc::new(Queue::new(&self.guest, &config)?)))
     }
 
-    fn destroy_completion_queue(&mut self, name: u32) -> Result<u64, Status> {
+    fn destroy_completion_queue(&mut self, handle: u32) -> Result<u64, Status> {
         let uses = |pair: &QueuePair<G>| {
-            [pair.config.send_completions, pair.config.receive_completions].contains(&Handle(name))
+            [pair.config.send_completions, pair.config.receive_completions].contains(&Handle(handle))
         };
         if self.pairs.values().any(uses) {
             return Err(Status::BUSY);
         }
-        done(self.completion_queues.remove(name))
+        done(self.completion_queues.remove(handle))
     }
 
     fn create_event_queue(&mut self, address: u64) -> Result<u64, Status> {
@@ -78,26 +82,26 @@ impl<G: Guest> Lhca<G> {
         if self.alias(port, config.kind).is_some_and(|alias| alias.is_some()) {
             return Err(Status::EXISTS);
         }
-        let name = self.pairs.insert(pair).ok_or(Status::NO_RESOURCES)?;
+        let handle = self.pairs.insert(pair).ok_or(Status::NO_RESOURCES)?;
         if let Some(alias) = self.alias(port, config.kind) {
-            *alias = Some(name);
+            *alias = Some(handle);
         }
-        let number = self.pairs.get(name).map_or(0, |pair| pair.number(name).get());
-        Ok(u64::from(number) << 32 | u64::from(name))
+        let number = self.pairs.get(handle).map_or(0, |pair| pair.number(handle).get());
+        Ok(u64::from(number) << 32 | u64::from(handle))
     }
 
-    fn modify_queue_pair(&mut self, name: u32, address: u64) -> Result<u64, Status> {
-        let pair = self.pairs.get_mut(name).ok_or(Status::BAD_HANDLE)?;
+    fn modify_queue_pair(&mut self, handle: u32, address: u64) -> Result<u64, Status> {
+        let pair = self.pairs.get_mut(handle).ok_or(Status::BAD_HANDLE)?;
         let change: QueuePairChange = get(&self.guest, address)?;
         self.changes += 1;
         pair.modify(&change).map(|()| 0)
     }
 
-    fn query_queue_pair(&self, name: u32, address: u64) -> Result<u64, Status> {
-        let pair = self.pairs.get(name).ok_or(Status::BAD_HANDLE)?;
+    fn query_queue_pair(&self, handle: u32, address: u64) -> Result<u64, Status> {
+        let pair = self.pairs.get(handle).ok_or(Status::BAD_HANDLE)?;
         let attributes = QueuePairAttributes {
             config: pair.config,
-            number: pair.number(name),
+            number: pair.number(handle),
             state: pair.state,
             p_key_index: pair.p_key_index,
             q_key: pair.q_key,
@@ -106,8 +110,8 @@ impl<G: Guest> Lhca<G> {
         put(&self.guest, address, &attributes).map(|()| 0)
     }
 
-    fn destroy_queue_pair(&mut self, name: u32) -> Result<u64, Status> {
-        let pair = self.pairs.remove(name).ok_or(Status::BAD_HANDLE)?;
+    fn destroy_queue_pair(&mut self, handle: u32) -> Result<u64, Status> {
+        let pair = self.pairs.remove(handle).ok_or(Status::BAD_HANDLE)?;
         if let Some(alias) = self.alias(pair.port(), pair.config.kind) {
             *alias = None;
         }
@@ -115,9 +119,9 @@ impl<G: Guest> Lhca<G> {
         Ok(0)
     }
 
-    fn attach(&mut self, name: u32, address: u64) -> Result<u64, Status> {
+    fn attach(&mut self, handle: u32, address: u64) -> Result<u64, Status> {
         let group = self.group(address)?;
-        let pair = self.datagram_pair(name)?;
+        let pair = self.datagram_pair(handle)?;
         if pair.groups.contains(&group) {
             return Err(Status::EXISTS);
         }
@@ -128,9 +132,9 @@ impl<G: Guest> Lhca<G> {
         Ok(0)
     }
 
-    fn detach(&mut self, name: u32, address: u64) -> Result<u64, Status> {
+    fn detach(&mut self, handle: u32, address: u64) -> Result<u64, Status> {
         let group = self.group(address)?;
-        let pair = self.datagram_pair(name)?;
+        let pair = self.datagram_pair(handle)?;
         let place = pair.groups.iter().position(|other| *other == group).ok_or(Status::BAD_ARGUMENT)?;
         pair.groups.swap_remove(place);
         Ok(0)
@@ -142,8 +146,8 @@ impl<G: Guest> Lhca<G> {
         if is_group && group.reserved == [0; 6] { Ok(group) } else { Err(Status::BAD_ARGUMENT) }
     }
 
-    fn datagram_pair(&mut self, name: u32) -> Result<&mut QueuePair<G>, Status> {
-        self.pairs.get_mut(name).filter(|pair| pair.config.kind == QueuePairKind::UD).ok_or(Status::BAD_HANDLE)
+    fn datagram_pair(&mut self, handle: u32) -> Result<&mut QueuePair<G>, Status> {
+        self.pairs.get_mut(handle).filter(|pair| pair.config.kind == QueuePairKind::UD).ok_or(Status::BAD_HANDLE)
     }
 
     fn register(&mut self, address: u64) -> Result<u64, Status> {
@@ -158,19 +162,22 @@ impl<G: Guest> Lhca<G> {
     }
 }
 
-fn name(argument: u64) -> Result<u32, Status> {
+fn handle(argument: u64) -> Result<u32, Status> {
     u32::try_from(argument).map_err(|_| Status::BAD_HANDLE)
 }
 
-fn created(name: Option<u32>) -> Result<u64, Status> {
-    name.map(u64::from).ok_or(Status::NO_RESOURCES)
+fn created(handle: Option<u32>) -> Result<u64, Status> {
+    handle.map(u64::from).ok_or(Status::NO_RESOURCES)
 }
 
 fn done<T>(gone: Option<T>) -> Result<u64, Status> {
     gone.map(|_| 0).ok_or(Status::BAD_HANDLE)
 }
 
-/// The port that an argument names.
+/// Returns the port number in an argument.
+///
+/// # Errors
+/// The adapter has no such port.
 pub(crate) fn number(adapter: &ChannelAdapter, port: u64) -> Result<PortNum, Status> {
     let number = u8::try_from(port).map(PortNum::new).map_err(|_| Status::BAD_PORT)?;
     adapter.port_info(number).map(|_| number).ok_or(Status::BAD_PORT)

@@ -1,4 +1,4 @@
-//! Events, from the node's words into the contract's.
+//! Events of a node's ports, as the contract names them.
 
 use iba::PortNum;
 use lhca_contract::{Event, EventKind};
@@ -8,7 +8,7 @@ use crate::guest::Guest;
 use crate::lhca::Lhca;
 use crate::objects::{EventQueue, Queue};
 
-/// What the partition is told of what happened to a port.
+/// Returns the contract's kind of a port's event.
 pub(crate) fn kind(event: subnet::Event) -> EventKind {
     match event {
         subnet::Event::Active => EventKind::PORT_ACTIVE,
@@ -22,14 +22,14 @@ pub(crate) fn kind(event: subnet::Event) -> EventKind {
 }
 
 impl<G: Guest> Lhca<G> {
-    /// Tells of something that happened to a port, if the partition has an event queue.
-    pub(crate) fn tell_port(&mut self, now: Time, port: PortNum, kind: EventKind) {
-        self.tell(Event { kind, source: port.get().into(), time: now.0 });
+    /// Reports an event of a port, if the partition has an event queue.
+    pub(crate) fn report_port_event(&mut self, now: Time, port: PortNum, kind: EventKind) {
+        self.report(Event { kind, source: port.get().into(), time: now.0 });
     }
 
-    /// Tells of something, or later that something was lost.
-    pub(crate) fn tell(&mut self, event: Event) {
-        self.tell_overrun(event.time);
+    /// Reports an event, or later that events were lost.
+    pub(crate) fn report(&mut self, event: Event) {
+        self.report_overrun(event.time);
         let Some(events) = self.events() else { return };
         let (guest, events) = events;
         if events.overrun || !events.queue.ring.has_room() && !events.queue.ring.arm() {
@@ -39,8 +39,8 @@ impl<G: Guest> Lhca<G> {
         }
     }
 
-    /// Tells that events were lost, if so, and if there is room now.
-    pub(crate) fn tell_overrun(&mut self, time: u64) {
+    /// Reports that events were lost, if so, once there is room.
+    pub(crate) fn report_overrun(&mut self, time: u64) {
         let Some((guest, events)) = self.events() else { return };
         if events.overrun && (events.queue.ring.has_room() || events.queue.ring.arm()) {
             events.overrun = false;
@@ -49,12 +49,12 @@ impl<G: Guest> Lhca<G> {
     }
 
     fn events(&mut self) -> Option<(&G, &mut EventQueue<G>)> {
-        let name = self.event_queues.places().find_map(|place| self.event_queues.name_at(place))?;
-        self.event_queues.get_mut(name).map(|events| (&self.guest, events))
+        let handle = self.event_queues.indices().find_map(|place| self.event_queues.handle_at(place))?;
+        self.event_queues.get_mut(handle).map(|events| (&self.guest, events))
     }
 }
 
-/// Adds an event, which there is room for.
+/// Adds an event; there must be room.
 fn add<G: Guest>(guest: &G, queue: &mut Queue<G::Ring<Event>>, event: Event) {
     let words: [u64; size_of::<Event>() / 8] = zerocopy::transmute!(event);
     queue.push(guest, &words);

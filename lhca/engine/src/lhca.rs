@@ -1,46 +1,36 @@
-//! One LHCA: what its partition created, and what it may do.
+//! One LHCA: the objects of its partition and its policy.
 
 use alloc::sync::Arc;
 
 use iba::PortNum;
 use lhca_contract::{Completion, Handle, QueuePairKind};
 
+use crate::adaptive_polling::AdaptivePolling;
 use crate::guest::Guest;
+use crate::limits::{MANAGEMENT_PAIRS, MAX_COMPLETION_QUEUES, MAX_QUEUE_PAIRS, MAX_REGIONS, PORTS};
 use crate::objects::{CompletionQueue, EventQueue, QueuePair};
-use crate::pace::Pace;
+
 use crate::policy::Gate;
 use crate::segments::Regions;
 use crate::slots::{Generation, Slots};
 use partition_table::Policy;
 
-/// Ports at most.
-pub(crate) const PORTS: usize = 2;
-
-/// Queue pairs 0 and 1 of each port.
-const MANAGEMENT_PAIRS: u8 = 4;
-
-/// As many as there can be, those for management not counted.
-pub(crate) const MAX_QUEUE_PAIRS: u8 = 64;
-pub(crate) const MAX_COMPLETION_QUEUES: u8 = 64;
-pub(crate) const MAX_REGIONS: u8 = 64;
-pub(crate) const MAX_GROUPS: u8 = 16;
-
-/// What came to nothing at an LHCA, by reason. They saturate.
+/// Number of packets that an LHCA dropped, by reason. The counts saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Management packets that the policy did not let out.
+pub struct Drops {
+    /// Subnet management packets that the policy refused.
     pub refused: u64,
-    /// Datagrams for a queue pair that is not there, or does not receive.
+    /// Datagrams for a queue pair that does not exist or does not receive.
     pub no_queue_pair: u64,
-    /// Datagrams for which no receive was posted, or no completion had room.
+    /// Datagrams without a posted receive request, or without room for its completion.
     pub no_room: u64,
-    /// Datagrams with a P_Key or Q_Key that is not the queue pair's.
+    /// Datagrams whose P_Key or Q_Key differs from the queue pair's.
     pub bad_key: u64,
 }
 
-/// What partitions created and did not destroy.
+/// Number of objects that partitions have created and not destroyed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct ObjectCounts {
     /// LHCAs that have a partition.
     pub lhcas: usize,
     /// Queue pairs, those for management included.
@@ -55,7 +45,8 @@ pub struct Held {
     pub attachments: usize,
 }
 
-impl Held {
+impl ObjectCounts {
+    /// Adds two counts.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             lhcas: self.lhcas + other.lhcas,
@@ -79,16 +70,16 @@ pub(crate) struct Lhca<G: Guest> {
     pub(crate) regions: Regions,
     /// Queue pairs 0 and 1 of each port.
     aliases: [[Option<u32>; 2]; PORTS],
-    pub(crate) counts: Counts,
-    /// It waits for its turn to be served.
-    pub(crate) busy: bool,
-    pub(crate) pace: Pace,
-    /// Counts what changed of its queue pairs: what others know of them is good until then.
+    pub(crate) drops: Drops,
+    /// `true` while the LHCA waits for its turn to be served.
+    pub(crate) is_pending: bool,
+    pub(crate) polling: AdaptivePolling,
+    /// Number of changes of its queue pairs. A flow to one of them is valid as long as this is the same.
     pub(crate) changes: u64,
 }
 
 impl<G: Guest> Lhca<G> {
-    /// An LHCA that has nothing yet. `first` is the generation of its first queue pairs.
+    /// Creates an LHCA without objects. `first` is the generation of its first queue pairs.
     pub(crate) fn new(guest: G, policy: Policy, first: Generation) -> Self {
         Self {
             guest,
@@ -98,15 +89,16 @@ impl<G: Guest> Lhca<G> {
             event_queues: Slots::new(2, 1, Generation::FIRST),
             regions: Slots::new(0, MAX_REGIONS, Generation::FIRST),
             aliases: Default::default(),
-            counts: Counts::default(),
-            busy: false,
-            pace: Pace::default(),
+            drops: Drops::default(),
+            is_pending: false,
+            polling: AdaptivePolling::default(),
             changes: 0,
         }
     }
 
-    pub(crate) fn held(&self) -> Held {
-        Held {
+    /// Counts the objects.
+    pub(crate) fn objects(&self) -> ObjectCounts {
+        ObjectCounts {
             lhcas: 1,
             queue_pairs: self.pairs.values().count(),
             completion_queues: self.completion_queues.values().count(),
@@ -116,19 +108,19 @@ impl<G: Guest> Lhca<G> {
         }
     }
 
-    /// The name of the queue pair 0 or 1 of a port.
+    /// Returns the handle of the queue pair 0 or 1 of a port.
     pub(crate) fn alias(&mut self, port: PortNum, kind: QueuePairKind) -> Option<&mut Option<u32>> {
         let of_port = self.aliases.get_mut(usize::from(port.get()).checked_sub(1)?)?;
         of_port.get_mut(usize::from(kind.0))
     }
 
-    /// Whether `queue` has room for a completion; if not, the partition rings when it has.
+    /// Returns `true` if `queue` has room for a completion. If not, the partition notifies when it makes room.
     pub(crate) fn has_room(&self, queue: Handle) -> bool {
         let Some(queue) = self.completion_queues.get(queue.0) else { return false };
         queue.ring.has_room() || queue.ring.arm()
     }
 
-    /// Tells of a work request; there is room.
+    /// Adds a completion to `queue`, which must have room.
     pub(crate) fn complete(&mut self, queue: Handle, completion: &Completion) {
         if let Some(queue) = self.completion_queues.get_mut(queue.0) {
             let words: [u64; size_of::<Completion>() / 8] = zerocopy::transmute!(*completion);
@@ -137,7 +129,7 @@ impl<G: Guest> Lhca<G> {
     }
 }
 
-/// Counts one more.
+/// Increments a counter, which saturates.
 pub(crate) fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }

@@ -1,6 +1,6 @@
 //! The hypervisor's side of the logical host channel adapters (LHCAs): what `lhca_contract` promises to partitions.
 //!
-//! [`Logical`] joins partitions to the hypervisor's subnet management agent ([`subnet::Hsma`]): it answers hypercalls,
+//! [`LogicalFabric`] joins partitions to the hypervisor's subnet management agent ([`subnet::Hsma`]): it answers hypercalls,
 //! takes datagrams from send queues, hands them to the HSMA, and lays what arrives into receive queues. It touches no
 //! hardware: a partition's memory and interrupts are behind [`Guest`], the physical ports behind [`Wire`], and the time
 //! comes in as an argument. So it runs on the host in tests, against the partition's own driver.
@@ -12,15 +12,17 @@
 
 extern crate alloc;
 
+mod adaptive_polling;
 mod calls;
-mod direct;
 mod events;
+mod fast_path;
+mod flow;
 mod guest;
 mod lhca;
-mod logical;
+mod limits;
+mod logical_fabric;
 mod objects;
 mod outlet;
-mod pace;
 mod policy;
 mod receive;
 mod ring;
@@ -29,8 +31,8 @@ mod send;
 mod slots;
 
 pub use guest::{BadAddress, Guest, Ring};
-pub use lhca::{Counts, Held};
-pub use logical::Logical;
-pub use outlet::{Joined, Wire};
+pub use lhca::{Drops, ObjectCounts};
+pub use logical_fabric::{Doorbell, LogicalFabric};
+pub use outlet::{FabricOutlet, Wire};
 pub use partition_table::{Policy, Qp0Policy, RefusalPolicy};
 pub use send::Refusal;

@@ -1,4 +1,4 @@
-//! What a partition creates.
+//! Objects of a partition: queue pairs, completion queues and event queues.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,25 +10,26 @@ use lhca_contract::{
     QueuePairState, ReceiveEntry, SendEntry, Status,
 };
 
-use crate::direct::Flows;
+use crate::flow::Flows;
 use crate::guest::{Guest, Ring};
+use crate::limits::P_KEYS;
 use crate::ring::{Consumer, Producer};
 
-/// A queue that the hypervisor fills.
+/// A queue whose producer is the hypervisor.
 #[derive(Debug)]
 pub(crate) struct Queue<R> {
     pub(crate) ring: Producer<R>,
-    /// Its interrupt; 0 for none.
+    /// Interrupt vector; 0 for none.
     pub(crate) vector: u8,
 }
 
 pub(crate) type CompletionQueue<G> = Queue<<G as Guest>::Ring<Completion>>;
 
-/// Where events come.
+/// The queue of asynchronous events.
 #[derive(Debug)]
 pub(crate) struct EventQueue<G: Guest> {
     pub(crate) queue: Queue<G::Ring<Event>>,
-    /// Events were lost since the last one that is in the queue.
+    /// `true` if events were lost since the last one in the queue.
     pub(crate) overrun: bool,
 }
 
@@ -41,15 +42,15 @@ impl<R: Ring> Queue<R> {
         Ok(Self { ring: Producer::new(guest, config.ring, config.log_entries)?, vector: config.vector })
     }
 
-    /// Adds an entry, which there is room for, by its words, and publishes it.
+    /// Adds an entry by its words and publishes it; there must be room.
     pub(crate) fn push(&self, guest: &impl Guest, words: &[u64]) {
         self.ring.put(words);
         self.ring.publish();
-        tell(guest, self.vector, || self.ring.asked());
+        interrupt(guest, self.vector, || self.ring.wants_notification());
     }
 }
 
-/// Where a queue pair's completions come.
+/// Completion queues of a queue pair.
 #[derive(Debug)]
 pub(crate) struct Completions<G: Guest> {
     pub(crate) send: Arc<CompletionQueue<G>>,
@@ -67,16 +68,13 @@ pub(crate) struct QueuePair<G: Guest> {
     pub(crate) state: QueuePairState,
     pub(crate) p_key_index: u16,
     pub(crate) q_key: QKey,
-    /// Number of the next packet (9.7.2), and bits above.
+    /// PSN of the next packet in the lower 24 bits (9.7.2).
     psn: Cell<u32>,
-    /// The groups that it is attached to.
+    /// Multicast groups to which the queue pair is attached.
     pub(crate) groups: Vec<MulticastGroup>,
-    /// Where its datagrams go, as far as that is remembered.
+    /// Resolved destinations of its datagrams.
     pub(crate) flows: Flows,
 }
-
-/// P_Keys that a port's table has.
-pub(crate) const P_KEYS: u16 = 32;
 
 impl<G: Guest> QueuePair<G> {
     pub(crate) fn new(guest: &G, config: QueuePairConfig, completions: Completions<G>) -> Result<Self, Status> {
@@ -99,24 +97,29 @@ impl<G: Guest> QueuePair<G> {
         })
     }
 
+    /// Returns the port that the queue pair is bound to.
     pub(crate) fn port(&self) -> PortNum {
         PortNum::new(self.config.port)
     }
 
+    /// Returns `true` if the queue pair receives in its present state (10.3.1).
     pub(crate) fn receives(&self) -> bool {
         matches!(self.state, QueuePairState::READY_TO_RECEIVE | QueuePairState::READY_TO_SEND)
     }
 
-    /// Its number in the subnet, where its name is `name`.
-    pub(crate) fn number(&self, name: u32) -> Qpn {
+    /// Returns the queue pair's number in the subnet; its handle is `handle`.
+    pub(crate) fn number(&self, handle: u32) -> Qpn {
         match self.config.kind {
             QueuePairKind::SMI => Qpn::SMI,
             QueuePairKind::GSI => Qpn::GSI,
-            _ => Qpn::new(name >> 16 << 8 | name & 0xff),
+            _ => Qpn::new(handle >> 16 << 8 | handle & 0xff),
         }
     }
 
-    /// Changes what `change` says, or nothing (10.3.1).
+    /// Applies `change` as a whole (10.3.1).
+    ///
+    /// # Errors
+    /// A field or a transition that is not allowed; then nothing has changed.
     pub(crate) fn modify(&mut self, change: &QueuePairChange) -> Result<(), Status> {
         use QueuePairState as State;
         let fields = change.fields;
@@ -147,61 +150,61 @@ impl<G: Guest> QueuePair<G> {
             self.q_key = change.q_key;
         }
         if state == State::RESET {
-            self.forget();
+            self.discard_requests();
         }
         self.flows = Flows::default();
         self.state = state;
         Ok(())
     }
 
-    /// Consumes all that is posted, without completions.
-    fn forget(&mut self) {
+    /// Consumes all requests without completions.
+    fn discard_requests(&mut self) {
         self.send.consume_all();
         self.receive.consume_all();
         self.publish_sends();
         self.publish_receives();
     }
 
-    /// Publishes which send entries were consumed.
+    /// Publishes the index of consumed send entries.
     #[inline(always)]
     pub(crate) fn publish_sends(&self) {
         self.send.publish();
-        tell(&self.guest, self.config.vector, || self.send.asked());
+        interrupt(&self.guest, self.config.vector, || self.send.wants_notification());
     }
 
-    /// Publishes which receive entries were consumed.
+    /// Publishes the index of consumed receive entries.
     #[inline(always)]
     pub(crate) fn publish_receives(&self) {
         self.receive.publish();
-        tell(&self.guest, self.config.vector, || self.receive.asked());
+        interrupt(&self.guest, self.config.vector, || self.receive.wants_notification());
     }
 
-    /// Packets were sent.
+    /// Advances the PSN by `packets`.
     #[inline]
     pub(crate) fn count_packets(&self, packets: u32) {
         self.psn.set(self.psn.get().wrapping_add(packets));
     }
 
-    /// Number of the next packet.
+    /// Returns the PSN of the next packet.
     pub(crate) fn psn(&self) -> Psn {
         Psn::new(self.psn.get())
     }
 }
 
-/// The name of the queue pair with a number above 1, whether there is one or not.
-pub(crate) fn name_of(number: Qpn) -> u32 {
+/// Returns the handle that the queue pair with this number above 1 has, whether it exists or not.
+pub(crate) fn handle_of(number: Qpn) -> u32 {
     number.get() >> 8 << 16 | number.get() & 0xff
 }
 
-/// Interrupts a partition with `vector`, if that is one, and if it `asked` to be told.
+/// Interrupts a partition with `vector`, unless that is 0, if it `wants` a notification.
 #[inline(always)]
-pub(crate) fn tell(guest: &impl Guest, vector: u8, asked: impl FnOnce() -> bool) {
-    if vector != 0 && asked() {
+pub(crate) fn interrupt(guest: &impl Guest, vector: u8, wants: impl FnOnce() -> bool) {
+    if vector != 0 && wants() {
         guest.interrupt(vector);
     }
 }
 
-/// The vectors below are the processor's exceptions.
+/// Refuses vectors of the processor's exceptions, 1 to 31.
 fn check_vector(vector: u8) -> Result<(), Status> {
     if vector == 0 || vector >= 32 { Ok(()) } else { Err(Status::BAD_ARGUMENT) }
 }

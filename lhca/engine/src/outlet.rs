@@ -20,14 +20,14 @@ pub trait Wire {
 
 /// The HSMA's outlet: the physical ports and the partitions.
 #[derive(Debug)]
-pub struct Joined<'a, W, G: Guest> {
+pub struct FabricOutlet<'a, W, G: Guest> {
     pub(crate) now: Time,
     pub(crate) wire: &'a mut W,
     pub(crate) lhcas: &'a mut [Option<Box<Lhca<G>>>],
     pub(crate) undelivered: &'a mut u64,
 }
 
-impl<W: Wire, G: Guest> HsmaOutlet for Joined<'_, W, G> {
+impl<W: Wire, G: Guest> HsmaOutlet for FabricOutlet<'_, W, G> {
     fn transmit(&mut self, uplink: UplinkId, packet: &[u8]) {
         self.wire.transmit(uplink, packet);
     }
@@ -48,7 +48,7 @@ impl<W: Wire, G: Guest> HsmaOutlet for Joined<'_, W, G> {
 
     fn event(&mut self, lhca: LhcaId, port: PortNum, event: Event) {
         if let Some(Some(lhca)) = self.lhcas.get_mut(usize::from(lhca.0)) {
-            lhca.tell_port(self.now, port, events::kind(event));
+            lhca.report_port_event(self.now, port, events::kind(event));
         }
     }
 }

@@ -5,7 +5,7 @@ use iba::mad::Method;
 use partition_table::{Policy, Qp0Policy};
 use subnet::Time;
 
-use crate::lhca::PORTS;
+use crate::limits::PORTS;
 
 /// Judges what goes out of one aliased queue pair 0.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! From packets to receive requests.
+//! The slow path of receive requests: packets that arrive.
 
 use iba::bth::Opcode;
 use iba::packet::{self, Packet, TransportPacket};
@@ -11,14 +11,14 @@ use zerocopy::IntoBytes;
 
 use crate::guest::Guest;
 use crate::lhca::{Lhca, count};
-use crate::objects::{QueuePair, name_of};
+use crate::objects::{QueuePair, handle_of};
 use crate::segments::Pieces;
 use crate::send::IMMEDIATE;
 
-/// Room before each payload, for a global route header.
+/// Bytes before each payload, for a global route header.
 pub(crate) const GRH: usize = 40;
 
-/// A datagram that arrived: its headers, and what of its payload is no padding.
+/// A datagram that arrived: its headers, and its payload without padding.
 struct Datagram<'a> {
     headers: TransportPacket<&'a [u8]>,
     immediate: Option<[u8; IMMEDIATE]>,
@@ -28,13 +28,13 @@ struct Datagram<'a> {
 }
 
 impl<G: Guest> Lhca<G> {
-    /// Lays a packet that arrived at `port` into the receive queues that it is for.
+    /// Delivers a packet that arrived at `port` to the queue pairs that it is for.
     ///
     /// # Errors
-    /// The key with which it does not get into its queue pair.
+    /// The key for which the queue pair refused it.
     pub(crate) fn receive(&mut self, adapter: &ChannelAdapter, port: PortNum, packet: &[u8]) -> Result<(), Key> {
         let Some(datagram) = Datagram::new(adapter, port, packet) else {
-            count(&mut self.counts.no_queue_pair);
+            count(&mut self.drops.no_queue_pair);
             return Ok(());
         };
         let number = datagram.headers.bth.dest_qp;
@@ -45,14 +45,14 @@ impl<G: Guest> Lhca<G> {
             }
             Qpn::SMI | Qpn::GSI => {
                 let kind = if number == Qpn::SMI { QueuePairKind::SMI } else { QueuePairKind::GSI };
-                // The node's own agents have looked at the keys.
+                // The node's agents have checked the keys.
                 match self.alias(port, kind).copied().flatten() {
-                    Some(name) => self.fill(name, &datagram),
-                    None => count(&mut self.counts.no_queue_pair),
+                    Some(handle) => self.fill(handle, &datagram),
+                    None => count(&mut self.drops.no_queue_pair),
                 }
                 Ok(())
             }
-            _ => self.receive_one(adapter, port, name_of(number), &datagram),
+            _ => self.receive_one(adapter, port, handle_of(number), &datagram),
         }
     }
 
@@ -60,13 +60,13 @@ impl<G: Guest> Lhca<G> {
         &mut self,
         adapter: &ChannelAdapter,
         port: PortNum,
-        name: u32,
+        handle: u32,
         datagram: &Datagram<'_>,
     ) -> Result<(), Key> {
         let Some(pair) =
-            self.pairs.get(name).filter(|pair| pair.config.kind == QueuePairKind::UD && pair.port() == port)
+            self.pairs.get(handle).filter(|pair| pair.config.kind == QueuePairKind::UD && pair.port() == port)
         else {
-            count(&mut self.counts.no_queue_pair);
+            count(&mut self.drops.no_queue_pair);
             return Ok(());
         };
         let p_key = p_keys(adapter, port).nth(pair.p_key_index.into());
@@ -79,48 +79,48 @@ impl<G: Guest> Lhca<G> {
         };
         match refused {
             Some(key) => {
-                count(&mut self.counts.bad_key);
+                count(&mut self.drops.bad_key);
                 Err(key)
             }
             None => {
-                self.fill(name, datagram);
+                self.fill(handle, datagram);
                 Ok(())
             }
         }
     }
 
-    /// A datagram to a group goes to all that are attached to it. Whoever of them has another key just does not get it.
+    /// Delivers a datagram to each queue pair that is attached to its group and has its keys.
     fn receive_group(&mut self, adapter: &ChannelAdapter, port: PortNum, datagram: &Datagram<'_>) {
         let (lid, gid) = (datagram.headers.lrh.dlid, datagram.headers.grh.as_deref().map(|grh| grh.dgid));
-        for place in self.pairs.places() {
-            let Some(name) = self.pairs.name_at(place) else { continue };
+        for place in self.pairs.indices() {
+            let Some(handle) = self.pairs.handle_at(place) else { continue };
             let member =
                 |pair: &QueuePair<G>| pair.groups.iter().any(|group| group.lid == lid && Some(group.gid) == gid);
-            if self.pairs.get(name).is_some_and(member) {
-                let _ = self.receive_one(adapter, port, name, datagram);
+            if self.pairs.get(handle).is_some_and(member) {
+                let _ = self.receive_one(adapter, port, handle, datagram);
             }
         }
     }
 
-    /// Fills the next receive request of a queue pair.
-    fn fill(&mut self, name: u32, datagram: &Datagram<'_>) {
-        let Some(pair) = self.pairs.get(name).filter(|pair| pair.receives()) else {
-            return count(&mut self.counts.no_queue_pair);
+    /// Executes the next receive request of a queue pair.
+    fn fill(&mut self, handle: u32, datagram: &Datagram<'_>) {
+        let Some(pair) = self.pairs.get(handle).filter(|pair| pair.receives()) else {
+            return count(&mut self.drops.no_queue_pair);
         };
         let queue = pair.config.receive_completions;
         let posted = pair.receive.has_entry() == Ok(true) && self.has_room(queue);
         if !posted {
-            return count(&mut self.counts.no_room);
+            return count(&mut self.drops.no_room);
         }
         let entry = pair.receive.peek();
         let own_index = (pair.config.kind == QueuePairKind::UD).then_some(pair.p_key_index);
         let filled = self.scatter(&entry, datagram);
-        if let Some(pair) = self.pairs.get_mut(name) {
+        if let Some(pair) = self.pairs.get_mut(handle) {
             pair.receive.consume();
             pair.publish_receives();
         }
         let mut completion = datagram.completion();
-        (completion.id, completion.queue_pair) = (entry.id, Handle(name));
+        (completion.id, completion.queue_pair) = (entry.id, Handle(handle));
         completion.p_key_index = own_index.unwrap_or(completion.p_key_index);
         completion.status = filled.err().unwrap_or(CompletionStatus::SUCCESS);
         self.complete(queue, &completion);
@@ -153,7 +153,7 @@ impl<G: Guest> Lhca<G> {
 }
 
 impl<'a> Datagram<'a> {
-    /// The datagram in a packet; `None` if it is of another service.
+    /// Parses a packet; `None` if it is of another service.
     fn new(adapter: &ChannelAdapter, port: PortNum, packet: &'a [u8]) -> Option<Self> {
         let Ok(Packet::Transport(headers)) = packet::parse(packet) else { return None };
         let (immediate, payload) = match headers.bth.opcode {
@@ -173,7 +173,7 @@ impl<'a> Datagram<'a> {
         Some(Self { headers, immediate, payload, p_key_index: u16::try_from(index).ok()?, path })
     }
 
-    /// What the partition is told of it.
+    /// Returns the receiver's completion, without the fields of its queue pair.
     fn completion(&self) -> Completion {
         let mut flags = CompletionFlags::empty();
         flags.set(CompletionFlags::GRH, self.headers.grh.is_some());
@@ -194,7 +194,7 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// The P_Keys of a port, by index.
+/// Returns the P_Keys of a port, by index.
 fn p_keys(adapter: &ChannelAdapter, port: PortNum) -> impl Iterator<Item = PKey> {
     adapter.p_keys(port).into_iter().flat_map(|table| table.p_keys)
 }

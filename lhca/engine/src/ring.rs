@@ -1,5 +1,5 @@
-//! The hypervisor's end of a ring in a partition's memory. Its own index is remembered here; the partition's is read anew
-//! each time, and may be anything. What an end has done is published by itself, so that a batch is published once.
+//! The hypervisor's end of a ring in a partition's memory. It keeps its own index here; it reads the partition's index anew
+//! each time, and that may be any value. Indices are published apart from the work, once for a batch.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -11,12 +11,12 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::guest::{BadAddress, Guest, Ring};
 
-/// Bytes of a word in which rings are reached.
+/// Bytes of a word: the unit of access to rings.
 const WORD: usize = 8;
 
-/// The partition's index is none that it can have: it has left the contract.
+/// The partition's index is outside of the ring: the partition breaks the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Jumped;
+pub(crate) struct OutsideRing;
 
 /// A free-running index. The engine's lock keeps it; it is an atomic only so that a queue can be shared by its users.
 #[derive(Debug, Default)]
@@ -41,20 +41,26 @@ impl Index {
     }
 }
 
-/// The control word at `offset`.
+/// Returns the control word at `offset`, in bytes.
 #[inline(always)]
 fn word<R: Ring>(ring: &R, offset: usize) -> &AtomicU32 {
     &ring.control()[offset / size_of::<AtomicU32>()]
 }
 
-/// How far an index is behind another, if that is possible.
+/// Returns the distance of an index to a later one.
+///
+/// # Errors
+/// It is greater than the ring.
 #[inline(always)]
-fn distance<R: Ring>(ring: &R, from: u32, to: u32) -> Result<u32, Jumped> {
+fn distance<R: Ring>(ring: &R, from: u32, to: u32) -> Result<u32, OutsideRing> {
     let distance = to.wrapping_sub(from);
-    if distance <= ring.mask() + 1 { Ok(distance) } else { Err(Jumped) }
+    if distance <= ring.mask() + 1 { Ok(distance) } else { Err(OutsideRing) }
 }
 
-/// The ring of 2 to the power `log_entries` entries at `base`.
+/// Opens the ring of 2 to the power `log_entries` entries at `base`.
+///
+/// # Errors
+/// The size, the alignment or the address is refused.
 fn ring<G: Guest, E>(guest: &G, base: u64, log_entries: u8) -> Result<G::Ring<E>, Status> {
     const { assert!(size_of::<E>().is_multiple_of(WORD), "entries are of whole words") };
     if !(MIN_LOG_ENTRIES..=MAX_LOG_ENTRIES).contains(&log_entries) {
@@ -66,41 +72,50 @@ fn ring<G: Guest, E>(guest: &G, base: u64, log_entries: u8) -> Result<G::Ring<E>
     guest.ring(base, log_entries).map_err(|BadAddress| Status::BAD_ADDRESS)
 }
 
-/// The end that empties a ring.
+/// The consumer's end of a ring.
 #[derive(Debug)]
 pub(crate) struct Consumer<R> {
     ring: R,
-    /// Consumed so far.
+    /// Number of entries consumed, wrapping.
     consumed: Index,
-    /// How far that was when the partition was last asked whether it wants to be told.
-    told: Index,
-    /// The partition's index when it was last looked at, which was possible.
+    /// Own index at the last check for a notification.
+    checked: Index,
+    /// The partition's index as last read, checked.
     produced: Index,
 }
 
 impl<R: Ring> Consumer<R> {
-    /// This end of the ring of 2 to the power `log_entries` entries at `base`.
+    /// Opens this end of the ring of 2 to the power `log_entries` entries at `base`.
+    ///
+    /// # Errors
+    /// As [`ring`].
     pub(crate) fn new<G: Guest<Ring<R::Entry> = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
         let ring = ring::<G, R::Entry>(guest, base, log_entries)?;
-        Ok(Self { ring, consumed: Index::default(), told: Index::default(), produced: Index::default() })
+        Ok(Self { ring, consumed: Index::default(), checked: Index::default(), produced: Index::default() })
     }
 
-    /// Whether there is an entry to be consumed. The partition's index is looked at only once all that it gave is consumed.
+    /// Returns `true` if there is an entry. Reads the partition's index only when all entries known so far are consumed.
+    ///
+    /// # Errors
+    /// The partition's index is outside of the ring.
     #[inline(always)]
-    pub(crate) fn has_entry(&self) -> Result<bool, Jumped> {
-        Ok(self.has_seen_entry() || self.look()?)
+    pub(crate) fn has_entry(&self) -> Result<bool, OutsideRing> {
+        Ok(self.has_known_entry() || self.refresh()?)
     }
 
-    /// Whether there is an entry that was there when the partition's index was last looked at.
+    /// Returns `true` if an entry known from the last read of the partition's index is left.
     #[inline(always)]
-    pub(crate) fn has_seen_entry(&self) -> bool {
+    pub(crate) fn has_known_entry(&self) -> bool {
         self.produced.get() != self.consumed.get()
     }
 
-    /// Looks at the partition's index: after [`Self::ask`], [`Self::store`] and a fence, this misses no entry that it does not
-    /// ring for. Whether there is an entry.
+    /// Reads the partition's index and returns `true` if there is an entry. After [`Self::request_notification`],
+    /// [`Self::store`] and a fence it misses no entry that the partition does not notify for.
+    ///
+    /// # Errors
+    /// The partition's index is outside of the ring.
     #[inline(always)]
-    pub(crate) fn look(&self) -> Result<bool, Jumped> {
+    pub(crate) fn refresh(&self) -> Result<bool, OutsideRing> {
         let (consumed, produced) = (self.consumed.get(), word(&self.ring, PRODUCED).load(Ordering::Acquire));
         if produced == consumed {
             return Ok(false);
@@ -110,26 +125,26 @@ impl<R: Ring> Consumer<R> {
         Ok(true)
     }
 
-    /// Asks to be rung for the next entry.
+    /// Requests a notification for the next entry.
     #[inline(always)]
-    pub(crate) fn ask(&self) {
+    pub(crate) fn request_notification(&self) {
         word(&self.ring, DATA_EVENT).store(self.consumed.get(), Ordering::Relaxed);
     }
 
-    /// Asks to be rung for the next entry; says whether one is there already.
+    /// Requests a notification for the next entry. Returns `true` if an entry is there already.
     pub(crate) fn arm(&self) -> bool {
-        self.ask();
+        self.request_notification();
         self.publish();
-        self.look() == Ok(true)
+        self.refresh() == Ok(true)
     }
 
-    /// The words of the next entry, which the partition may change meanwhile.
+    /// Returns the words of the next entry, which the partition may change at any time.
     #[inline(always)]
     pub(crate) fn entry(&self) -> &[AtomicU64] {
         self.ring.entry(self.consumed.get())
     }
 
-    /// A copy of the next entry. Each word is read once.
+    /// Copies the next entry. Each word is read once.
     pub(crate) fn peek(&self) -> R::Entry
     where
         R::Entry: FromBytes + IntoBytes,
@@ -141,7 +156,7 @@ impl<R: Ring> Consumer<R> {
         entry
     }
 
-    /// A copy of the next entry, if there is one; if not, the partition rings when it adds one.
+    /// Copies the next entry, if there is one; if not, the partition notifies when it adds one.
     pub(crate) fn next(&self) -> Option<R::Entry>
     where
         R::Entry: FromBytes + IntoBytes,
@@ -149,77 +164,80 @@ impl<R: Ring> Consumer<R> {
         (self.has_entry().ok()? || self.arm()).then(|| self.peek())
     }
 
-    /// Is done with an entry.
+    /// Consumes an entry.
     #[inline(always)]
     pub(crate) fn consume(&self) {
         self.consumed.set(self.consumed.get().wrapping_add(1));
     }
 
-    /// Is done with all entries.
+    /// Consumes all entries.
     pub(crate) fn consume_all(&self) {
-        // An index that jumped leaves none.
-        let _ = self.look();
+        // After a refused index no new entry is known.
+        let _ = self.refresh();
         self.consumed.set(self.produced.get());
     }
 
-    /// Stores what was consumed where the partition sees it. After that, and a fence, [`Self::asked`].
+    /// Stores the own index in the ring. A fence and [`Self::wants_notification`] follow.
     #[inline(always)]
     pub(crate) fn store(&self) {
         word(&self.ring, CONSUMED).store(self.consumed.get(), Ordering::Release);
     }
 
-    /// Whether the partition wants to be told of what was stored since this was last asked.
+    /// Returns `true` if the partition wants a notification for an index stored since the last call.
     #[inline(always)]
-    pub(crate) fn asked(&self) -> bool {
+    pub(crate) fn wants_notification(&self) -> bool {
         let now = self.consumed.get();
-        notify(word(&self.ring, SPACE_EVENT).load(Ordering::Relaxed), now, self.told.replace(now))
+        notify(word(&self.ring, SPACE_EVENT).load(Ordering::Relaxed), now, self.checked.replace(now))
     }
 
-    /// [Stores](Self::store), with the fence.
+    /// Stores the own index in the ring, with the fence.
     pub(crate) fn publish(&self) {
         self.store();
         fence(Ordering::SeqCst);
     }
 }
 
-/// The end that fills a ring.
+/// The producer's end of a ring.
 #[derive(Debug)]
 pub(crate) struct Producer<R> {
     ring: R,
-    /// Produced so far.
+    /// Number of entries produced, wrapping.
     produced: Index,
-    /// How far that was when the partition was last asked whether it wants to be told.
-    told: Index,
-    /// As far as there was room, by the partition's index when it was last looked at, which was possible.
+    /// Own index at the last check for a notification.
+    checked: Index,
+    /// Index up to which there is room, by the partition's index as last read.
     end: Index,
 }
 
 impl<R: Ring> Producer<R> {
-    /// This end of the ring of 2 to the power `log_entries` entries at `base`.
+    /// Opens this end of the ring of 2 to the power `log_entries` entries at `base`.
+    ///
+    /// # Errors
+    /// As [`ring`].
     pub(crate) fn new<G: Guest<Ring<R::Entry> = R>>(guest: &G, base: u64, log_entries: u8) -> Result<Self, Status> {
         let ring = ring::<G, R::Entry>(guest, base, log_entries)?;
         let end = Index(AtomicU32::new(ring.mask() + 1));
-        Ok(Self { ring, produced: Index::default(), told: Index::default(), end })
+        Ok(Self { ring, produced: Index::default(), checked: Index::default(), end })
     }
 
-    /// Whether there is room for an entry. The partition's index is looked at only once all room that it gave is used.
+    /// Returns `true` if there is room for an entry. Reads the partition's index only when all room known so far is used.
     #[inline(always)]
     pub(crate) fn has_room(&self) -> bool {
-        self.has_seen_room() || {
+        self.has_known_room() || {
             let consumed = word(&self.ring, CONSUMED).load(Ordering::Acquire);
             if distance(&self.ring, consumed, self.produced.get()).is_ok() {
                 self.end.set(consumed.wrapping_add(self.ring.mask() + 1));
             }
-            self.has_seen_room()
+            self.has_known_room()
         }
     }
 
     #[inline(always)]
-    fn has_seen_room(&self) -> bool {
+    fn has_known_room(&self) -> bool {
         self.produced.get() != self.end.get()
     }
 
-    /// Asks to be rung when the partition makes room; says whether there is some already.
+    /// Requests a notification when the partition makes room. Returns `true` if there is room already.
     pub(crate) fn arm(&self) -> bool {
         let consumed = word(&self.ring, CONSUMED).load(Ordering::Relaxed);
         word(&self.ring, SPACE_EVENT).store(consumed, Ordering::Relaxed);
@@ -227,7 +245,7 @@ impl<R: Ring> Producer<R> {
         self.has_room()
     }
 
-    /// Adds an entry, which there is room for, by its words.
+    /// Adds an entry by its words; there must be room.
     #[inline(always)]
     pub(crate) fn put(&self, words: &[u64]) {
         let produced = self.produced.get();
@@ -237,20 +255,20 @@ impl<R: Ring> Producer<R> {
         self.produced.set(produced.wrapping_add(1));
     }
 
-    /// Stores what was added where the partition sees it. After that, and a fence, [`Self::asked`].
+    /// Stores the own index in the ring. A fence and [`Self::wants_notification`] follow.
     #[inline(always)]
     pub(crate) fn store(&self) {
         word(&self.ring, PRODUCED).store(self.produced.get(), Ordering::Release);
     }
 
-    /// Whether the partition wants to be told of what was stored since this was last asked.
+    /// Returns `true` if the partition wants a notification for an index stored since the last call.
     #[inline(always)]
-    pub(crate) fn asked(&self) -> bool {
+    pub(crate) fn wants_notification(&self) -> bool {
         let now = self.produced.get();
-        notify(word(&self.ring, DATA_EVENT).load(Ordering::Relaxed), now, self.told.replace(now))
+        notify(word(&self.ring, DATA_EVENT).load(Ordering::Relaxed), now, self.checked.replace(now))
     }
 
-    /// [Stores](Self::store), with the fence.
+    /// Stores the own index in the ring, with the fence.
     pub(crate) fn publish(&self) {
         self.store();
         fence(Ordering::SeqCst);

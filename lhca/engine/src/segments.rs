@@ -1,4 +1,4 @@
-//! Memory of a partition's that a work entry names: gathered from, or scattered to.
+//! Memory of a partition that a work request's segments handle.
 
 use lhca_contract::{Access, CompletionStatus, MemoryRegion, Segment};
 use zerocopy::{FromZeros, IntoBytes};
@@ -6,10 +6,10 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::guest::{BadAddress, Guest};
 use crate::slots::Slots;
 
-/// Memory regions that a partition registered.
+/// Registered memory regions by L_Key.
 pub(crate) type Regions = Slots<MemoryRegion>;
 
-/// What a packet is gathered from or scattered to: checked pieces of the partition's memory.
+/// Pieces of the partition's memory for one payload, checked.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     pieces: [(u64, usize); Segment::MAX as usize],
@@ -17,7 +17,10 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// The memory that `segments` name. To `write` there, a region must allow it.
+    /// Resolves `segments`. For `write` their regions must allow it.
+    ///
+    /// # Errors
+    /// The status for the completion.
     pub(crate) fn direct(regions: &Regions, segments: &[Segment], write: bool) -> Result<Self, CompletionStatus> {
         let mut pieces = [(0, 0); Segment::MAX as usize];
         if segments.len() > pieces.len() {
@@ -29,7 +32,10 @@ impl Pieces {
         Ok(Self { pieces, count: segments.len() })
     }
 
-    /// The memory that the list of `count` segments names which `list` holds.
+    /// Resolves the `count` segments of the list in memory that `list` names.
+    ///
+    /// # Errors
+    /// The status for the completion.
     pub(crate) fn indirect(
         guest: &impl Guest,
         regions: &Regions,
@@ -47,12 +53,12 @@ impl Pieces {
         Self::direct(regions, segments, write)
     }
 
-    /// Those that hold anything: an empty one may be anywhere.
+    /// Returns the pieces that are not empty: an empty one may have any address.
     fn iter(&self) -> impl Iterator<Item = (u64, usize)> {
         self.pieces.iter().copied().take(self.count).filter(|(_, length)| *length > 0)
     }
 
-    /// Bytes of all pieces.
+    /// Returns the length of all pieces together, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.iter().map(|(_, length)| length).fold(0, usize::saturating_add)
     }
@@ -75,7 +81,7 @@ impl Pieces {
             skip -= skipped;
             let (piece, rest) = from.split_at(from.len().min(length - skipped));
             if piece.is_empty() {
-                continue; // what is not needed is not looked at
+                continue; // a piece that is not needed may have any address
             }
             let address = address.checked_add(skipped as u64).ok_or(CompletionStatus::PROTECTION)?;
             guest.write(address, piece).map_err(|BadAddress| CompletionStatus::PROTECTION)?;
@@ -85,7 +91,7 @@ impl Pieces {
     }
 }
 
-/// Where a segment begins in the partition's memory. That it ends there, too, is seen when it is copied.
+/// Returns the partition-physical address of a segment. The copy checks that its end is in memory too.
 fn physical(regions: &Regions, segment: &Segment, write: bool) -> Result<u64, CompletionStatus> {
     if segment.l_key == Segment::PHYSICAL {
         return Ok(segment.address);

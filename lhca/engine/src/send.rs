@@ -1,4 +1,4 @@
-//! From send requests to packets.
+//! The slow path of send requests: a packet for each.
 
 use iba::attr::PortState;
 use iba::bth::{Bth, Opcode};
@@ -20,74 +20,74 @@ use crate::objects::QueuePair;
 use crate::segments::{Pieces, Regions};
 use partition_table::RefusalPolicy;
 
-/// Bytes of immediate data, which follow the headers.
+/// Length of the immediate data behind the headers, in bytes.
 pub(crate) const IMMEDIATE: usize = 4;
 
-/// The longest packet: the longest headers, and as much payload as there is.
+/// Length of the longest packet, in bytes: the longest headers and the largest payload.
 pub(crate) const MAX_PACKET: usize = size_of::<UdHeader>() + size_of::<Grh>() + IMMEDIATE + 4096;
 
-/// What became of the next send request of a queue pair.
+/// Outcome of the next send request of a queue pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// There is none, or it has to wait; the partition rings when that changes.
-    Nothing,
-    /// One came to nothing, and completed so; there may be more.
-    Failed,
-    /// The partition's policy does not let it out; there may be more.
+pub(crate) enum SendOutcome {
+    /// There is none, or it waits for room; the partition notifies when that changes.
+    Empty,
+    /// One completed with an error; there may be more.
+    Completed,
+    /// The partition's policy refused it; there may be more.
     Refused(Refusal),
-    /// It completed; its packet of this many bytes is to leave by this port.
+    /// It completed; the caller sends its packet of this many bytes from this port.
     Packet(PortNum, usize),
 }
 
 /// A subnet management packet that a partition may not send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it was to do.
+    /// Method.
     pub method: Method,
-    /// To what.
+    /// Attribute.
     pub attribute: AttributeId,
-    /// It was to go to this LID; permissive for a directed route.
+    /// Destination; permissive for a directed route.
     pub dlid: Lid,
 }
 
 impl Refusal {
-    /// Whether whoever sent it waits for an answer.
+    /// Returns `true` if its sender waits for a response.
     fn is_request(self) -> bool {
         matches!(self.method, Method::GET | Method::SET)
     }
 }
 
 impl<G: Guest> Lhca<G> {
-    /// Takes the next send request of the queue pair `name`: makes its packet in `buffer`, and completes it.
-    pub(crate) fn take_send(
+    /// Executes the next send request of the queue pair `handle`: writes its packet to `buffer` and completes the request.
+    pub(crate) fn send_next(
         &mut self,
         now: Time,
-        name: u32,
+        handle: u32,
         adapter: &ChannelAdapter,
         buffer: &mut [u8; MAX_PACKET],
-    ) -> Taken {
-        let Some(pair) = self.pairs.get(name) else { return Taken::Nothing };
+    ) -> SendOutcome {
+        let Some(pair) = self.pairs.get(handle) else { return SendOutcome::Empty };
         match pair.state {
             QueuePairState::READY_TO_SEND => {}
-            QueuePairState::ERROR => return self.flush(name),
-            _ => return Taken::Nothing,
+            QueuePairState::ERROR => return self.flush(handle),
+            _ => return SendOutcome::Empty,
         }
         let queue = pair.config.send_completions;
         match pair.send.has_entry() {
-            Ok(false) if self.pace.is_watched() || !pair.send.arm() => return Taken::Nothing,
+            Ok(false) if self.polling.is_polled() || !pair.send.arm() => return SendOutcome::Empty,
             Ok(_) => {}
-            Err(_) => return self.fail_pair(now, name),
+            Err(_) => return self.fail_pair(now, handle),
         }
         if !self.has_room(queue) {
-            return Taken::Nothing;
+            return SendOutcome::Empty;
         }
         let entry = pair.send.peek();
         let port = pair.port();
         let made =
-            Request { guest: &self.guest, regions: &self.regions, pair, name, adapter, entry: &entry }.make(buffer);
-        let refusal = made.ok().and_then(|length| self.refuse(now, name, buffer.get(..length)?));
+            Request { guest: &self.guest, regions: &self.regions, pair, handle, adapter, entry: &entry }.make(buffer);
+        let refusal = made.ok().and_then(|length| self.refuse(now, handle, buffer.get(..length)?));
         let is_answered = refusal.is_some_and(Refusal::is_request) && self.gate.policy.refused == RefusalPolicy::Answer;
-        let Some(pair) = self.pairs.get_mut(name) else { return Taken::Nothing };
+        let Some(pair) = self.pairs.get_mut(handle) else { return SendOutcome::Empty };
         pair.send.consume();
         pair.publish_sends();
         let status = match (made, refusal) {
@@ -98,33 +98,33 @@ impl<G: Guest> Lhca<G> {
         if status == CompletionStatus::SUCCESS {
             pair.count_packets(1);
         }
-        let (id, queue_pair, kind) = (entry.id, Handle(name), CompletionKind::SEND);
+        let (id, queue_pair, kind) = (entry.id, Handle(handle), CompletionKind::SEND);
         self.complete(queue, &Completion { id, queue_pair, status, kind, ..Completion::default() });
         match (made, refusal) {
-            (Err(_), _) => Taken::Failed,
+            (Err(_), _) => SendOutcome::Completed,
             (Ok(length), Some(refusal)) => {
                 if is_answered {
                     self.answer_refused(adapter, port, &mut buffer[..length]);
                 }
-                Taken::Refused(refusal)
+                SendOutcome::Refused(refusal)
             }
-            (Ok(length), None) => Taken::Packet(port, length),
+            (Ok(length), None) => SendOutcome::Packet(port, length),
         }
     }
 
-    /// Judges by the partition's policy what queue pair 0 sends.
-    fn refuse(&mut self, now: Time, name: u32, packet: &[u8]) -> Option<Refusal> {
-        let pair = self.pairs.get(name).filter(|pair| pair.config.kind == QueuePairKind::SMI)?;
+    /// Returns the refusal of a packet of queue pair 0 by the partition's policy, if it is refused.
+    fn refuse(&mut self, now: Time, handle: u32, packet: &[u8]) -> Option<Refusal> {
+        let pair = self.pairs.get(handle).filter(|pair| pair.config.kind == QueuePairKind::SMI)?;
         let (packet, _) = SmpPacket::ref_from_prefix(packet).ok()?;
         let header = &packet.smp.header;
         if self.gate.admits(now, pair.port(), header.method) {
             return None;
         }
-        count(&mut self.counts.refused);
+        count(&mut self.drops.refused);
         Some(Refusal { method: header.method, attribute: header.attribute_id, dlid: packet.header.lrh.dlid })
     }
 
-    /// Answers a refused request as whoever it is for would, if that did not know its method or attribute (13.4.7).
+    /// Answers a refused request as its destination does for an unknown method or attribute (13.4.7).
     fn answer_refused(&mut self, adapter: &ChannelAdapter, port: PortNum, packet: &mut [u8]) {
         let Ok(answer) = SmpPacket::mut_from_bytes(packet) else { return };
         let lrh = &mut answer.header.lrh;
@@ -136,28 +136,28 @@ impl<G: Guest> Lhca<G> {
             smp.set_returning(true);
             smp.set_hop_pointer(0);
         }
-        // No key is looked at on queue pair 0.
+        // Queue pair 0 has no keys to check.
         let _ = self.receive(adapter, port, packet);
     }
 
-    /// The partition left the contract: the queue pair is in error, and nothing in that ring means anything.
-    fn fail_pair(&mut self, now: Time, name: u32) -> Taken {
-        if let Some(pair) = self.pairs.get_mut(name) {
+    /// Moves the queue pair to the state Error: its ring's index breaks the contract.
+    fn fail_pair(&mut self, now: Time, handle: u32) -> SendOutcome {
+        if let Some(pair) = self.pairs.get_mut(handle) {
             pair.state = QueuePairState::ERROR;
             self.changes += 1;
-            self.tell(Event { kind: EventKind::QUEUE_PAIR_ERROR, source: name, time: now.0 });
+            self.report(Event { kind: EventKind::QUEUE_PAIR_ERROR, source: handle, time: now.0 });
         }
-        self.flush(name)
+        self.flush(handle)
     }
 
-    /// Completes the next that is posted to a queue pair in error as flushed.
-    fn flush(&mut self, name: u32) -> Taken {
-        let flushed = self.flush_one(name, CompletionKind::SEND) || self.flush_one(name, CompletionKind::RECEIVE);
-        if flushed { Taken::Failed } else { Taken::Nothing }
+    /// Completes the next request of a queue pair in error as flushed.
+    fn flush(&mut self, handle: u32) -> SendOutcome {
+        let flushed = self.flush_one(handle, CompletionKind::SEND) || self.flush_one(handle, CompletionKind::RECEIVE);
+        if flushed { SendOutcome::Completed } else { SendOutcome::Empty }
     }
 
-    fn flush_one(&mut self, name: u32, kind: CompletionKind) -> bool {
-        let Some(pair) = self.pairs.get(name) else { return false };
+    fn flush_one(&mut self, handle: u32, kind: CompletionKind) -> bool {
+        let Some(pair) = self.pairs.get(handle) else { return false };
         let sends = kind == CompletionKind::SEND;
         let config = &pair.config;
         let (next, queue) = if sends {
@@ -166,7 +166,7 @@ impl<G: Guest> Lhca<G> {
             (pair.receive.next().map(|entry| entry.id), config.receive_completions)
         };
         let Some(id) = next.filter(|_| self.has_room(queue)) else { return false };
-        let Some(pair) = self.pairs.get_mut(name) else { return false };
+        let Some(pair) = self.pairs.get_mut(handle) else { return false };
         if sends {
             pair.send.consume();
             pair.publish_sends();
@@ -174,7 +174,7 @@ impl<G: Guest> Lhca<G> {
             pair.receive.consume();
             pair.publish_receives();
         }
-        let (queue_pair, status) = (Handle(name), CompletionStatus::FLUSHED);
+        let (queue_pair, status) = (Handle(handle), CompletionStatus::FLUSHED);
         self.complete(queue, &Completion { id, queue_pair, status, kind, ..Completion::default() });
         true
     }
@@ -185,7 +185,7 @@ struct Request<'a, G: Guest> {
     guest: &'a G,
     regions: &'a Regions,
     pair: &'a QueuePair<G>,
-    name: u32,
+    handle: u32,
     adapter: &'a ChannelAdapter,
     entry: &'a SendEntry,
 }
@@ -255,7 +255,7 @@ impl<G: Guest> Request<'_, G> {
         header.bth.set_solicited_event(self.has(WorkFlags::SOLICITED));
         (header.bth.dest_qp, header.bth.psn) = (entry.remote_qp, self.pair.psn());
         header.bth.p_key = self.p_key()?;
-        header.deth.src_qp = self.pair.number(self.name);
+        header.deth.src_qp = self.pair.number(self.handle);
         let own_key = entry.q_key.get() >> 31 != 0;
         header.deth.q_key = if own_key { self.pair.q_key } else { entry.q_key };
         if self.is_smi() {

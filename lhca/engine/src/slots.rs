@@ -1,11 +1,14 @@
-//! What a partition created, by names that are never used again.
+//! Objects by handles that are never used again.
 
 use alloc::vec::Vec;
 
-/// Values by place, and how often each place was used.
+/// Slots for values of one kind.
 ///
-/// A name is that use's generation in the upper half; in the lower half a tag, which tells values of different kinds apart, and
-/// the place.
+/// | bits of a handle | meaning |
+/// |---|---|
+/// | 31:16 | [`Generation`] of the slot |
+/// | 15:8 | tag of the kind of value |
+/// | 7:0 | index of the slot |
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     slots: Vec<Slot<T>>,
@@ -16,116 +19,115 @@ pub(crate) struct Slots<T> {
 
 #[derive(Debug)]
 struct Slot<T> {
-    /// The name of what is here, or was last.
-    name: u32,
+    /// Handle of the value, or of the last one.
+    handle: u32,
     value: Option<T>,
 }
 
-/// The how manieth use of a place it is: from 1 to 65535, and then from 1 again. A place that was used in all of them is not
-/// used again.
+/// Generation of a slot: number of allocations, 1..=65535, wrapping to 1. A slot that had all of them is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(u16);
 
 impl Generation {
-    /// The first one.
+    /// The first generation.
     pub(crate) const FIRST: Self = Self(1);
 
     fn next(self) -> Self {
         self.0.checked_add(1).map_or(Self::FIRST, Self)
     }
 
-    /// How many come after `first` until this one.
+    /// Returns the number of generations from `first` to this one.
     fn since(self, first: Self) -> u16 {
-        // There are 65535, so that a step over the end is by one more.
+        // 0 is no generation, so a difference across the wrap is one less.
         self.0.checked_sub(first.0).unwrap_or_else(|| self.0.wrapping_sub(first.0).wrapping_sub(1))
     }
 }
 
 impl<T> Slot<T> {
     fn generation(&self) -> Generation {
-        Generation((self.name >> 16) as u16)
+        Generation((self.handle >> 16) as u16)
     }
 }
 
 impl<T> Slots<T> {
-    /// Room for `capacity` values, with `tag` in their names, and `first` in the first ones.
+    /// Creates `capacity` empty slots, with `tag` and at first the generation `first` in their handles.
     pub(crate) const fn new(tag: u8, capacity: u8, first: Generation) -> Self {
         Self { slots: Vec::new(), capacity, tag, first }
     }
 
-    /// A generation that no name has had, unless all are used up.
+    /// Returns a generation that no handle has had, unless all are used up.
     pub(crate) fn unused(&self) -> Generation {
         let latest = self.slots.iter().map(Slot::generation).max_by_key(|latest| latest.since(self.first));
         latest.map_or(self.first, Generation::next)
     }
 
-    /// Takes `value` in; its name, or nothing if there is no room.
+    /// Stores `value` and returns its handle, or `None` if no slot is free.
     pub(crate) fn insert(&mut self, value: T) -> Option<u32> {
         let free = |slot: &Slot<T>| slot.value.is_none() && slot.generation().next() != self.first;
         let index = self.slots.iter().position(free).unwrap_or(self.slots.len());
         let place = u8::try_from(index).ok().filter(|place| *place < self.capacity)?;
         let generation = self.slots.get(index).map_or(self.first, |slot| slot.generation().next());
         let [high, low] = generation.0.to_be_bytes();
-        let name = u32::from_be_bytes([high, low, self.tag, place]);
-        let slot = Slot { name, value: Some(value) };
+        let handle = u32::from_be_bytes([high, low, self.tag, place]);
+        let slot = Slot { handle, value: Some(value) };
         match self.slots.get_mut(index) {
             Some(free) => *free = slot,
             None => self.slots.push(slot),
         }
-        Some(name)
+        Some(handle)
     }
 
     #[inline(always)]
-    pub(crate) fn get(&self, name: u32) -> Option<&T> {
-        match self.slots.get(place(name)) {
-            Some(Slot { name: own, value: Some(value) }) if *own == name => Some(value),
+    pub(crate) fn get(&self, handle: u32) -> Option<&T> {
+        match self.slots.get(place(handle)) {
+            Some(Slot { handle: own, value: Some(value) }) if *own == handle => Some(value),
             _ => None,
         }
     }
 
     #[inline(always)]
-    pub(crate) fn get_mut(&mut self, name: u32) -> Option<&mut T> {
-        match self.slots.get_mut(place(name)) {
-            Some(Slot { name: own, value: Some(value) }) if *own == name => Some(value),
+    pub(crate) fn get_mut(&mut self, handle: u32) -> Option<&mut T> {
+        match self.slots.get_mut(place(handle)) {
+            Some(Slot { handle: own, value: Some(value) }) if *own == handle => Some(value),
             _ => None,
         }
     }
 
-    /// The place of what has this name: good as long as that is there.
-    pub(crate) fn place_of(&self, name: u32) -> Option<usize> {
-        self.get(name).map(|_| place(name))
+    /// Returns the index of the slot with the handle's value; valid as long as the value is there.
+    pub(crate) fn index_of(&self, handle: u32) -> Option<usize> {
+        self.get(handle).map(|_| place(handle))
     }
 
-    /// What is at a place.
+    /// Returns the value in a slot.
     #[inline(always)]
     pub(crate) fn at(&self, place: usize) -> Option<&T> {
         self.slots.get(place)?.value.as_ref()
     }
 
-    pub(crate) fn remove(&mut self, name: u32) -> Option<T> {
-        self.get(name)?;
-        self.slots.get_mut(place(name))?.value.take()
+    pub(crate) fn remove(&mut self, handle: u32) -> Option<T> {
+        self.get(handle)?;
+        self.slots.get_mut(place(handle))?.value.take()
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }
 
-    /// The name of what is at a place.
-    pub(crate) fn name_at(&self, place: usize) -> Option<u32> {
+    /// Returns the handle of the value in a slot.
+    pub(crate) fn handle_at(&self, place: usize) -> Option<u32> {
         let slot = self.slots.get(place)?;
-        slot.value.as_ref().map(|_| slot.name)
+        slot.value.as_ref().map(|_| slot.handle)
     }
 
-    /// The places that were ever used.
-    pub(crate) fn places(&self) -> core::ops::Range<usize> {
+    /// Returns the indices of the slots that have ever been used.
+    pub(crate) fn indices(&self) -> core::ops::Range<usize> {
         0..self.slots.len()
     }
 }
 
-/// The place in a name.
-fn place(name: u32) -> usize {
-    (name & 0xff) as usize
+/// Returns the index of the slot in a handle.
+fn place(handle: u32) -> usize {
+    (handle & 0xff) as usize
 }
 
 #[cfg(test)]
@@ -137,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_never_means_its_successor() {
+    fn handle_of_a_removed_value_is_never_valid_again() {
         let mut slots = Slots::new(7, 2, Generation::FIRST);
         let first = slots.insert('a').unwrap();
         let second = slots.insert('b').unwrap();
@@ -147,25 +149,25 @@ mod tests {
         assert_ne!(third, first);
         assert!(slots.get(first).is_none() && slots.get_mut(first).is_none());
         assert_eq!(slots.values().collect::<String>(), "cb");
-        assert_eq!((slots.get(0), slots.get(third ^ 0x100)), (None, None), "no name, and another kind's");
-        assert_eq!((slots.name_at(0), slots.name_at(1), slots.name_at(2)), (Some(third), Some(second), None));
+        assert_eq!((slots.get(0), slots.get(third ^ 0x100)), (None, None), "no handle, and another kind's");
+        assert_eq!((slots.handle_at(0), slots.handle_at(1), slots.handle_at(2)), (Some(third), Some(second), None));
     }
 
     #[test]
-    fn a_place_that_is_worn_out_is_left() {
+    fn slot_with_all_generations_used_is_not_used_again() {
         for first in [1, 2, 40_000, u16::MAX] {
             let mut slots = Slots::new(0, 1, Generation(first));
             let mut names = BTreeSet::new();
-            while let Some(name) = slots.insert(()) {
-                assert!(name >> 16 != 0 && names.insert(name), "{name:#x}");
-                slots.remove(name);
+            while let Some(handle) = slots.insert(()) {
+                assert!(handle >> 16 != 0 && names.insert(handle), "{handle:#x}");
+                slots.remove(handle);
             }
             assert_eq!(names.len(), usize::from(u16::MAX));
         }
     }
 
     #[test]
-    fn the_generation_that_comes_next_was_none_of_any_place() {
+    fn unused_generation_is_none_of_any_slot() {
         for first in [1, 2, 40_000, u16::MAX - 1, u16::MAX] {
             let mut slots = Slots::new(0, 2, Generation(first));
             assert_eq!(slots.unused(), Generation(first));

@@ -261,7 +261,7 @@ fn a_datagram_to_a_group_comes_to_each_member_once() {
 #[test]
 fn under_load_nobody_rings() {
     let (world, machines) = world(2, Policy::default());
-    world.logical.lock().unwrap().watch(true);
+    world.logical.lock().unwrap().start_polling();
     let (mut from, mut to) = (End::new(&machines[0], QueuePairKind::UD), End::new(&machines[1], QueuePairKind::UD));
     let (mut payload, mut room) = (pattern(64, 1), vec![0; 40 + 64]);
     let before = world.bells.load(Ordering::Relaxed);
@@ -300,7 +300,7 @@ fn under_load_nobody_rings() {
 #[test]
 fn who_is_watched_keeps_nobody_waiting() {
     let (world, machines) = world(3, Policy::default());
-    world.logical.lock().unwrap().watch(true);
+    world.logical.lock().unwrap().start_polling();
     let mut ends: Vec<_> =
         machines.iter().map(|machine| End::with_room(machine, QueuePairKind::UD, 10, 11).ready()).collect();
     let mut payload = vec![0; 8];
@@ -327,9 +327,9 @@ fn who_is_watched_keeps_nobody_waiting() {
     let mut logical = world.logical.lock().unwrap();
     let mut cable = support::Cable::default();
     logical.detach(subnet::Time(1), machines[0].id, &mut cable);
-    assert!(logical.is_busy(), "the others are still watched");
+    assert!(logical.has_pending(), "the others are still watched");
     for machine in &machines[1..] {
         logical.detach(subnet::Time(1), machine.id, &mut cable);
     }
-    assert!(!logical.is_busy());
+    assert!(!logical.has_pending());
 }

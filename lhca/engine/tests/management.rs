@@ -77,7 +77,7 @@ fn what_the_policy_forbids_goes_nowhere_and_is_counted() {
             assert_eq!(send(&mut end, SM, &mut smp), CompletionStatus::REFUSED);
         }
         assert!(world.take().is_empty());
-        assert_eq!(world.logical.lock().unwrap().counts(machines[0].id).unwrap().refused, 4);
+        assert_eq!(world.logical.lock().unwrap().drops(machines[0].id).unwrap().refused, 4);
         assert_eq!(end.lhca.set_is_sm(PORT, true).unwrap_err().status, Status::NOT_PERMITTED);
     }
 }
@@ -106,7 +106,7 @@ fn a_refused_request_is_answered_where_the_policy_says_so() {
     assert_eq!(send(&mut end, SM, &mut trap), CompletionStatus::REFUSED, "nobody waits for an answer");
     assert!(world.take().is_empty());
     let mut logical = world.logical.lock().unwrap();
-    assert_eq!(logical.counts(machines[0].id).unwrap().refused, 3);
+    assert_eq!(logical.drops(machines[0].id).unwrap().refused, 3);
     let (lhca, refusal) = logical.take_refusal().unwrap();
     assert_eq!(
         (lhca, refusal.method, refusal.attribute, refusal.dlid),
@@ -244,7 +244,7 @@ fn wrong_keys_make_few_traps() {
     }
     let traps = world.take().len();
     assert!((1..=100).contains(&traps), "{traps} traps in 10 seconds");
-    assert_eq!(world.logical.lock().unwrap().counts(machines[1].id).unwrap().bad_key, 10_000);
+    assert_eq!(world.logical.lock().unwrap().drops(machines[1].id).unwrap().bad_key, 10_000);
 }
 
 #[test]

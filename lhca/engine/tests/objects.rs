@@ -193,7 +193,7 @@ fn completions_wait_for_room_and_none_is_lost() {
     }
     let ids: Vec<_> = std::iter::from_fn(|| end.next()).map(|done| done.id).collect();
     assert_eq!(ids, (0..16).collect::<Vec<_>>());
-    assert_eq!(world.logical.lock().unwrap().counts(machines[0].id).unwrap().no_queue_pair, 16);
+    assert_eq!(world.logical.lock().unwrap().drops(machines[0].id).unwrap().no_queue_pair, 16);
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn a_datagram_finds_only_a_queue_pair_for_datagrams() {
     let entry = SendEntry { remote_qp, q_key: QKey::new(0), ..to(&receiver, &mut data) };
     assert_eq!(status(&mut from, &entry), CompletionStatus::SUCCESS, "the sender does not know");
     assert!(smi.next().is_none());
-    assert_eq!(world.logical.lock().unwrap().counts(receiver.lhca.platform().id).unwrap().no_queue_pair, 1);
+    assert_eq!(world.logical.lock().unwrap().drops(receiver.lhca.platform().id).unwrap().no_queue_pair, 1);
 }
 
 #[test]

@@ -7,10 +7,10 @@
 //! A packet walks from node to node in its sender's buffer. Nothing is queued: a packet that comes in by the uplink, or
 //! from a consumer, has gone out by an uplink, or to its consumers, or nowhere, when the call returns.
 
+mod deferred_counters;
 mod member;
 mod path;
 mod qp0;
-mod tally;
 mod walk;
 
 use alloc::vec;
@@ -18,13 +18,13 @@ use alloc::vec::Vec;
 
 use iba::{Guid, PortNum};
 
+use self::deferred_counters::DeferredCounters;
+pub use self::deferred_counters::DeferredId;
 use self::member::{At, Member, Wire};
 use self::path::may_change_paths;
-pub use self::path::{Layout, Path};
+pub use self::path::{Path, RoutingEpoch};
 pub use self::qp0::Qp0Counters;
 use self::qp0::{Origin, is_request};
-use self::tally::Tallies;
-pub use self::tally::TallyId;
 use self::walk::Due;
 use crate::adapter::{AdapterConfig, ChannelAdapter};
 use crate::body::{Body, Verdict};
@@ -114,8 +114,8 @@ pub struct Hsma {
     /// No other member has anything to do before this.
     deadline: Time,
     /// Counts what may have changed the ways that data takes.
-    layout: u64,
-    tallies: Tallies,
+    epoch: u64,
+    deferred: DeferredCounters,
 }
 
 impl Hsma {
@@ -141,8 +141,8 @@ impl Hsma {
             qp0: vec![Qp0Counters::default(); switches.len()],
             due: Due::default(),
             deadline: Time::NEVER,
-            layout: 0,
-            tallies: Tallies::default(),
+            epoch: 0,
+            deferred: DeferredCounters::default(),
         })
     }
 
@@ -151,7 +151,7 @@ impl Hsma {
     /// # Errors
     /// An adapter that cannot be made, a GUID that another node or port has, or a place that is none or is taken.
     pub fn add(&mut self, config: &AdapterConfig, places: &[LogicalPort]) -> Result<LhcaId, AddError> {
-        self.layout += 1;
+        self.epoch += 1;
         let adapter = ChannelAdapter::new(config)?;
         let ports = adapter.node_info().num_ports;
         if usize::from(ports) != places.len() {
@@ -210,8 +210,8 @@ impl Hsma {
     }
 
     fn set_plugged(&mut self, now: Time, lhca: LhcaId, plugged: bool, out: &mut impl HsmaOutlet) {
-        self.tally();
-        self.layout += 1;
+        self.apply_deferred();
+        self.epoch += 1;
         let Some(number) = self.number(lhca) else { return };
         let Some(member) = self.member_mut(number) else { return };
         member.plugged = plugged;
@@ -224,9 +224,9 @@ impl Hsma {
     /// Deals with `packet`, which the physical port `uplink` brought. It is changed in place.
     pub fn receive(&mut self, now: Time, uplink: UplinkId, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         if usize::from(uplink.0) < self.switches {
-            self.tally();
+            self.apply_deferred();
             let is_smp = may_change_paths(packet);
-            self.layout += u64::from(is_smp);
+            self.epoch += u64::from(is_smp);
             let was_request = is_smp && is_request(packet);
             let exit = self.walk(now, At { member: uplink.0.into(), port: UPLINK }, packet, out);
             if let (true, Some(qp0)) = (is_smp, self.qp0.get_mut(usize::from(uplink.0))) {
@@ -241,9 +241,9 @@ impl Hsma {
     /// the subnet for a partition. It is changed in place.
     pub fn send(&mut self, now: Time, lhca: LhcaId, port: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Some(member) = self.number(lhca) else { return };
-        self.tally();
+        self.apply_deferred();
         let is_smp = may_change_paths(packet);
-        self.layout += u64::from(is_smp);
+        self.epoch += u64::from(is_smp);
         let was_request = is_smp && is_request(packet);
         let from = At { member, port };
         let mut leaves_port = false;
@@ -301,8 +301,8 @@ impl Hsma {
 
     /// Acts on a member, and does what comes of it.
     fn with_member(&mut self, now: Time, number: u16, out: &mut impl HsmaOutlet, act: impl FnOnce(&mut Node)) {
-        self.tally();
-        self.layout += 1;
+        self.apply_deferred();
+        self.epoch += 1;
         if let Some(member) = self.member_mut(number) {
             act(&mut member.node);
             self.note(now, number);

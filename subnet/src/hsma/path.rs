@@ -6,8 +6,8 @@
 use iba::attr::PortState;
 use iba::{Lid, PKey, PortNum, Sl};
 
+use super::deferred_counters::{DeferredCount, DeferredId};
 use super::member::{At, Wire};
-use super::tally::{Tally, TallyId};
 use super::{Hsma, LhcaId};
 use crate::body::Body;
 use crate::time::Time;
@@ -22,12 +22,12 @@ pub struct Path {
     /// The longest payload that all its ports take, in bytes.
     pub mtu: u16,
     /// What counts the packets that go by it.
-    pub tally: TallyId,
+    pub deferred: DeferredId,
 }
 
 /// A state of all that paths depend on. Once it has changed, a path that was found before means nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Layout(u64);
+pub struct RoutingEpoch(u64);
 
 impl Hsma {
     /// The way that data with `p_key` to `dlid` on `sl` takes from `port` of `lhca`, if it leads to another LHCA.
@@ -65,32 +65,32 @@ impl Hsma {
             (At { member: switch, port: exit }, true),
             (to, false),
         ];
-        Some(Path { lhca, port: to.port, mtu, tally: self.open_tally(passes) })
+        Some(Path { lhca, port: to.port, mtu, deferred: self.open_deferred(passes) })
     }
 
-    /// A new tally. If there are as many as there may be, all begin anew, and with them all paths.
-    fn open_tally(&mut self, passes: [(At, bool); 4]) -> TallyId {
-        if let Some(id) = self.tallies.open(passes) {
+    /// A new deferred. If there are as many as there may be, all begin anew, and with them all paths.
+    fn open_deferred(&mut self, passes: [(At, bool); 4]) -> DeferredId {
+        if let Some(id) = self.deferred.open(passes) {
             return id;
         }
-        self.tally();
-        self.layout += 1;
-        self.tallies.forget();
-        self.tallies.open(passes).unwrap_or_default()
+        self.apply_deferred();
+        self.epoch += 1;
+        self.deferred.forget();
+        self.deferred.open(passes).unwrap_or_default()
     }
 
     /// Counts, at each port of their paths, what passed since this was last done. The HSMA does so itself before it does
     /// anything but [`Self::pass`]; whoever looks at counters does so before.
     #[inline]
-    pub fn tally(&mut self) {
-        if self.tallies.any() {
-            self.count_tallies();
+    pub fn apply_deferred(&mut self) {
+        if self.deferred.any() {
+            self.apply_all_deferred();
         }
     }
 
     #[cold]
-    fn count_tallies(&mut self) {
-        while let Some(Tally { passes, packets, words }) = self.tallies.take() {
+    fn apply_all_deferred(&mut self) {
+        while let Some(DeferredCount { passes, packets, words }) = self.deferred.take() {
             for (at, sent) in passes {
                 if let Some(port) = self.body_mut(at.member).and_then(|body| body.linked_port(at.port)) {
                     port.counters.passed(sent, packets, words);
@@ -102,14 +102,14 @@ impl Hsma {
     /// What paths depend on, as it is now; `None` while something is due that comes before any packet.
     #[must_use]
     #[inline]
-    pub fn layout(&self, now: Time) -> Option<Layout> {
-        self.is_idle(now).then_some(Layout(self.layout))
+    pub fn routing_epoch(&self, now: Time) -> Option<RoutingEpoch> {
+        self.is_idle(now).then_some(RoutingEpoch(self.epoch))
     }
 
-    /// Notes that a packet of `words` words of four bytes, invariant CRC included, went by a path that was found in today's [layout](Self::layout).
+    /// Notes that a packet of `words` words of four bytes, invariant CRC included, went by a path that was found in today's [layout](Self::routing_epoch).
     #[inline(always)]
-    pub fn pass(&mut self, tally: TallyId, words: u64) {
-        self.tallies.pass(tally, words);
+    pub fn pass(&mut self, deferred: DeferredId, words: u64) {
+        self.deferred.pass(deferred, words);
     }
 
     fn body(&self, number: u16) -> Option<&Body> {

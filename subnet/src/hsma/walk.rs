@@ -61,8 +61,8 @@ impl Hsma {
 
     #[cold]
     fn do_due(&mut self, now: Time, out: &mut impl HsmaOutlet) {
-        self.tally();
-        self.layout += 1;
+        self.apply_deferred();
+        self.epoch += 1;
         loop {
             while let Some(member) = self.due.pop() {
                 self.do_chores(now, member, out);

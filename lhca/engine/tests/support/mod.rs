@@ -21,7 +21,7 @@ use lhca_contract::{
     SendEntry, Status, VERSION, cpuid,
 };
 use lhca_driver::{CompletionQueue, Lhca, Line, NewQueuePair, Platform, QueuePair, RingMemory};
-use lhca_engine::{BadAddress, Guest, Logical, Policy, Ring, Wire};
+use lhca_engine::{BadAddress, Guest, LogicalFabric, Policy, Ring, Wire};
 use subnet::{AdapterConfig, Hsma, LhcaId, Link, LinkRequest, LogicalPort, NodeConfig, SwitchConfig, Time, UplinkId};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -30,7 +30,7 @@ pub const PORT: PortNum = PortNum::new(1);
 
 /// The hypervisor, and all that its partitions see of it.
 pub struct World {
-    pub logical: Mutex<Logical<Host>>,
+    pub logical: Mutex<LogicalFabric<Host>>,
     pub cable: Mutex<Cable>,
     /// In nanoseconds.
     pub now: AtomicU64,
@@ -151,7 +151,7 @@ impl Platform for Machine {
         let (mut logical, mut cable) = (self.world.logical.lock().unwrap(), self.world.cable.lock().unwrap());
         if call == Call::DOORBELL {
             self.world.bells.fetch_add(1, Ordering::Relaxed);
-            if logical.pass(self.world.time(), self.id, arguments[0]).is_some() {
+            if logical.pass(self.world.time(), self.id, arguments[0]) != lhca_engine::Doorbell::Unfinished {
                 return (Status::OK, 0);
             }
         }
@@ -199,7 +199,7 @@ pub fn world(count: u16, policy: Policy) -> (&'static World, Vec<Machine>) {
 /// A hypervisor with `count` partitions on the LHCAs that there are, which nobody has configured.
 pub fn world_of(hsma: Hsma, count: u16, policy: Policy) -> (&'static World, Vec<Machine>) {
     let world = World {
-        logical: Mutex::new(Logical::new(hsma)),
+        logical: Mutex::new(LogicalFabric::new(hsma)),
         cable: Mutex::default(),
         now: AtomicU64::new(1),
         bells: AtomicU32::new(0),

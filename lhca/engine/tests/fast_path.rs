@@ -74,7 +74,7 @@ impl Pair {
     /// Words and packets that each port sent and received, from one adapter by the switch to the other.
     fn passed(&self) -> Vec<[u64; 2]> {
         let (mut logical, mut cable) = (self.world.logical.lock().unwrap(), self.world.cable.lock().unwrap());
-        logical.split(self.world.time(), &mut *cable).0.tally();
+        logical.split(self.world.time(), &mut *cable).0.apply_deferred();
         let hsma = logical.hsma();
         let adapters = [0, 1].map(|nth| hsma.lhca(LhcaId(nth)).unwrap().counters(PORT).unwrap());
         let switch = hsma.switch(UPLINK).unwrap();

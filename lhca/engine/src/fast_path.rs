@@ -1,12 +1,12 @@
-//! The short way of datagrams from one partition to another: from the sender's memory to the receiver's in one copy,
-//! without a packet in between.
+//! The fast path of datagrams from one partition to another: one copy from the sender's memory to the receiver's, and no
+//! packet.
 //!
-//! It is for what comes most: a UD queue pair sends from one piece of memory to a queue pair behind the same logical switch
-//! that has room for it in one piece. It leads where the long way leads (`send`, the HSMA, `receive`), and tests hold each
-//! against the other. Whatever is not plain goes the long way, refusals and errors included.
+//! It serves the common case: a UD queue pair sends from one segment to a queue pair behind the same logical switch, which
+//! has one segment of room for it. Its outcome is that of the slow path (`send`, the HSMA, `receive`); tests compare both.
+//! All other datagrams take the slow path, refusals and errors included.
 //!
-//! What datagrams to one place have in common is found out once, and is a [`Flow`]. Of each datagram then only those words
-//! are looked at in which it may differ, and what was done is published once for all that went one after the other.
+//! The properties that datagrams to one destination have in common are resolved once, as a [`Flow`]. Of each datagram only
+//! the words that may differ are read, and the ring indices are published once for a batch.
 
 use alloc::boxed::Box;
 use core::mem::offset_of;
@@ -17,76 +17,51 @@ use lhca_contract::{
     Completion, CompletionFlags, CompletionKind, Handle, QueuePairKind, QueuePairState, ReceiveEntry, Segment,
     SendEntry, WorkFlags,
 };
-use subnet::{ChannelAdapter, Hsma, Layout, LhcaId, TallyId, Time};
+use subnet::{ChannelAdapter, Hsma, LhcaId, RoutingEpoch, Time};
 use zerocopy::transmute;
 
+use crate::flow::{Address, Flow};
 use crate::guest::{Guest, Ring};
 use crate::lhca::Lhca;
-use crate::objects::{QueuePair, name_of, tell};
+use crate::objects::{QueuePair, handle_of, interrupt};
 use crate::receive::GRH;
 use crate::ring::Consumer;
 
-/// The words of an entry.
+/// Words of an entry.
 type Words = [AtomicU64; 8];
 
-/// Where a send request goes, and how: its second and third word, flags to Q_Key.
-type Address = [u64; 2];
-
-/// What the datagrams of a queue pair to one place have in common.
-#[derive(Clone, Copy, Debug, Default)]
-struct Flow {
-    address: Address,
-    layout: Layout,
-    /// The receiver's place; [`NOWHERE`] if they go the long way.
-    receiver: usize,
-    /// What the receiver's changes came to, when its queue pair was found to take this.
-    changes: u64,
-    /// The receiving queue pair's place.
-    place: usize,
-    tally: TallyId,
-    /// Words of four bytes of each that are not payload: headers and invariant CRC.
-    overhead: u64,
-    /// What of the immediate data is told.
-    immediate: u64,
-    /// The longest payload.
-    mtu: u64,
-    /// What the receiver is told, but for what is each datagram's own.
-    received: [u64; 4],
-    /// The name of the sending queue pair.
-    sender: u64,
-}
-
-/// Flows that a queue pair remembers, by the lower bits of the LID.
-#[derive(Debug, Default)]
-pub(crate) struct Flows([Flow; 8]);
-
-/// What became of the send requests of a queue pair.
+/// Progress of the send requests of a queue pair on the fast path.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Passed {
-    /// Some were sent, and there are no more; the partition rings for the next, if it is not watched.
-    All,
-    /// So many were sent, and there may be more.
-    Some(u32),
-    /// None: the next goes the long way, if there is one.
-    None,
+pub(crate) enum Progress {
+    /// At least one was sent and the queue is empty. The partition notifies for the next, unless it is polled.
+    Drained,
+    /// This many were sent, and there may be more.
+    Sent(u32),
+    /// No one was sent: the next takes the slow path, if there is one.
+    SlowPath,
 }
 
-/// The place of no LHCA.
-const NOWHERE: usize = usize::MAX;
+/// Outcome of an attempt on the flows that the queue pair remembers.
+enum Attempt {
+    /// The flow is known.
+    Done(Progress),
+    /// The flow to this address is unknown or out of date.
+    Unresolved(Address),
+}
 
-/// Words of four bytes that are not payload: headers and invariant CRC.
+/// Headers and invariant CRC of a packet, in words of four bytes.
 const OVERHEAD: u64 = (size_of::<iba::packet::UdHeader>() as u64 + 4) / 4;
 
 /// Lowest bit of the second half of a word.
 const HIGH: u32 = 32;
 
-/// The second word of a plain receive request: one segment, and no flags.
+/// Second word of a receive request with one segment and no flags.
 const PLAIN_RECEIVE: u64 = {
     assert!(offset_of!(ReceiveEntry, flags) == 8 && offset_of!(ReceiveEntry, segments) == 9);
     1 << 8
 };
 
-/// The third word of what the sender is told.
+/// Third word of the sender's completion: a send that succeeded.
 const SENT: u64 = {
     assert!(offset_of!(Completion, status) == 16 && offset_of!(Completion, kind) == 17);
     (CompletionKind::SEND.0 as u64) << 8
@@ -100,52 +75,52 @@ const _: () = {
     assert!(offset_of!(Completion, immediate) == 28);
 };
 
-/// Takes the next send requests of the queue pair `name` of the LHCA `id` to their receiver, at most `most` of them, as long
-/// as they may go the short way, and to one place.
+/// Passes the next send requests of the queue pair `handle` of the LHCA `id` to their receiver: at most `most`, as long as
+/// they may take the fast path and have the same destination.
 #[inline(always)]
 pub(crate) fn pass<G: Guest>(
     hsma: &mut Hsma,
     lhcas: &mut [Option<Box<Lhca<G>>>],
     now: Time,
     id: LhcaId,
-    name: u32,
+    handle: u32,
     most: u32,
-) -> Passed {
-    let Some(layout) = hsma.layout(now) else { return Passed::None };
-    match pass_known(hsma, lhcas, (now, layout), id, name, most) {
-        Some(Ok(passed)) => passed,
-        Some(Err(address)) => find(hsma, lhcas, id, name, address, layout).unwrap_or(Passed::None),
-        None => Passed::None,
+) -> Progress {
+    let Some(epoch) = hsma.routing_epoch(now) else { return Progress::SlowPath };
+    match pass_resolved(hsma, lhcas, (now, epoch), id, handle, most) {
+        Attempt::Done(progress) => progress,
+        Attempt::Unresolved(address) => resolve(hsma, lhcas, id, handle, address, epoch),
     }
 }
 
-/// As [`pass`], where the flow is known. If it is not, its address.
+/// As [`pass`], on the flows that the queue pair remembers.
 #[inline(always)]
-fn pass_known<G: Guest>(
+fn pass_resolved<G: Guest>(
     hsma: &mut Hsma,
     lhcas: &[Option<Box<Lhca<G>>>],
-    (now, layout): (Time, Layout),
+    (now, epoch): (Time, RoutingEpoch),
     id: LhcaId,
-    name: u32,
+    handle: u32,
     most: u32,
-) -> Option<Result<Passed, Address>> {
-    let sender = lhca(lhcas, id.0.into())?;
-    let from = sender.pairs.get(name)?;
+) -> Attempt {
+    const SLOW: Attempt = Attempt::Done(Progress::SlowPath);
+    let Some(sender) = lhca(lhcas, id.0.into()) else { return SLOW };
+    let Some(from) = sender.pairs.get(handle) else { return SLOW };
     if from.state != QueuePairState::READY_TO_SEND || from.send.has_entry() != Ok(true) {
-        return None;
+        return SLOW;
     }
-    let request = request(&from.send)?;
+    let Some(request) = request(&from.send) else { return SLOW };
     let address = address(request);
-    let Some(flow) = from.flows.get(address, layout) else { return Some(Err(address)) };
-    let receiver = lhca(lhcas, flow.receiver)?;
+    let Some(flow) = from.flows.get(address, epoch) else { return Attempt::Unresolved(address) };
+    let Some(receiver) = lhca(lhcas, flow.receiver) else { return SLOW };
     if receiver.changes != flow.changes {
-        return Some(Err(address));
+        return Attempt::Unresolved(address);
     }
-    let to = receiver.pairs.at(flow.place)?;
-    receiver.pace.received(now);
-    let count = flow.pass(hsma, from, to, request, most)?;
-    publish(from, to, sender.pace.is_watched());
-    Some(Ok(if from.send.has_seen_entry() { Passed::Some(count) } else { Passed::All }))
+    let Some(to) = receiver.pairs.at(flow.slot) else { return SLOW };
+    receiver.polling.note_received(now);
+    let Some(count) = flow.pass(hsma, from, to, request, most) else { return SLOW };
+    publish(from, to, sender.polling.is_polled());
+    Attempt::Done(if from.send.has_known_entry() { Progress::Sent(count) } else { Progress::Drained })
 }
 
 #[inline(always)]
@@ -153,13 +128,13 @@ fn lhca<G: Guest>(lhcas: &[Option<Box<Lhca<G>>>], place: usize) -> Option<&Lhca<
     lhcas.get(place)?.as_deref()
 }
 
-/// The next send request, which there is.
+/// Returns the next send request; the queue must not be empty.
 #[inline(always)]
 fn request(send: &Consumer<impl Ring>) -> Option<&Words> {
     send.entry().first_chunk()
 }
 
-/// Where it goes.
+/// Returns the address of a send request.
 #[inline(always)]
 fn address(request: &Words) -> Address {
     [load(&request[1]), load(&request[2])]
@@ -171,13 +146,8 @@ fn load(word: &AtomicU64) -> u64 {
 }
 
 impl Flow {
-    /// One that goes the long way.
-    fn long(address: Address, layout: Layout) -> Self {
-        Self { address, layout, receiver: NOWHERE, ..Self::default() }
-    }
-
-    /// Passes the next datagram, which `request` asks for, and those behind it that are of the flow, `most` together, as far as
-    /// the receiver has room: how many. Nothing if not even the first was passed.
+    /// Passes the next datagram, that of `request`, and those behind it that belong to the flow, as long as the receiver has
+    /// room and at most `most` together. Returns their number, or `None` if the first was not passed.
     #[inline(always)]
     fn pass<'a, G: Guest>(
         &self,
@@ -189,9 +159,9 @@ impl Flow {
     ) -> Option<u32> {
         let mut left = most;
         while let Some(words) = self.pass_one(from, to, request) {
-            hsma.pass(self.tally, words);
+            hsma.pass(self.deferred, words);
             left -= 1;
-            if !from.send.has_seen_entry() || left == 0 {
+            if !from.send.has_known_entry() || left == 0 {
                 break;
             }
             request = self::request(&from.send)?;
@@ -202,7 +172,7 @@ impl Flow {
         (left < most).then(|| most - left)
     }
 
-    /// Passes one datagram; its words of four bytes.
+    /// Passes one datagram and returns the length of its packet in words of four bytes, or `None` if it was not passed.
     #[inline(always)]
     fn pass_one<G: Guest>(&self, from: &QueuePair<G>, to: &QueuePair<G>, request: &Words) -> Option<u64> {
         let (sends, receives) = (&from.completions.send.ring, &to.completions.receive.ring);
@@ -228,14 +198,15 @@ impl Flow {
     }
 }
 
-/// Tells both partitions of what passed, and has the sender ring for the next if that was the last and it is not `watched`.
+/// Publishes the ring indices of both partitions and interrupts them where they asked for it. If the queue is empty, the
+/// sender must notify for its next request, unless it is polled.
 #[inline(always)]
-fn publish<G: Guest>(from: &QueuePair<G>, to: &QueuePair<G>, watched: bool) {
+fn publish<G: Guest>(from: &QueuePair<G>, to: &QueuePair<G>, is_polled: bool) {
     let (sends, receives) = (&*from.completions.send, &*to.completions.receive);
-    // A partition that sees a completion counts on the room that its request took, so that comes first.
-    let is_last = !from.send.has_seen_entry();
-    if is_last && !watched {
-        from.send.ask();
+    // A partition that sees a completion relies on the slot of its request, so that slot is published first.
+    let is_last = !from.send.has_known_entry();
+    if is_last && !is_polled {
+        from.send.request_notification();
     }
     from.send.store();
     to.receive.store();
@@ -243,64 +214,53 @@ fn publish<G: Guest>(from: &QueuePair<G>, to: &QueuePair<G>, watched: bool) {
     sends.ring.store();
     fence(Ordering::SeqCst);
     if is_last {
-        // An index that jumped is looked at again.
-        let _ = from.send.look();
+        // An index that jumped is an error, which the slow path reports.
+        let _ = from.send.refresh();
     }
-    tell(&to.guest, to.config.vector, || to.receive.asked());
-    tell(&to.guest, receives.vector, || receives.ring.asked());
-    tell(&from.guest, from.config.vector, || from.send.asked());
-    tell(&from.guest, sends.vector, || sends.ring.asked());
+    interrupt(&to.guest, to.config.vector, || to.receive.wants_notification());
+    interrupt(&to.guest, receives.vector, || receives.ring.wants_notification());
+    interrupt(&from.guest, from.config.vector, || from.send.wants_notification());
+    interrupt(&from.guest, sends.vector, || sends.ring.wants_notification());
 }
 
-impl Flows {
-    /// Where what goes to an address is remembered.
-    #[inline(always)]
-    fn place(address: Address) -> usize {
-        const LOW_BYTE: usize = offset_of!(SendEntry, dlid) + 1 - 8;
-        (address[0] >> (8 * LOW_BYTE)) as usize & 7
-    }
-
-    /// What is known of the flow to an address, unless the layout has changed since.
-    #[inline(always)]
-    fn get(&self, address: Address, layout: Layout) -> Option<&Flow> {
-        Some(&self.0[Self::place(address)]).filter(|flow| flow.address == address && flow.layout == layout)
-    }
-}
-
-/// Finds out where a flow goes, and remembers it.
+/// Resolves the flow to `address` and remembers it. Nothing is sent yet.
 #[cold]
-fn find<G: Guest>(
+fn resolve<G: Guest>(
     hsma: &mut Hsma,
     lhcas: &mut [Option<Box<Lhca<G>>>],
     id: LhcaId,
-    name: u32,
+    handle: u32,
     address: Address,
-    layout: Layout,
-) -> Option<Passed> {
-    let pair = lhcas.get(usize::from(id.0))?.as_ref()?.pairs.get(name)?;
-    let flow = short(hsma, lhcas, id, (name, pair), address, layout).unwrap_or(Flow::long(address, layout));
-    let pair = lhcas.get_mut(usize::from(id.0))?.as_mut()?.pairs.get_mut(name)?;
-    pair.flows.0[Flows::place(address)] = flow;
-    (flow.receiver != NOWHERE).then_some(Passed::Some(0))
+    epoch: RoutingEpoch,
+) -> Progress {
+    let index = usize::from(id.0);
+    let Some(pair) = lhca(lhcas, index).and_then(|lhca| lhca.pairs.get(handle)) else { return Progress::SlowPath };
+    let flow = fast_flow(hsma, lhcas, id, (handle, pair), address, epoch);
+    let is_fast = flow.is_some();
+    let pair = lhcas.get_mut(index).and_then(Option::as_mut).and_then(|lhca| lhca.pairs.get_mut(handle));
+    if let Some(pair) = pair {
+        pair.flows.set(flow.unwrap_or(Flow::slow(address, epoch)));
+    }
+    if is_fast { Progress::Sent(0) } else { Progress::SlowPath }
 }
 
-/// The flow to an address, if it goes the short way.
-fn short<G: Guest>(
+/// Returns the flow to `address`, if its datagrams may take the fast path.
+fn fast_flow<G: Guest>(
     hsma: &mut Hsma,
     lhcas: &[Option<Box<Lhca<G>>>],
     id: LhcaId,
-    (name, from): (u32, &QueuePair<G>),
+    (handle, from): (u32, &QueuePair<G>),
     address: Address,
-    layout: Layout,
+    epoch: RoutingEpoch,
 ) -> Option<Flow> {
     let entry: SendEntry = transmute!([0, address[0], address[1], 0, 0, 0, 0, 0]);
     let plain = WorkFlags::IMMEDIATE.union(WorkFlags::SOLICITED).contains(entry.flags)
         && entry.segments == 1
         && entry.source_path == 0
         && entry.sl.get() <= 15;
-    // Queue pairs 0 and 1 and groups are not told by their numbers alone.
-    let to_name =
-        Some(entry.remote_qp).filter(|qp| !matches!(*qp, Qpn::SMI | Qpn::GSI | Qpn::MULTICAST)).map(name_of)?;
+    // The numbers of queue pairs 0 and 1 and of groups do not identify a queue pair.
+    let to_handle =
+        Some(entry.remote_qp).filter(|qp| !matches!(*qp, Qpn::SMI | Qpn::GSI | Qpn::MULTICAST)).map(handle_of)?;
     if !plain || from.config.kind != QueuePairKind::UD {
         return None;
     }
@@ -313,38 +273,38 @@ fn short<G: Guest>(
     let path = hsma.path(id, from.port(), entry.dlid, entry.sl, p_key)?;
     let target = hsma.lhca(path.lhca)?;
     let receiver = lhcas.get(usize::from(path.lhca.0))?.as_ref()?;
-    let to = receiver.pairs.get(to_name)?;
+    let to = receiver.pairs.get(to_handle)?;
     let q_key = if entry.q_key.get() >> 31 != 0 { from.q_key } else { entry.q_key };
     let takes = to.config.kind == QueuePairKind::UD && to.port() == path.port && to.receives() && to.q_key == q_key;
     let has_immediate = entry.flags.contains(WorkFlags::IMMEDIATE);
     let matches = key(target, path.port, to.p_key_index)?.matches(p_key);
     let received = Completion {
         kind: CompletionKind::RECEIVE,
-        queue_pair: Handle(to_name),
+        queue_pair: Handle(to_handle),
         flags: flags(entry.flags),
         sl: entry.sl,
         slid,
         p_key_index: to.p_key_index,
-        source_qp: from.number(name),
+        source_qp: from.number(handle),
         destination_path: path_bits(entry.dlid, target.port_info(path.port)?.lmc()),
         ..Completion::default()
     };
     (takes && matches && slid.is_unicast()).then_some(Flow {
         address,
-        layout,
+        epoch,
         receiver: path.lhca.0.into(),
         changes: receiver.changes,
-        place: receiver.pairs.place_of(to_name)?,
-        tally: path.tally,
+        slot: receiver.pairs.index_of(to_handle)?,
+        deferred: path.deferred,
         overhead: OVERHEAD + u64::from(has_immediate),
         immediate: if has_immediate { u64::MAX } else { 0 },
         mtu: path.mtu.into(),
-        sender: name.into(),
+        sender: handle.into(),
         received: transmute!(received),
     })
 }
 
-/// Which of a port's 2^`lmc` LIDs `dlid` is.
+/// Returns the path bits of `dlid`: its lower `lmc` bits (4.1.3).
 fn path_bits(dlid: Lid, lmc: u8) -> u8 {
     dlid.get().to_be_bytes()[1] & ((1 << lmc) - 1)
 }
