@@ -44,7 +44,7 @@ impl Server {
         Ok(Self { path, kernel, clients, thread: Some(thread) })
     }
 
-    /// Where the kernel's machine is to connect.
+    /// Returns the socket to which the kernel's machine connects.
     pub fn path(&self) -> &Path {
         &self.path
     }
