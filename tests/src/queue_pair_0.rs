@@ -13,7 +13,7 @@ use zerocopy::{FromZeros, transmute};
 use crate::capture::tshark;
 use crate::lines::PATIENCE;
 use crate::site::Site;
-use crate::umad::UmadClient;
+use crate::umad::{Role, UmadClient};
 
 /// Bits of a transaction id that a test numbers; those above the next are the server's.
 const NUMBER: u64 = 0x00ff_ffff;
@@ -57,7 +57,7 @@ impl QueuePair0 {
     /// Another subnet manager is there, or the server has no free slot.
     #[must_use]
     pub fn open(site: &Site) -> Self {
-        Self { client: UmadClient::attach(site, true) }.registered()
+        Self { client: UmadClient::attach(site, Role::Sm) }.registered()
     }
 
     /// Waits until the port's agent knows of the subnet manager: until then it hands over nothing.
@@ -86,7 +86,7 @@ impl QueuePair0 {
     /// The server has no free slot.
     #[must_use]
     pub fn open_for_requests(site: &Site) -> Self {
-        Self { client: UmadClient::attach(site, false) }
+        Self { client: UmadClient::attach(site, Role::Requester) }
     }
 
     /// Returns methods and attributes of the packets in `capture` that have this number.

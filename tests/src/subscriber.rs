@@ -12,7 +12,7 @@ use zerocopy::{FromZeros, transmute};
 
 use crate::lines::PATIENCE;
 use crate::site::Site;
-use crate::umad::UmadClient;
+use crate::umad::{Role, UmadClient};
 
 /// A program at a host that subscribes to all events (InformInfo) and responds to each report.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Site {
 impl Subscriber {
     /// Attaches to the site's host and subscribes.
     fn begin(site: &Site) -> Self {
-        let this = Self { client: UmadClient::attach(site, false) };
+        let this = Self { client: UmadClient::attach(site, Role::Requester) };
         this.subscribe();
         this
     }

@@ -20,15 +20,24 @@ pub(crate) struct UmadClient {
     slot: u32,
 }
 
+/// Role of a client at its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Subnet manager: the port announces it.
+    Sm,
+    /// Program that sends requests and receives their responses.
+    Requester,
+}
+
 /// Number of clients that this process has made.
 static CLIENTS: AtomicU32 = AtomicU32::new(0);
 
 impl UmadClient {
-    /// Attaches to the site's host. `is_sm` says whether the port announces a subnet manager (IsSM).
+    /// Attaches to the site's host. A client with [`Role::Sm`] sets IsSM at the port.
     ///
     /// # Panics
     /// The server does not take the client.
-    pub(crate) fn attach(site: &Site, is_sm: bool) -> Self {
+    pub(crate) fn attach(site: &Site, role: Role) -> Self {
         let at = |name: Vec<u8>| SocketAddr::from_abstract_name(name).unwrap();
         let id = std::process::id() | CLIENTS.fetch_add(1, Ordering::Relaxed) << 23;
         let base = &site.socket;
@@ -40,7 +49,7 @@ impl UmadClient {
         }
         let mut client = Self { control, data, slot: 0 };
         let mut request = ConnectData::new_zeroed();
-        (request.id, request.is_sm) = (id.into(), u32::from(is_sm).into());
+        (request.id, request.is_sm) = (id.into(), u32::from(role == Role::Sm).into());
         request.set_node_id(&site.host);
         client.slot = client.ask(ControlKind::CONNECT, &request).id.get();
         client.data.connect_addr(&at(name::server_data(base, client.slot))).unwrap();
