@@ -34,12 +34,12 @@ fn essence(arrival: Arrival) -> (Method, AttributeId, u32, bool) {
 
 /// Asserts that of `pairs` only number `index` receives the request that `send` sends with `number`: the next packet of
 /// each other one is a later request, sent to it alone.
-fn assert_arrives_at(pairs: &[QueuePair0; 3], index: usize, number: u32, to: impl Fn(usize, u32)) {
-    to(index, number);
+fn assert_arrives_at(pairs: &[QueuePair0; 3], index: usize, number: u32, send: impl Fn(usize, u32)) {
+    send(index, number);
     assert_eq!(essence(pairs[index].arrival()), (Method::GET, SmInfo::ID, number, false));
     for other in (0..pairs.len()).filter(|other| *other != index) {
         let later = number + 1000 + u32::try_from(other).unwrap();
-        to(other, later);
+        send(other, later);
         assert_eq!(pairs[other].arrival().number, later, "{} received another's packet", MANAGERS[other]);
     }
 }
@@ -88,11 +88,13 @@ fn claim_02_smp_received_at_the_physical_port_reaches_its_logical_port_alone() {
     for (index, name) in MANAGERS.into_iter().enumerate() {
         let number = 20 + u32::try_from(index).unwrap();
         let lid = |index: usize| Destination::Lid(scene.port(MANAGERS[index]).lid);
-        assert_arrives_at(&pairs, index, number, |index, number| outside.ask_sm(lid(index), number));
-        assert_eq!(scene.on_cable(number)[0], (GET, 0x20), "it came by the cable");
-        // Traps are for SMs alone, too.
+        // Traps and responses are for SMs alone, as SMInfo is.
         outside.send(lid(index), Method::TRAP, &Notice::new_zeroed(), 0, 50 + number);
         assert_eq!(essence(pairs[index].arrival()), (Method::TRAP, Notice::ID, 50 + number, false), "{name}");
+        let _: NodeDescription = pairs[index].get(Destination::Route(&[1, 1, 2]), 70 + number);
+        // The next packet at each other queue pair is a later one: none of these three arrived there.
+        assert_arrives_at(&pairs, index, number, |index, number| outside.ask_sm(lid(index), number));
+        assert_eq!(scene.on_cable(number)[0], (GET, 0x20), "it came by the cable");
     }
 }
 
@@ -291,11 +293,20 @@ fn claim_12_agent_loops_an_smp_of_the_physical_port_to_the_given_logical_port() 
     let outside = scene.open("H2");
     for (index, name) in MANAGERS.into_iter().enumerate() {
         let number = 120 + u32::try_from(index).unwrap();
+        let send = |index: usize, number| {
+            let route = scene.route_from_outside(&[scene.port(MANAGERS[index]).place]);
+            outside.ask_sm(Destination::Route(&route), number);
+        };
         let ((), moved) = scene.counted(|| {
-            outside.ask_sm(Destination::Route(&scene.route_from_outside(&[scene.port(name).place])), number);
+            send(index, number);
             assert_eq!(essence(pairs[index].arrival()), (Method::GET, SmInfo::ID, number, false));
         });
-        assert_eq!(moved, Qp0 { received: 1, delivered: 1, ..Qp0::ZERO }, "the agent received and delivered it once");
+        assert_eq!(
+            moved,
+            Qp0 { received: 1, delivered: 1, ..Qp0::ZERO },
+            "{name}: the agent received and delivered it once"
+        );
+        assert_arrives_at(&pairs, index, number + 10, send);
     }
     // A port without a subnet manager gets nothing: the agent answers that nothing is there.
     let (arrival, moved) = scene.counted(|| {
@@ -422,22 +433,23 @@ fn claim_18_aliased_queue_pairs_of_the_apparatus_are_queue_pair_0() {
 fn claim_19_adapter_with_two_physical_ports_has_a_queue_pair_0_at_each() {
     let scene = Scene::with_two_ports();
     let outside = scene.open("H2");
-    let pairs = scene.open_all();
     for (uplink, route) in [(1, &[1, 2, 3][..]), (2, &[1, 3])] {
         let other = 3 - uplink;
-        for (index, port) in scene.ports.iter().filter(|port| usize::from(port.uplink) == uplink).enumerate() {
-            let to = Destination::Route(&[route, &[port.place]].concat());
-            let number = u32::try_from(190 + 20 * uplink + index).unwrap();
-            let (before, before_other) = (scene.qp0(uplink), scene.qp0(other));
-            let info: NodeInfo = outside.get(to, number);
+        let pairs = MANAGERS.map(|name| QueuePair0::open_at(&scene.site(name), uplink));
+        let ports: Vec<_> = scene.ports.iter().filter(|port| port.uplink == uplink).collect();
+        let route_to = |index: usize| [route, &[ports[index].place]].concat();
+        for (index, port) in ports.iter().enumerate() {
+            let number = 190 + 20 * u32::from(uplink) + u32::try_from(index).unwrap();
+            let (before, before_other) = (scene.qp0(uplink.into()), scene.qp0(other.into()));
+            let info: NodeInfo = outside.get(Destination::Route(&route_to(index)), number);
             assert_eq!(info.port_guid.get(), port.guid, "answered on behalf of this port");
-            assert_eq!(scene.qp0(uplink).since(before), Qp0 { received: 1, answered: 1, ..Qp0::ZERO });
-            // The test opened the aliased queue pairs of each partition's first port.
-            if let (1, Some(pair)) = (uplink, pairs.get(index)) {
-                outside.ask_sm(to, number + 10);
-                assert_eq!(essence(pair.arrival()), (Method::GET, SmInfo::ID, number + 10, false));
+            assert_eq!(scene.qp0(uplink.into()).since(before), Qp0 { received: 1, answered: 1, ..Qp0::ZERO });
+            if index < pairs.len() {
+                assert_arrives_at(&pairs, index, number + 10, |index, number| {
+                    outside.ask_sm(Destination::Route(&route_to(index)), number);
+                });
             }
-            assert_eq!(scene.qp0(other), before_other, "nothing of it at the other physical port");
+            assert_eq!(scene.qp0(other.into()), before_other, "nothing of it at the other physical port");
         }
     }
 }
@@ -449,18 +461,6 @@ fn claim_20_logical_switch_of_each_physical_port_loops_back_to_its_queue_pair_0(
         let first = QueuePair0::open_at(&scene.site("sm-1"), uplink);
         let on_uplink: Vec<_> = scene.ports.iter().filter(|port| port.uplink == uplink).copied().collect();
         let target = on_uplink[1];
-        assert_looped_back_by_route(&scene, &first, uplink, target);
+        assert_looped_back(&scene, &first, uplink, target);
     }
-}
-
-/// As [`assert_looped_back`], by directed route alone: a LID leads by one port of the sender, a route by each.
-fn assert_looped_back_by_route(scene: &Scene, pair: &QueuePair0, uplink: u8, target: LogicalPort) {
-    let other = 3 - uplink;
-    let (before, before_other) = (scene.qp0(uplink.into()), scene.qp0(other.into()));
-    let info: NodeInfo = pair.get(Destination::Route(&[uplink, target.place]), 200 + u32::from(uplink));
-    assert_eq!(info.port_guid.get(), target.guid);
-    let moved = scene.qp0(uplink.into()).since(before);
-    assert_eq!(moved, Qp0 { looped_back: 1, answered: 1, delivered: 1, ..Qp0::ZERO });
-    assert_eq!(scene.qp0(other.into()), before_other, "nothing of it at the other physical port");
-    assert_eq!(scene.on_cable(200 + u32::from(uplink)), []);
 }
