@@ -8,7 +8,7 @@ use lhca_contract::VERSION;
 use portico_kernel::cpu::port;
 use portico_kernel::exit::ExitCode;
 use portico_kernel::partition::image::Image;
-use portico_kernel::partition::{Config, End, Own, Partition, scheduler, tidy};
+use portico_kernel::partition::{Config, End, Partition, PartitionMemory, scheduler, scrub_pending};
 use portico_kernel::{clock, kernel_test, memory};
 
 use crate::guests::{self, basic, interrupts, privilege, registers};
@@ -27,8 +27,8 @@ fn partition(image: fn(u64) -> Image<'static>, number: u64) -> Arc<Partition> {
 
 fn partition_of(size: u64, name: &str, image: &Image<'_>) -> Arc<Partition> {
     let config = Config { name, arguments: "", starts: 1, lhca: None, hca: None };
-    let own = Own::new(size).expect("memory for a partition");
-    Partition::new(config, own, image).expect("an image that fits")
+    let memory = PartitionMemory::new(size).expect("memory for a partition");
+    Partition::new(config, memory, image).expect("an image that fits")
 }
 
 fn number_at(partition: &Partition, address: u64) -> u64 {
@@ -136,7 +136,7 @@ fn partition_that_never_yields_is_preempted() {
     partitions.iter().for_each(scheduler::start);
     run_until(|| {
         if partitions.iter().all(|partition| number_at(partition, NUMBER) > 100_000) {
-            partitions.iter().for_each(Partition::stop);
+            partitions.iter().for_each(scheduler::stop);
         }
         partitions.iter().all(|partition| partition.end().inspect(|end| assert_eq!(*end, End::Stopped)).is_some())
     });
@@ -160,7 +160,7 @@ fn interrupt_wakes_a_halted_partition() {
     let mut given = 0;
     run_until(|| {
         if number_at(&partition, COUNT) == given && given < TIMES {
-            partition.interrupt(0x40);
+            scheduler::interrupt(&partition, 0x40);
             given += 1;
         }
         partition.end().inspect(|end| assert_eq!(*end, End::Exited(TIMES))).is_some()
@@ -178,7 +178,7 @@ fn interrupt_after_sti_waits_for_one_instruction() {
     run_until(|| {
         let count = number_at(&partition, COUNT);
         if last_count.replace(count) != Some(count) {
-            partition.interrupt(0x40);
+            scheduler::interrupt(&partition, 0x40);
         }
         let Some(end) = partition.end() else { return false };
         let End::Exited(strays) = end else { panic!("{end}") };
@@ -254,7 +254,7 @@ fn partitions_free_all_memory() {
         }
         assert!(partitions.iter().all(|partition| partition.end() == Some(End::Exited(42))));
         partitions.clear();
-        while tidy() {}
+        while scrub_pending() {}
         round += 1;
         if round <= ROUNDS {
             partitions.extend((0..253).map(partition_of_a_megabyte));
@@ -281,7 +281,7 @@ fn memory_of_an_ended_partition_is_scrubbed() {
     }
     drop(partition);
     assert!(memory::available() < before, "it is free only when it is wiped");
-    while tidy() {}
+    while scrub_pending() {}
     assert_eq!(memory::available(), before);
     for nth in 0..(2 << 20) / 8 {
         // SAFETY: the memory stays mapped, and no allocation happened since.

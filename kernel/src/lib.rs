@@ -15,12 +15,14 @@ pub mod control;
 pub mod exit;
 pub mod fabric;
 pub mod fw_cfg;
-pub mod life;
+pub mod manager;
 pub mod memory;
 pub mod partition;
 pub mod pci;
 pub mod svm;
 
+#[cfg(target_os = "none")]
+pub mod assignable_hca;
 #[cfg(target_os = "none")]
 pub mod boot;
 #[cfg(target_os = "none")]
@@ -32,6 +34,6 @@ pub mod cpu;
 #[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
-pub mod tenants;
+pub mod partition_factory;
 #[cfg(target_os = "none")]
 pub mod testing;

@@ -36,32 +36,34 @@ mod bare {
     use hca_driver::Hca;
     use partition_table::Table;
     use portico_kernel::boot::Boot;
-    use portico_kernel::carrier::Carrier;
+    use portico_kernel::carrier::{Carrier, DoorbellRegister};
     use portico_kernel::clock;
     use portico_kernel::control::{Control, Output};
     use portico_kernel::cpu::{self, local};
     use portico_kernel::fabric::{Fabric, Next};
-    use portico_kernel::life::{self, Life};
+    use portico_kernel::manager::{PartitionManager, write_answer};
     use portico_kernel::partition::scheduler;
+    use portico_kernel::partition_factory::{AssignableHcas, MachinePartitions, SharedFabric, claim_hcas};
     use portico_kernel::pci::Bus;
-    use portico_kernel::tenants::{Hcas, SharedFabric, Tenants, take_hcas};
     use spin::Mutex;
     use subnet::Time;
 
     portico_kernel::entry!(main);
 
+    type Manager = PartitionManager<DoorbellRegister, MachinePartitions>;
+
     fn main(boot: Boot) -> ! {
         log::info!("portico {}", env!("CARGO_PKG_VERSION"));
-        let (fabric, life, hcas) = begin(boot).unwrap_or_else(|error| panic!("{error}"));
-        run(&fabric, life, &hcas, Control::open(local::cpu()))
+        let (fabric, manager, hcas) = begin(boot).unwrap_or_else(|error| panic!("{error}"));
+        run(&fabric, manager, &hcas, Control::open(local::cpu()))
     }
 
-    fn begin(boot: Boot) -> Result<(SharedFabric, Life<Tenants>, Hcas), Box<dyn Error>> {
+    fn begin(boot: Boot) -> Result<(SharedFabric, Manager, AssignableHcas), Box<dyn Error>> {
         let mut fw_cfg = boot.fw_cfg.ok_or("no fw_cfg device: QEMU's q35 has one")?;
         let table = fw_cfg.read_file(partition_table::FW_CFG_FILE)?;
         let table = Table::parse(&table)?;
         let mut bus = Bus::open()?;
-        let hcas = take_hcas(&mut bus);
+        let hcas = claim_hcas(&mut bus);
         let carrier = Carrier::find(&bus, local::cpu())?;
         let hca = Hca::new(carrier.bar2, carrier.doorbell);
         let now = Time(clock::now());
@@ -69,28 +71,31 @@ mod bare {
         if cpu::online() > 1 {
             fabric.lock().enable_polling();
         }
-        let life = Life::new(now, &table, Tenants::new(fabric.clone(), fw_cfg, hcas.clone()), &fabric);
-        Ok((fabric, life, hcas))
+        let partitions = MachinePartitions::new(fabric.clone(), fw_cfg, hcas.clone());
+        let manager = PartitionManager::new(now, &table, partitions, fabric.clone());
+        Ok((fabric, manager, hcas))
     }
 
     /// Looks after the fabric on this processor, and runs partitions on the others.
-    fn run(fabric: &SharedFabric, mut life: Life<Tenants>, hcas: &Hcas, mut control: Option<Control>) -> ! {
+    fn run(fabric: &SharedFabric, mut manager: Manager, hcas: &AssignableHcas, mut control: Option<Control>) -> ! {
         scheduler::run(|| {
-            hcas.iter().for_each(|hca| hca.tend());
-            let outcome = life.tend(Time(clock::now()), fabric);
+            for (partition, vector) in hcas.iter().filter_map(|hca| hca.take_interrupt()) {
+                scheduler::interrupt(&partition, vector);
+            }
+            let outcome = manager.poll(Time(clock::now()));
             if let Some(control) = &mut control {
                 // A host that does not read its answers goes without.
-                let _ = outcome.map(|outcome| life::tell(&outcome, control));
-                while !life.is_waiting()
+                let _ = outcome.map(|outcome| write_answer(&outcome, control));
+                while !manager.is_waiting()
                     && let Some(line) = control.line()
                 {
-                    let _ = life.command(Time(clock::now()), &line, fabric, control);
+                    let _ = manager.handle_request(Time(clock::now()), &line, control);
                 }
             }
             // A long answer goes in pieces, between which the fabric has its turn.
             let has_more = control.as_mut().is_some_and(|control| control.send() == Output::Pending);
             match fabric.lock().turn(Time(clock::now())) {
-                Next::At(deadline) if !has_more && !life.is_busy() => Some(deadline.0),
+                Next::At(deadline) if !has_more && !manager.is_busy() => Some(deadline.0),
                 Next::At(_) | Next::AtOnce => Some(0),
             }
         })

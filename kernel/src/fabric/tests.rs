@@ -1,6 +1,7 @@
 //! The loop on a fake HCA, with a subnet manager that does one thing at a time.
 #![allow(unsafe_code)] // the driver takes its BAR by pointer
 
+use alloc::sync::Arc;
 use hca_contract::{LinkState, Ring, device, port, port_offset, slot, slot_offset};
 use hca_driver::{Bar2, Doorbell, Hca};
 use hca_fake::FakeHca;
@@ -11,19 +12,20 @@ use iba::smp::Smp;
 use iba::{Guid, Lid, PortNum, Sl, TransactionId};
 use partition_table::{Lhca, Name, Table, Uplinks, encode, stable_guid};
 use proptest::prelude::*;
+
 use spin::Mutex;
 use subnet::Time;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{BATCH, Drops, Fabric, Next};
-use crate::life::tests::{NoMemory, Stage};
-use crate::life::{Life, tell};
+use crate::manager::tests::{NoMemory, Stage};
+use crate::manager::{PartitionManager, write_answer};
 
 const SECOND: u64 = 1_000_000_000;
 
 pub(crate) struct Rig<D> {
-    pub(crate) fabric: Mutex<Fabric<D, NoMemory>>,
-    pub(crate) life: Life<Stage>,
+    pub(crate) fabric: Arc<Mutex<Fabric<D, NoMemory>>>,
+    pub(crate) manager: PartitionManager<D, Stage>,
     fake: FakeHca,
     pub(crate) now: Time,
     transactions: u64,
@@ -55,11 +57,11 @@ pub(crate) fn rig_of(rows: &[Lhca], spare_ports: u8, stage: Stage) -> Rig<impl D
     let bar = unsafe { Bar2::new(fake.bar()) };
     let hca = Hca::new(bar, fake.doorbell());
     let now = Time(SECOND);
-    let fabric = Mutex::new(Fabric::new(&table, hca, now).unwrap());
-    let life = Life::new(now, &table, stage, &fabric);
-    let mut rig = Rig { fabric, life, fake, now, transactions: 0 };
-    while rig.life.is_busy() {
-        rig.tend();
+    let fabric = Arc::new(Mutex::new(Fabric::new(&table, hca, now).unwrap()));
+    let manager = PartitionManager::new(now, &table, stage, fabric.clone());
+    let mut rig = Rig { fabric, manager, fake, now, transactions: 0 };
+    while rig.manager.is_busy() {
+        rig.poll();
     }
     rig.settle();
     assert!(rig.fake.taken_up());
@@ -79,7 +81,7 @@ impl<D: Doorbell> Rig<D> {
     /// Lets loop and device run until neither has anything to do.
     pub(crate) fn settle(&mut self) {
         for _ in 0..100 {
-            let next = self.fabric.get_mut().turn(self.now);
+            let next = self.fabric.lock().turn(self.now);
             self.fake.serve();
             let bells = self.fake.notifications().len();
             let interrupts = self.fake.interrupts().len();
@@ -146,25 +148,25 @@ impl<D: Doorbell> Rig<D> {
     /// Returns the immediate answer of the control line.
     pub(crate) fn ask(&mut self, line: &str) -> String {
         let mut answer = String::new();
-        self.life.command(self.now, line, &self.fabric, &mut answer).unwrap();
+        self.manager.handle_request(self.now, line, &mut answer).unwrap();
         answer
     }
 
     /// Returns the whole answer, after all work that waits for no event.
     pub(crate) fn say(&mut self, line: &str) -> String {
         let mut answer = self.ask(line);
-        while self.life.is_busy() {
-            answer += &self.tend();
+        while self.manager.is_busy() {
+            answer += &self.poll();
         }
         self.settle();
         answer
     }
 
     /// Lets partitions begin and end, by one step; what the control line says of that.
-    pub(crate) fn tend(&mut self) -> String {
+    pub(crate) fn poll(&mut self) -> String {
         let mut answer = String::new();
-        if let Some(outcome) = self.life.tend(self.now, &self.fabric) {
-            tell(&outcome, &mut answer).unwrap();
+        if let Some(outcome) = self.manager.poll(self.now) {
+            write_answer(&outcome, &mut answer).unwrap();
         }
         answer
     }
@@ -203,7 +205,7 @@ fn sweep_finds_the_switch_and_every_lhca() {
         assert_eq!(rig.state(1, &route), PortState::INIT);
     }
     assert_eq!(rig.state(1, &[]), PortState::INIT, "the uplink");
-    assert_eq!(rig.fabric.get_mut().drops(), Drops::default());
+    assert_eq!(rig.fabric.lock().drops(), Drops::default());
 }
 
 #[test]
@@ -214,7 +216,7 @@ fn lost_device_keeps_the_state_of_logical_ports() {
     assert_eq!(rig.state(1, &[]), PortState::ACTIVE);
     // The heart stands still. The device answers a driver that gives it up by a new life.
     rig.now = Time(rig.now.0 + 4 * SECOND);
-    rig.fabric.get_mut().turn(rig.now);
+    rig.fabric.lock().turn(rig.now);
     assert!(rig.say("status").contains("hca absent"));
     assert!(rig.say("status").starts_with("hca generation 2 ports 1\n"));
     assert_eq!(rig.state(1, &[]), PortState::INIT, "the uplink was down meanwhile");
@@ -302,7 +304,7 @@ fn retrain_request_is_answered_before_the_link_goes_down() {
     down.set_attribute(&info);
     let packet = SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), down);
     assert!(rig.fake.deliver(0, Ring::Qp0Receive, packet.as_bytes()));
-    assert_eq!(rig.fabric.get_mut().turn(rig.now), Next::AtOnce, "the driver has not handled the link request");
+    assert_eq!(rig.fabric.lock().turn(rig.now), Next::AtOnce, "the driver has not handled the link request");
     assert!(rig.fake.take(0, Ring::Qp0Send).is_some(), "the answer is in the ring by then");
     rig.settle();
     assert!(downs(&rig) > before, "the link was down for a moment");
@@ -345,7 +347,7 @@ fn requests_wait_for_free_send_slots() {
             let header = MadPacket::read_from_bytes(&answer).unwrap().mad.header;
             assert_eq!((header.method, header.transaction_id), (Method::GET_RESP, TransactionId::new(transaction)));
         }
-        assert_eq!(rig.fabric.get_mut().drops(), Drops::default());
+        assert_eq!(rig.fabric.lock().drops(), Drops::default());
         let free = "\ncredits uplink 1 qp0-send 256 qp0-receive 256 packet-send 256 packet-receive 256\n";
         assert!(rig.say("status").contains(free));
     }
@@ -381,20 +383,20 @@ fn flood_of_invalid_slots_is_counted_in_batches() {
         assert!(rig.fake.deliver(0, Ring::PacketReceive, &[0; 8]));
         rig.fake.poke(slot_offset(0, Ring::PacketReceive, i) + slot::LENGTH, 0);
     }
-    assert_eq!(rig.fabric.get_mut().turn(rig.now), Next::AtOnce, "one turn takes one batch");
-    assert_eq!(rig.fabric.get_mut().drops().slots, BATCH as u64);
+    assert_eq!(rig.fabric.lock().turn(rig.now), Next::AtOnce, "one turn takes one batch");
+    assert_eq!(rig.fabric.lock().drops().slots, BATCH as u64);
     rig.settle();
-    assert_eq!(rig.fabric.get_mut().drops().slots, 256);
+    assert_eq!(rig.fabric.lock().drops().slots, 256);
 }
 
 #[test]
 fn idle_turn_returns_the_next_deadline() {
-    let mut rig = rig(1);
-    let Next::At(time) = rig.fabric.get_mut().turn(rig.now) else { panic!("busy without work") };
+    let rig = rig(1);
+    let Next::At(time) = rig.fabric.lock().turn(rig.now) else { panic!("busy without work") };
     assert!(time > rig.now && time <= Time(rig.now.0 + SECOND), "the next heartbeat check is due");
     rig.fake.poke(device::GENERATION, 0);
-    rig.fabric.get_mut().turn(rig.now);
-    assert!(matches!(rig.fabric.get_mut().turn(rig.now), Next::At(_)), "a lost device causes no work");
+    rig.fabric.lock().turn(rig.now);
+    assert!(matches!(rig.fabric.lock().turn(rig.now), Next::At(_)), "a lost device causes no work");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Hypercalls: those that need nothing but the partition itself are done here, the others by its LHCA.
+//! Hypercalls: those that concern the partition alone are executed here, the others by its LHCA.
 
 use alloc::sync::Arc;
 
@@ -6,17 +6,17 @@ use lhca_contract::{Call, Exits, Status, VERSION};
 use zerocopy::IntoBytes;
 
 use super::counts::Reason;
-use super::exits::Next;
-use super::machine::{Body, End, Partition};
+use super::logical_partition::{Body, Partition};
+use super::outcome::{End, Next};
 use super::timers;
 use crate::clock;
 
-/// The longest piece of text that one call takes.
+/// Longest text of one CONSOLE call, in bytes.
 const CONSOLE_PIECE: usize = 256;
-/// A line of the console that is longer is cut.
+/// Longest line of the console, in bytes; the rest of a longer one is dropped.
 const CONSOLE_LINE: usize = 512;
 
-/// Does what the registers ask for, and puts the answer there.
+/// Executes the call in the registers, and puts status and value there.
 #[inline]
 pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body) -> Next {
     let call = Call(*body.cpu.rax());
@@ -28,7 +28,7 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body) -> Next {
     match call {
         Call::DOORBELL => {
             partition.exits.count(Reason::Doorbell);
-            let status = partition.ring(arguments[0]);
+            let status = partition.ring_doorbell(arguments[0]);
             put(body, status, 0)
         }
         Call::VERSION => {
@@ -42,13 +42,14 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body) -> Next {
     }
 }
 
-/// Does what is asked for seldom.
+/// Executes the less frequent calls.
+#[inline(never)]
 fn handle_other(partition: &Arc<Partition>, body: &mut Body, call: Call, arguments: [u64; 3]) -> Next {
     let result = match call {
         Call::TIME => Ok(clock::now()),
-        Call::SET_TIMER => set_timer(partition, arguments),
         Call::CONSOLE => console(partition, body, arguments),
         Call::QUERY_EXITS => query_exits(partition, arguments),
+        Call::SET_TIMER => return set_timer(partition, body, arguments),
         Call::EXIT => return Next::End(End::Exited(arguments[0])),
         _ => partition.call(call, arguments),
     };
@@ -69,13 +70,19 @@ fn put(body: &mut Body, status: Status, value: u64) -> Next {
     Next::Resume
 }
 
-fn set_timer(partition: &Arc<Partition>, [time, vector, _]: [u64; 3]) -> Result<u64, Status> {
+/// Sets the partition's timer; vector 0 clears it.
+fn set_timer(partition: &Arc<Partition>, body: &mut Body, [time, vector, _]: [u64; 3]) -> Next {
     match u8::try_from(vector) {
-        Ok(vector @ (0 | 32..)) => {
-            timers::set(partition, time, vector);
-            Ok(0)
+        Ok(0) => {
+            timers::clear(partition);
+            answer(body, Ok(0))
         }
-        _ => Err(Status::BAD_ARGUMENT),
+        Ok(vector @ 32..) => {
+            timers::set(partition, time, vector);
+            answer(body, Ok(0));
+            Next::TimerSet
+        }
+        _ => answer(body, Err(Status::BAD_ARGUMENT)),
     }
 }
 
@@ -86,7 +93,7 @@ fn query_exits(partition: &Partition, [address, ..]: [u64; 3]) -> Result<u64, St
     partition.memory().write(address, partition.exits().as_bytes()).map(|()| 0).map_err(|_| Status::BAD_ADDRESS)
 }
 
-/// Takes text, and logs each line that it ends.
+/// Takes a piece of console text, and logs each line that it completes. Returns the number of bytes taken.
 #[cold]
 fn console(partition: &Partition, body: &mut Body, [address, length, _]: [u64; 3]) -> Result<u64, Status> {
     let mut bytes = [0; CONSOLE_PIECE];

@@ -1,10 +1,11 @@
-//! What is done when a partition's processor is left. Whatever is not handled ends the partition, and never more.
+//! VM exits of a partition. An exit that is not handled ends the partition alone.
 
 use alloc::sync::Arc;
 use core::arch::x86_64::__cpuid_count;
 
 use super::counts::Reason;
-use super::machine::{Body, End, Partition};
+use super::logical_partition::{Body, Partition};
+use super::outcome::{End, Next};
 use super::{calls, cpuid};
 use crate::svm::exit::{Exit, PortAccess};
 
@@ -16,20 +17,7 @@ const ALIGNMENT_CHECK: u8 = 17;
 /// The register EFER.
 const EFER: u64 = 0xc000_0080;
 
-/// What comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// The partition goes on.
-    Resume,
-    /// The processor has an interrupt to look at first.
-    Interrupted,
-    /// The partition has nothing to do until it is interrupted.
-    Halt,
-    /// The partition is over.
-    End(End),
-}
-
-/// Deals with one exit.
+/// Handles one VM exit.
 #[inline]
 pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) -> Next {
     if let Some(reason) = reason(exit) {
@@ -74,10 +62,10 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) ->
         Exit::Port(access, _) => refuse_port(partition, body, access),
         Exit::Undefined(code) => refuse(partition, body, "instruction, exit", code, INVALID_OPCODE),
         Exit::Protected(code) => refuse(partition, body, "register, exit", code, GENERAL_PROTECTION),
-        // Debug and alignment-check exceptions are the partition's own affair; that it is left for them, and its time
-        // slice looked at, is all that is wanted.
-        Exit::Exception(vector, error) => cpu.refuse(vector, (vector == ALIGNMENT_CHECK).then_some(error)),
-        // There is no handler where the exception itself cannot be delivered.
+        // Debug and alignment-check exceptions belong to the partition. They exit so that its time slice ends in a loop of
+        // exceptions too.
+        Exit::Exception(vector, error) => cpu.inject_exception(vector, (vector == ALIGNMENT_CHECK).then_some(error)),
+        // The exception of a fault during delivery could not be delivered either.
         Exit::NestedFault { address, .. } if cpu.has_event() => return Next::End(End::BadMemory(address)),
         Exit::NestedFault { address, .. } => refuse(partition, body, "memory at", address, GENERAL_PROTECTION),
         Exit::Shutdown => return Next::End(End::TripleFault),
@@ -87,7 +75,7 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) ->
     Next::Resume
 }
 
-/// As what an exit is counted here. A hypercall is where it is known what it asks for.
+/// Returns the reason as which an exit is counted. Hypercalls are counted where their number is known.
 #[inline(always)]
 fn reason(exit: Exit) -> Option<Reason> {
     match exit {
@@ -103,7 +91,7 @@ fn refuse(partition: &Partition, body: &mut Body, what: &str, number: u64, excep
     if partition.count_refusal() {
         log::warn!("partition {} may not use {what} {number:#x}, from rip {:#x}", partition.name(), body.cpu.rip());
     }
-    body.cpu.refuse(exception, (exception == GENERAL_PROTECTION).then_some(0));
+    body.cpu.inject_exception(exception, (exception == GENERAL_PROTECTION).then_some(0));
 }
 
 fn refuse_port(partition: &Partition, body: &mut Body, access: PortAccess) {

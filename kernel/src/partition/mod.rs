@@ -1,7 +1,7 @@
 //! Logical partitions: guests with memory of their own, scheduled on the processors.
 //!
-//! A partition is shared: whoever has it may interrupt it, stop it, and read and write its memory. The scheduler has
-//! those that run. Its memory is wiped and given back after the last one has let go of it (`tidy`).
+//! A [`Partition`] is shared by the scheduler, which runs it, and the engine of its LHCA, which reads and writes its memory
+//! and interrupts it. Its memory is scrubbed and freed after the last reference is gone ([`scrub_pending`]).
 
 #[cfg(target_os = "none")]
 mod calls;
@@ -9,13 +9,19 @@ pub mod counts;
 pub mod cpuid;
 #[cfg(target_os = "none")]
 mod exits;
+#[cfg(target_os = "none")]
+mod guest;
+#[cfg(target_os = "none")]
+mod hypercalls;
 pub mod image;
 pub mod interrupts;
 #[cfg(target_os = "none")]
-mod machine;
+mod logical_partition;
 pub mod memory;
 #[cfg(target_os = "none")]
-mod own;
+mod outcome;
+#[cfg(target_os = "none")]
+mod partition_memory;
 #[cfg(target_os = "none")]
 mod rings;
 #[cfg(target_os = "none")]
@@ -24,6 +30,12 @@ pub mod scheduler;
 mod timers;
 
 #[cfg(target_os = "none")]
-pub use machine::{Config, End, Hypercalls, Partition, Shared, StartError};
+pub use guest::PartitionGuest;
 #[cfg(target_os = "none")]
-pub use own::{Own, tidy};
+pub use hypercalls::Hypercalls;
+#[cfg(target_os = "none")]
+pub use logical_partition::{Config, Partition, StartError};
+#[cfg(target_os = "none")]
+pub use outcome::End;
+#[cfg(target_os = "none")]
+pub use partition_memory::{PartitionMemory, scrub_pending};

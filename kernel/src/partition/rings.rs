@@ -1,4 +1,4 @@
-//! Rings in a partition's memory, which are looked at again and again.
+//! Rings in a partition's memory, checked once and accessed often.
 #![allow(unsafe_code)] // memory by address
 
 use alloc::sync::Arc;
@@ -9,10 +9,10 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use lhca_contract::ring::{self, ENTRIES};
 
-use super::machine::Partition;
+use super::logical_partition::Partition;
 use super::memory::BadAddress;
 
-/// A ring in a partition's memory. The partition is there as long as this is.
+/// A ring in a partition's memory, which the value keeps alive.
 pub struct Ring<E> {
     control: NonNull<[AtomicU32; ENTRIES / 4]>,
     entries: NonNull<AtomicU64>,
@@ -30,7 +30,7 @@ impl<E> Ring<E> {
     /// Words of an entry.
     const WORDS: usize = size_of::<E>() / size_of::<AtomicU64>();
 
-    /// The ring of 2 to the power `log_entries` entries at `address`, a multiple of 8.
+    /// Opens the ring of 2 to the power `log_entries` entries at `address`, a multiple of 8.
     ///
     /// # Errors
     /// [`BadAddress`].
@@ -59,7 +59,7 @@ impl<E> lhca_engine::Ring for Ring<E> {
 
     #[inline(always)]
     fn control(&self) -> &[AtomicU32; ENTRIES / 4] {
-        // SAFETY: the memory stays where it is as long as its partition is there, which this keeps; it is aligned, and shared
+        // SAFETY: the memory stays in place as long as its partition lives, which this keeps alive; it is aligned, and shared
         // through atomics only.
         unsafe { self.control.as_ref() }
     }

@@ -1,4 +1,6 @@
-//! Which partition runs where: one queue of those that are ready, from which every processor takes that runs any.
+//! The scheduler: one queue of partitions that are ready, from which every processor that runs partitions takes.
+//!
+//! It alone acts on partitions' states: a partition returns the act that a change needs, as [`Wake`] and [`Next`].
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -6,37 +8,62 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use spin::Mutex;
 
-use super::exits::{self, Next};
-use super::machine::{Body, End, Partition};
-use super::timers;
+use super::exits;
+use super::logical_partition::{Body, Partition};
+use super::outcome::{End, Next, Wake};
+use super::timers::{self, Due};
 use crate::clock;
 use crate::cpu::{self, MAX_CPUS, apic, idle, local, timer};
 use crate::svm::{self, Host};
 
-/// How long a partition runs while others wait.
+/// Time slice of a partition while others are ready, in nanoseconds.
 const SLICE_NS: u64 = 5_000_000;
 
-/// How long a partition with an interrupt that waits runs on from behind an STI, unless it is left before: of the end of that
-/// one instruction nothing tells.
+/// Time after which a partition with a pending interrupt is left in the shadow of an STI, in nanoseconds: the end of that
+/// shadow causes no VM exit.
 const SHADOW_NS: u64 = 100_000;
 
 static READY: Mutex<VecDeque<Arc<Partition>>> = Mutex::new(VecDeque::new());
-/// The processors that sleep, a bit for each.
+/// Processors that sleep, a bit each.
 static IDLE: AtomicU64 = AtomicU64::new(0);
-/// The processors whose partition has no end of its time slice, because nobody else waited when it began.
+/// Processors whose time slice has no end, because no other partition was ready when it started; a bit each.
 static UNTIMED: AtomicU64 = AtomicU64::new(0);
-/// By when each processor is to leave its partition.
+/// Time at which each processor must leave its partition.
 static DEADLINES: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(u64::MAX) }; MAX_CPUS];
 
-/// Lets a new partition run.
+/// Starts a new partition.
 pub fn start(partition: &Arc<Partition>) {
-    partition.begin();
+    partition.bind_hca();
+    wake(partition);
+}
+
+/// Interrupts `partition` with `vector`, as soon as it accepts interrupts. Wakes it if it waits.
+#[inline]
+pub fn interrupt(partition: &Arc<Partition>, vector: u8) {
+    partition.note_interrupt(vector);
+    wake(partition);
+}
+
+/// Ends `partition` at its next VM exit, which comes soon.
+pub fn stop(partition: &Arc<Partition>) {
+    partition.note_stop();
+    wake(partition);
+}
+
+/// Makes `partition` see a change that was noted.
+#[cold] // rare on the fast path of datagrams
+fn wake(partition: &Arc<Partition>) {
+    match partition.wake() {
+        Wake::Enqueue => enqueue(partition.clone()),
+        Wake::Kick(cpu) => apic::wake(local::cpu_at(cpu).apic_id()),
+        Wake::Unneeded => {}
+    }
 }
 
 /// Puts a partition that is ready into the queue, and wakes a processor for it.
-pub(super) fn enqueue(partition: Arc<Partition>) {
+fn enqueue(partition: Arc<Partition>) {
     READY.lock().push_back(partition);
-    // Who sleeps is woken; if nobody does, who never looks whether somebody waits. Here, the slice gets an end now.
+    // A sleeping processor is woken, or else one whose time slice has no end. If that is this one, its slice gets an end.
     let here = local::cpu().index();
     if let Some(cpu) = take_one(&IDLE, u64::MAX).or_else(|| take_one(&UNTIMED, !(1 << here))) {
         apic::wake(local::cpu_at(cpu).apic_id());
@@ -45,40 +72,35 @@ pub(super) fn enqueue(partition: Arc<Partition>) {
     }
 }
 
-/// Ends the time slice that this processor, the `here`th, began just now.
+/// Limits the time slice that this processor, number `here`, has just started.
 fn end_slice_in_time(here: usize) {
     leave_by(here, clock::now() + SLICE_NS);
 }
 
-/// Has this processor, the `here`th, which runs a partition, leave it by `time` if it was to do so later.
+/// Makes this processor, number `here`, leave its partition at `time` or earlier.
 fn leave_by(here: usize, time: u64) {
     let deadline = DEADLINES[here].load(Ordering::Relaxed).min(time);
     DEADLINES[here].store(deadline, Ordering::Relaxed);
     timer::set(Some(deadline));
 }
 
-/// Has this processor, which runs the partition that asks, see to what is due at `time` when it is.
-pub(super) fn heed(time: u64) {
-    leave_by(local::cpu().index(), time);
-}
-
-/// Takes a processor, one of `among`, out of a set: each is woken for one partition.
+/// Takes a processor, one of `among`, out of a set, so that it is woken for one partition alone.
 fn take_one(set: &AtomicU64, among: u64) -> Option<usize> {
     let lowest = |set: u64| 1_u64.checked_shl((set & among).trailing_zeros());
     let before = set.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |set| lowest(set).map(|bit| set & !bit));
     before.ok().map(|set| (set & among).trailing_zeros() as usize)
 }
 
-/// Puts every processor to work for good: this one sees to `chores`, the others run partitions. A machine's only
-/// processor does both.
+/// Runs the machine for good: this processor calls `chores`, the others run partitions. A machine's only processor does
+/// both.
 ///
-/// That the chores have a processor to themselves keeps what a partition does out of their way: a management packet waits
-/// for nobody's time slice. It also keeps partitions off the boot processor, on which they are not safe under QEMU's TCG
-/// (7.2 and later) beside other processors: there FXRSTOR, on any processor, rewrites a word of the *boot* processor's
-/// state, guest mode included, without a lock, so that one that is just left by its guest may lose that fact.
+/// The chores have a processor of their own, so a management packet waits for no partition's time slice. It also keeps
+/// partitions off the boot processor, on which they are not safe under QEMU's TCG (7.2 and later) beside other processors:
+/// there FXRSTOR, on any processor, rewrites a word of the *boot* processor's state, guest mode included, without a lock,
+/// so that a VM exit on the boot processor may lose that fact.
 ///
-/// `chores` is called after each interrupt, and before each time slice if there are any here. It says by when (in
-/// nanoseconds since boot) it wants to be called again.
+/// `chores` is called after each interrupt, and before each time slice if partitions run here. It returns the time (in
+/// nanoseconds since boot) of its next call.
 pub fn run(mut chores: impl FnMut() -> Option<u64>) -> ! {
     cpu::employ_others(|| run_partitions(|| None));
     if cpu::online() == 1 {
@@ -99,13 +121,23 @@ fn run_partitions(mut chores: impl FnMut() -> Option<u64>) -> ! {
         }
     }
     loop {
-        // What is noted from here on brings the processor back here.
+        // A note from here on brings the processor back here.
         local::cpu().take_note();
-        let deadline = earlier(chores(), timers::expire(clock::now()));
+        let deadline = earlier(chores(), expire_timers(clock::now()));
         let next = READY.lock().pop_front();
         match next {
             Some(partition) => run_slice(partition, deadline),
             None => sleep(deadline),
+        }
+    }
+}
+
+/// Interrupts the partitions whose timers are due at `now`. Returns the time of the next timer.
+fn expire_timers(now: u64) -> Option<u64> {
+    loop {
+        match timers::take_due(now) {
+            Due::Now(timer) => interrupt(&timer.partition, timer.vector),
+            Due::Later(time) => return time,
         }
     }
 }
@@ -125,7 +157,7 @@ fn rest(deadline: Option<u64>) {
 fn sleep(deadline: Option<u64>) {
     let bit = 1 << local::cpu().index();
     IDLE.fetch_or(bit, Ordering::SeqCst);
-    // Who enqueues looks for sleepers after that: either it sees this one, or this one sees what it enqueued.
+    // `enqueue` looks for sleepers after it has pushed: either it sees this bit, or this processor sees the partition.
     let idle = READY.lock().is_empty();
     if idle {
         rest(deadline);
@@ -133,14 +165,14 @@ fn sleep(deadline: Option<u64>) {
     IDLE.fetch_and(!bit, Ordering::SeqCst);
 }
 
-/// Runs a partition until its time slice is over, the processor is interrupted, or it has nothing to do. While nobody else
-/// waits, the slice has no end.
+/// Runs a partition until its time slice ends, the processor is interrupted, or the partition waits. While no other is
+/// ready, the slice has no end.
 fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
     partition.enter();
     let here = local::cpu().index();
     let bit = 1 << here;
     UNTIMED.fetch_or(bit, Ordering::SeqCst);
-    // As in `sleep`: either who enqueues sees the bit, or this one sees what it enqueued.
+    // As in `sleep`: either `enqueue` sees the bit, or this processor sees the partition.
     DEADLINES[here].store(deadline.unwrap_or(u64::MAX), Ordering::Relaxed);
     if READY.lock().is_empty() {
         timer::set(deadline);
@@ -152,11 +184,11 @@ fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
     UNTIMED.fetch_and(!bit, Ordering::SeqCst);
     match left {
         Next::End(end) => {
-            timers::set(&partition, 0, 0);
+            timers::clear(&partition);
             partition.finish(end);
         }
         Next::Halt if partition.halt() => {}
-        Next::Resume | Next::Interrupted | Next::Halt => {
+        Next::Resume | Next::TimerSet | Next::Interrupted | Next::Halt => {
             partition.yield_now();
             READY.lock().push_back(partition);
         }
@@ -165,41 +197,48 @@ fn run_slice(partition: Arc<Partition>, deadline: Option<u64>) {
 
 fn run_until_left(partition: &Arc<Partition>, host: &mut Host) -> Next {
     let mut body = partition.body.lock();
-    body.cpu.settle(host);
-    let next = run_settled(partition, &mut body, host);
-    body.cpu.unsettle();
+    body.cpu.load(host);
+    let next = run_loaded(partition, &mut body, host);
+    body.cpu.put();
     next
 }
 
-fn run_settled(partition: &Arc<Partition>, body: &mut Body, host: &Host) -> Next {
+fn run_loaded(partition: &Arc<Partition>, body: &mut Body, host: &Host) -> Next {
     loop {
-        if partition.stopping() {
+        if partition.is_stopping() {
             return Next::End(End::Stopped);
         }
         if partition.may_have_interrupt() {
-            give_interrupt(partition, body);
+            inject_interrupt(partition, body);
         }
         let exit = body.cpu.run(host);
         match exits::handle(partition, body, exit) {
             Next::Resume => {}
-            // An interrupt that the guest has not taken yet wakes it at once.
+            Next::TimerSet => leave_for_timer(partition),
+            // A pending interrupt ends the halt at once.
             Next::Halt if partition.has_interrupt() => {}
             next => return next,
         }
     }
 }
 
-/// Gives the guest the interrupt that waits, or sees to it that it is left when it takes one.
+/// Makes this processor leave `partition` when its timer is due.
 #[cold]
-fn give_interrupt(partition: &Partition, body: &mut Body) {
+fn leave_for_timer(partition: &Partition) {
+    leave_by(local::cpu().index(), timers::time_of(partition));
+}
+
+/// Injects a pending interrupt, or arranges for a VM exit when the guest accepts one.
+#[cold]
+fn inject_interrupt(partition: &Partition, body: &mut Body) {
     if body.cpu.takes_interrupts()
         && let Some(vector) = partition.take_interrupt()
     {
-        body.cpu.interrupt(vector);
+        body.cpu.inject_interrupt(vector);
     }
     let waits = partition.has_interrupt();
     body.cpu.await_window(waits);
     if waits && body.cpu.is_shadowed() {
-        heed(clock::now() + SHADOW_NS);
+        leave_by(local::cpu().index(), clock::now() + SHADOW_NS);
     }
 }

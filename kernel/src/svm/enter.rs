@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // the state of the processor itself changes
 
 use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
 
 /// The guest's general registers but RAX and RSP, which the VMCB holds.
 #[repr(C)]
@@ -58,8 +59,8 @@ impl FloatingPoint {
 /// a VMCB that holds what VMSAVE saved of the host.
 ///
 /// # Safety
-/// SVM is on; the global interrupt flag is clear (CLGI), and will be set again; the VMCB confines the guest to memory of its own; this processor's GS, FS and TR are as they were when
-/// `host` was saved.
+/// SVM is on; the global interrupt flag is clear (CLGI); the VMCB confines the guest to memory of its own; this processor's
+/// GS, FS and TR are as they were when `host` was saved.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn enter(vmcb: u64, registers: &mut GuestRegisters, host: u64) {
     // 1. Save what the caller wants kept, and where the guest's registers are and the host's state is.
@@ -79,39 +80,39 @@ pub(super) unsafe extern "C" fn enter(vmcb: u64, registers: &mut GuestRegisters,
         "push rsi",
         "sti",
         "mov rax, rdi",
-        "mov rbx, [rsi]",
-        "mov rcx, [rsi + 8]",
-        "mov rdx, [rsi + 16]",
-        "mov rdi, [rsi + 32]",
-        "mov rbp, [rsi + 40]",
-        "mov r8, [rsi + 48]",
-        "mov r9, [rsi + 56]",
-        "mov r10, [rsi + 64]",
-        "mov r11, [rsi + 72]",
-        "mov r12, [rsi + 80]",
-        "mov r13, [rsi + 88]",
-        "mov r14, [rsi + 96]",
-        "mov r15, [rsi + 104]",
-        "mov rsi, [rsi + 24]",
+        "mov rbx, [rsi + {rbx}]",
+        "mov rcx, [rsi + {rcx}]",
+        "mov rdx, [rsi + {rdx}]",
+        "mov rdi, [rsi + {rdi}]",
+        "mov rbp, [rsi + {rbp}]",
+        "mov r8, [rsi + {r8}]",
+        "mov r9, [rsi + {r9}]",
+        "mov r10, [rsi + {r10}]",
+        "mov r11, [rsi + {r11}]",
+        "mov r12, [rsi + {r12}]",
+        "mov r13, [rsi + {r13}]",
+        "mov r14, [rsi + {r14}]",
+        "mov r15, [rsi + {r15}]",
+        "mov rsi, [rsi + {rsi}]",
         "vmload rax",
         "vmrun rax",
         "vmsave rax",
         "xchg rsi, [rsp]", // the guest's RSI to the stack, and where its registers are
-        "mov [rsi], rbx",
-        "mov [rsi + 8], rcx",
-        "mov [rsi + 16], rdx",
-        "mov [rsi + 32], rdi",
-        "mov [rsi + 40], rbp",
-        "mov [rsi + 48], r8",
-        "mov [rsi + 56], r9",
-        "mov [rsi + 64], r10",
-        "mov [rsi + 72], r11",
-        "mov [rsi + 80], r12",
-        "mov [rsi + 88], r13",
-        "mov [rsi + 96], r14",
-        "mov [rsi + 104], r15",
+        "mov [rsi + {rbx}], rbx",
+        "mov [rsi + {rcx}], rcx",
+        "mov [rsi + {rdx}], rdx",
+        "mov [rsi + {rdi}], rdi",
+        "mov [rsi + {rbp}], rbp",
+        "mov [rsi + {r8}], r8",
+        "mov [rsi + {r9}], r9",
+        "mov [rsi + {r10}], r10",
+        "mov [rsi + {r11}], r11",
+        "mov [rsi + {r12}], r12",
+        "mov [rsi + {r13}], r13",
+        "mov [rsi + {r14}], r14",
+        "mov [rsi + {r15}], r15",
         "pop rbx",
-        "mov [rsi + 24], rbx",
+        "mov [rsi + {rsi}], rbx",
         "pop rax",
         "vmload rax",
         "stgi",
@@ -122,11 +123,19 @@ pub(super) unsafe extern "C" fn enter(vmcb: u64, registers: &mut GuestRegisters,
         "pop rbp",
         "pop rbx",
         "ret",
+        rbx = const offset_of!(GuestRegisters, rbx),
+        rcx = const offset_of!(GuestRegisters, rcx),
+        rdx = const offset_of!(GuestRegisters, rdx),
+        rsi = const offset_of!(GuestRegisters, rsi),
+        rdi = const offset_of!(GuestRegisters, rdi),
+        rbp = const offset_of!(GuestRegisters, rbp),
+        r8 = const offset_of!(GuestRegisters, r8),
+        r9 = const offset_of!(GuestRegisters, r9),
+        r10 = const offset_of!(GuestRegisters, r10),
+        r11 = const offset_of!(GuestRegisters, r11),
+        r12 = const offset_of!(GuestRegisters, r12),
+        r13 = const offset_of!(GuestRegisters, r13),
+        r14 = const offset_of!(GuestRegisters, r14),
+        r15 = const offset_of!(GuestRegisters, r15),
     )
 }
-
-const _: () = {
-    use core::mem::offset_of;
-    assert!(offset_of!(GuestRegisters, rsi) == 24 && offset_of!(GuestRegisters, rdi) == 32);
-    assert!(offset_of!(GuestRegisters, r8) == 48 && offset_of!(GuestRegisters, r15) == 104);
-};

@@ -155,19 +155,19 @@ impl VirtualCpu {
     }
 
     /// Prepares to run the guest on this processor, again and again. No other guest runs here until
-    /// [`Self::unsettle`].
-    pub fn settle(&mut self, host: &mut Host) {
+    /// [`Self::put`].
+    pub fn load(&mut self, host: &mut Host) {
         self.vmcb.control.tlb_control = host.asids.assign(&mut self.asid, local::cpu().index()) as u8;
         self.vmcb.control.asid = self.asid.number;
         self.floating_point.load();
     }
 
     /// Takes from this processor what is the guest's.
-    pub fn unsettle(&mut self) {
+    pub fn put(&mut self) {
         self.floating_point.save();
     }
 
-    /// Runs the guest, which is [settled](Self::settle) here, until it is left. If something was noted for this processor
+    /// Runs the guest, which is [settled](Self::load) here, until it is left. If something was noted for this processor
     /// since that was last looked at, it is left before it begins.
     #[inline]
     pub fn run(&mut self, host: &Host) -> Exit {
@@ -240,7 +240,7 @@ impl VirtualCpu {
     }
 
     /// Gives the guest an exception instead of the instruction that left it.
-    pub fn refuse(&mut self, vector: u8, error: Option<u32>) {
+    pub fn inject_exception(&mut self, vector: u8, error: Option<u32>) {
         self.vmcb.control.event_injection = EventInjection::exception(vector, error);
     }
 
@@ -264,7 +264,7 @@ impl VirtualCpu {
     }
 
     /// Gives the guest an interrupt, which it [takes](Self::takes_interrupts).
-    pub fn interrupt(&mut self, vector: u8) {
+    pub fn inject_interrupt(&mut self, vector: u8) {
         self.vmcb.control.event_injection = EventInjection::interrupt(vector);
     }
 

@@ -18,7 +18,7 @@ use partition_table::{ImageName, Lhca, Program, Start};
 use subnet::LhcaId;
 use zerocopy::IntoBytes;
 
-use super::{Run, Runner};
+use super::{PartitionFactory, RunningPartition};
 use crate::fabric::tests::{Rig, rig_of, row};
 
 /// A partition whose memory nobody reaches.
@@ -72,7 +72,7 @@ pub(crate) struct Stage(Rc<Backstage>);
 
 #[derive(Default)]
 struct Backstage {
-    over: Cell<u32>,
+    ends: Cell<u32>,
     /// Pieces to wipe of each partition's memory but the first, and of what they left.
     pieces: Cell<u32>,
     left: Cell<u32>,
@@ -93,24 +93,23 @@ struct PlayerState {
     memory: RefCell<Vec<u8>>,
 }
 
-impl Runner for Stage {
+impl PartitionFactory for Stage {
     type Guest = NoMemory;
-    type Run = Player;
+    type Running = Player;
+    type Reservation = u32;
 
-    type Blank = u32;
-
-    fn prepare(&mut self, row: &Lhca) -> Result<u32, String> {
+    fn reserve(&mut self, row: &Lhca) -> Result<u32, String> {
         let program = row.partition().unwrap();
         if program.image.text() == "bad" { Err("no such image".into()) } else { Ok(self.0.pieces.get()) }
     }
 
-    fn wipe(&mut self, blank: &mut u32) -> bool {
-        *blank = blank.saturating_sub(1);
-        *blank > 0
+    fn scrub(&mut self, reservation: &mut u32) -> bool {
+        *reservation = reservation.saturating_sub(1);
+        *reservation > 0
     }
 
-    fn make(&mut self, blank: u32, row: &Lhca, id: LhcaId, starts: u32) -> Result<(NoMemory, Player), String> {
-        assert_eq!(blank, 0, "all is wiped");
+    fn create(&mut self, reservation: u32, row: &Lhca, id: LhcaId, starts: u32) -> Result<(NoMemory, Player), String> {
+        assert_eq!(reservation, 0, "all is wiped");
         let program = row.partition().unwrap();
         if program.image.text() == "damaged" {
             return Err("the image is damaged".into());
@@ -122,13 +121,13 @@ impl Runner for Stage {
         Ok((NoMemory, player))
     }
 
-    fn tidy(&mut self) -> bool {
+    fn scrub_pending(&mut self) -> bool {
         self.0.left.set(self.0.left.get().saturating_sub(1));
         self.0.left.get() > 0
     }
 
-    fn over(&self) -> u32 {
-        self.0.over.get()
+    fn ends(&self) -> u32 {
+        self.0.ends.get()
     }
 
     fn free_memory(&self) -> u64 {
@@ -136,8 +135,8 @@ impl Runner for Stage {
     }
 }
 
-impl Run for Player {
-    fn begin(&self) {
+impl RunningPartition for Player {
+    fn start(&self) {
         self.0.begun.set(true);
     }
     fn stop(&self) {
@@ -164,9 +163,9 @@ impl Stage {
     /// The last partition that was made ends, as the scheduler does it; what the control line says of that.
     fn end_last<D: hca_driver::Doorbell>(&self, rig: &mut Rig<D>, why: &str) -> String {
         self.end(rig, &self.last(), why);
-        let mut answer = rig.tend();
-        while rig.life.is_busy() {
-            answer += &rig.tend();
+        let mut answer = rig.poll();
+        while rig.manager.is_busy() {
+            answer += &rig.poll();
         }
         rig.settle();
         answer
@@ -175,7 +174,7 @@ impl Stage {
     fn end<D: hca_driver::Doorbell>(&self, rig: &mut Rig<D>, Player(state): &Player, why: &str) {
         rig.fabric.lock().detach(rig.now, state.id);
         *state.end.borrow_mut() = Some(why.into());
-        self.0.over.set(self.0.over.get() + 1);
+        self.0.ends.set(self.0.ends.get() + 1);
     }
 }
 
@@ -183,10 +182,10 @@ impl Stage {
 fn digest<D: hca_driver::Doorbell>(rig: &mut Rig<D>, name: &str) -> (String, usize) {
     let mut answer = rig.ask(&format!("digest {name}"));
     for turn in 1.. {
-        assert!(answer.is_empty() && rig.life.is_waiting() && rig.life.is_busy());
-        answer = rig.tend();
+        assert!(answer.is_empty() && rig.manager.is_waiting() && rig.manager.is_busy());
+        answer = rig.poll();
         if !answer.is_empty() {
-            assert!(!rig.life.is_waiting());
+            assert!(!rig.manager.is_waiting());
             return (answer, turn);
         }
     }
@@ -273,10 +272,10 @@ fn an_answer_waits_until_the_partition_is_over() {
     let mut rig = rig_of(&[partition(1, "echo")], 0, stage.clone());
     rig.get(AttributeId::SWITCH_INFO, 0, &[]);
     assert_eq!(rig.say("stop lhca-1"), "");
-    assert!(rig.life.is_waiting() && stage.last().0.stopping.get());
-    assert!(rig.life.tend(rig.now, &rig.fabric).is_none(), "it is not over yet");
+    assert!(rig.manager.is_waiting() && stage.last().0.stopping.get());
+    assert!(rig.manager.poll(rig.now).is_none(), "it is not over yet");
     assert_eq!(stage.end_last(&mut rig, "was stopped"), "ok\n");
-    assert!(!rig.life.is_waiting());
+    assert!(!rig.manager.is_waiting());
     assert!(rig.say("list").starts_with("partition stopped starts 1 "));
     assert_eq!(state(&mut rig, 2), PortState::DOWN);
     assert!(rig.get(AttributeId::SWITCH_INFO, 0, &[]).attribute::<SwitchInfo>().port_state_change());
@@ -304,11 +303,11 @@ fn others_have_their_turn_while_memory_is_wiped() {
     let players = stage.0.players.borrow().clone();
     stage.0.pieces.set(PIECES);
     stage.end(&mut rig, &players[1], "crashed: triple fault");
-    rig.tend();
+    rig.poll();
     assert_eq!(rig.ask("restart lhca-2"), "");
     for turn in 1..PIECES {
-        assert!(rig.life.is_busy() && rig.life.is_waiting(), "{turn}");
-        assert_eq!(rig.tend(), "", "{turn}");
+        assert!(rig.manager.is_busy() && rig.manager.is_waiting(), "{turn}");
+        assert_eq!(rig.poll(), "", "{turn}");
         // A manager is answered meanwhile; and another's end is not what is waited for.
         assert_eq!(state(&mut rig, 3), PortState::DOWN);
         if turn == 10 {
@@ -317,8 +316,8 @@ fn others_have_their_turn_while_memory_is_wiped() {
         }
     }
     // While what the other has left is wiped, the new one waits.
-    let rest = (0..20).map(|_| rig.tend()).collect::<String>();
-    assert_eq!((rest.as_str(), rig.life.is_busy(), rig.life.is_waiting()), ("ok\n", false, false));
+    let rest = (0..20).map(|_| rig.poll()).collect::<String>();
+    assert_eq!((rest.as_str(), rig.manager.is_busy(), rig.manager.is_waiting()), ("ok\n", false, false));
     rig.settle();
     assert_eq!(state(&mut rig, 3), PortState::INIT);
     assert!(rig.say("list").contains("because exited with code 0\n"));
@@ -366,9 +365,9 @@ fn a_digest_is_of_every_byte_and_taken_in_turns() {
     assert_eq!(rig.say("digest lhca-2"), "error: lhca-2 has no partition, and so no memory\n");
     assert!(rig.say("digest lhca-3").starts_with("error: cannot find the LHCA"));
     // It ends before the digest does.
-    assert_eq!((rig.ask("digest lhca-1"), rig.tend()), (String::new(), String::new()));
+    assert_eq!((rig.ask("digest lhca-1"), rig.poll()), (String::new(), String::new()));
     assert_eq!(stage.end_last(&mut rig, "was stopped"), "error: lhca-1 ended meanwhile\n");
-    assert!(!rig.life.is_waiting());
+    assert!(!rig.manager.is_waiting());
 }
 
 #[test]
