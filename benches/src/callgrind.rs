@@ -7,7 +7,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::ROUNDS;
+/// Number of requests in the shorter one of the two runs.
+pub const ROUNDS: u32 = 2_000;
 
 /// A program that runs under callgrind. Dropping it kills it.
 pub(crate) struct Run {
@@ -16,8 +17,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Starts what `complete` makes of a command that lacks the program: valgrind, in `folder`, with a pipe for standard
-    /// input.
+    /// Starts what `complete` makes of a command that lacks the program: valgrind, in `folder`, with a pipe for
+    /// standard input.
     pub(crate) fn start(folder: TempDir, complete: impl FnOnce(&mut Command) -> &mut Command) -> Result<Self> {
         let mut command = Command::new("valgrind");
         command
@@ -49,7 +50,7 @@ impl Run {
             .context("callgrind wrote no profile: is the disk full?")?;
         let total = profile.lines().find_map(|line| line.strip_prefix("totals: "));
         let total = total.context("callgrind's profile has no total: is this another version of valgrind?")?;
-        total.trim().parse().with_context(|| format!("callgrind counted {total:?}, which is no number"))
+        total.trim().parse().with_context(|| format!("callgrind counted {total:?}, not a number"))
     }
 }
 
@@ -61,7 +62,7 @@ impl Drop for Run {
     }
 }
 
-/// What a round costs, from the instructions of a run of so many rounds.
+/// Returns the instructions of one round, from those of runs of several rounds.
 pub(crate) fn per_round(mut instructions: impl FnMut(u32) -> Result<u64>) -> Result<f64> {
     let (short, long) = (instructions(ROUNDS)?, instructions(2 * ROUNDS)?);
     ensure!(long > short, "{long} instructions for twice as many requests as {short} were spent on");

@@ -34,11 +34,11 @@ Hca 1 "H2"
 [1] "S1"[2]
 "#;
 
-/// How long ibsim may take to start, or to answer.
+/// Longest time for ibsim to start, or to respond.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Instructions that ibsim spends on a request in its own user space. The request is for the node that asks; where only a
-/// switch answers it, for the switch one hop away.
+/// Instructions that ibsim spends on a request in its own user space. The request is for the node that asks; where only
+/// a switch answers it, for the switch one hop away.
 ///
 /// # Errors
 /// Valgrind or ibsim is missing, or ibsim does not answer as it should.

@@ -1,11 +1,11 @@
-//! How many instructions a subnet management packet (SMP) costs: in `subnet`, and in ibsim beside it.
+//! Instructions of a subnet management packet (SMP): in `subnet`, and in ibsim beside it.
 //!
 //! Valgrind's callgrind counts them, so that a figure is the same on a busy machine. Each program runs twice, once for
 //! [`ROUNDS`] requests and once for twice as many; the difference is what the requests cost, without start and end.
 //!
 //! In `subnet` ([`portico`]) a request comes in from a link by directed route, is checked against the port's M_Key,
-//! answered, and handed to the outlet; making the requests is not counted. In ibsim ([`ibsim`]) it comes in by a socket,
-//! and has no M_Key to pass; the kernel's share of that is not counted.
+//! answered, and handed to the outlet; making the requests is not counted. In ibsim ([`ibsim`]) it comes in by a
+//! socket, and has no M_Key to pass; the kernel's share of that is not counted.
 
 mod callgrind;
 mod ibsim;
@@ -15,11 +15,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
+pub use callgrind::ROUNDS;
 pub use ibsim::ibsim;
 pub use request::{Request, smp};
-
-/// Requests in the shorter one of the two runs.
-pub const ROUNDS: u32 = 2_000;
 
 /// The function of the program `smp` in which instructions count.
 const MEASURED: &str = "smp::measured";

@@ -20,7 +20,7 @@ impl Request {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::NodeInfo, Self::PortInfo, Self::LinearForwardingTable];
 
-    /// What it is called, on command lines too.
+    /// Returns its name, also for command lines.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Request {
         Self::ALL.into_iter().find(|request| request.name() == name)
     }
 
-    /// Whether only a switch answers it.
+    /// Returns `true` if only a switch answers it.
     #[must_use]
     pub fn is_for_switch(self) -> bool {
         self == Self::LinearForwardingTable

@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     let mut argument = || arguments.next().context("usage: smp REQUEST ROUNDS");
     let name = argument()?;
     let request = Request::from_name(&name).with_context(|| format!("no request is called {name}"))?;
-    let rounds: u32 = argument()?.parse().context("the number of rounds is no number")?;
+    let rounds: u32 = argument()?.parse().context("cannot read the number of rounds")?;
 
     let mut node = node(request)?;
     let mut answers = Answers(0);
@@ -98,7 +98,7 @@ fn arriving(mut smp: Smp) -> SmpPacket {
     SmpPacket::new(Lid::PERMISSIVE, Lid::PERMISSIVE, Sl::new(0), smp)
 }
 
-/// Whether this is the answer of somebody who did what was asked.
+/// Checks that `answer` is the response to a request that was executed.
 fn check(answer: &Smp) -> Result<()> {
     ensure!(
         answer.header.method == Method::GET_RESP && answer.status() == Status::OK,

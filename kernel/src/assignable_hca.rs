@@ -1,7 +1,7 @@
 //! HCAs that are assigned to partitions, one after another.
 //!
-//! Such an HCA does no DMA, so no IOMMU is needed to confine it. The hypervisor maps its registers and its memory into the
-//! partition, forwards its interrupts, and resets it when the partition ends.
+//! Such an HCA does no DMA, so no IOMMU is needed to confine it. The hypervisor maps its registers and its memory into
+//! the partition, forwards its interrupts, and resets it when the partition ends.
 #![allow(unsafe_code)] // BAR2 as memory
 
 use alloc::sync::{Arc, Weak};
@@ -96,7 +96,8 @@ impl<P> AssignableHca<P> {
         }
     }
 
-    /// Returns the partition that drives the HCA, and the vector, if the HCA has raised an interrupt since the last call.
+    /// Returns the partition that drives the HCA, and the vector, if the HCA has raised an interrupt since the last
+    /// call.
     pub fn take_interrupt(&self) -> Option<(Arc<P>, u8)> {
         let raised = self.vectors.iter().fold(0, |sum: u32, vector| sum.wrapping_add(vector.count()));
         if self.forwarded.swap(raised, Ordering::Relaxed) == raised {

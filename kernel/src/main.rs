@@ -1,6 +1,6 @@
 //! The hypervisor.
 //!
-//! It boots by PVH, and this is all that QEMU (7.2 or later) must be told:
+//! The hypervisor boots by PVH. QEMU (7.2 or later) needs these options:
 //!
 //! ```text
 //! qemu-system-x86_64 -machine q35 -cpu max -smp 2 -m 256M -nodefaults -no-reboot -display none
@@ -18,8 +18,8 @@
 //!     -fw_cfg name=opt/org.portico/cmdline,string=log=debug             words that steer it
 //! ```
 //!
-//! As a flash image ([`portico_kernel::rom::pack`]) it boots without any firmware: `-bios portico-kernel.rom` instead of
-//! `-kernel portico-kernel`.
+//! As a flash image ([`portico_kernel::rom::pack`]) it boots without any firmware: `-bios portico-kernel.rom` instead
+//! of `-kernel portico-kernel`.
 //!
 //! Words of the command line: `log=` one of `off`, `error`, `warn`, `info`, `debug`, `trace`.
 #![cfg_attr(target_os = "none", no_std, no_main)]

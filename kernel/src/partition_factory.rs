@@ -105,7 +105,7 @@ impl PartitionFactory for MachinePartitions {
         let memory = PartitionMemory::new(program.bytes()).ok_or_else(|| {
             let free = self.free_memory() >> 20;
             format!(
-                "there are no {} MiB of memory in one piece, and {free} MiB in all: ask for less, or boot with more",
+                "cannot allocate {} MiB in one piece, {free} MiB are free in all: ask for less, or boot with more memory",
                 program.memory
             )
         })?;

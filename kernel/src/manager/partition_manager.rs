@@ -1,9 +1,9 @@
 //! The manager itself.
 //!
-//! Each LHCA keeps its ports at the logical switches, and its GUIDs, from the coming of its row to its removal, so that a
-//! subnet manager gives it the same LID again. It is plugged in while its partition runs: from the partition's start, not
-//! only when its driver opens a queue pair, because the hypervisor answers for the port and the subnet manager may do its
-//! work meanwhile.
+//! Each LHCA keeps its ports at the logical switches, and its GUIDs, from the coming of its row to its removal, so that
+//! a subnet manager gives it the same LID again. It is plugged in while its partition runs: from the partition's start,
+//! not only when its driver opens a queue pair, because the hypervisor answers for the port and the subnet manager may
+//! do its work meanwhile.
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -67,7 +67,7 @@ enum PendingRequest {
 pub(super) enum AfterEnd {
     /// The partition stays stopped.
     Stay,
-    /// It starts again.
+    /// The partition starts again.
     Restart,
     /// Its LHCA is removed.
     Remove,
@@ -83,8 +83,8 @@ pub(super) enum Completion {
 }
 
 impl<D: Doorbell, F: PartitionFactory> PartitionManager<D, F> {
-    /// Creates the manager of the LHCAs of `table`, which `fabric` has. Partitions that start at boot start one by one in
-    /// [`PartitionManager::poll`]; one that cannot is logged and stays stopped.
+    /// Creates the manager of the LHCAs of `table`, which `fabric` has. Partitions that start at boot start one by one
+    /// in [`PartitionManager::poll`]; one that cannot is logged and stays stopped.
     pub fn new(now: Time, table: &Table<'_>, factory: F, fabric: Arc<Mutex<Fabric<D, F::Guest>>>) -> Self {
         let partitions = (0..).map(LhcaId).zip(table.lhcas()).map(|(id, row)| ManagedPartition::new(*row, id));
         let mut manager = Self {
@@ -113,15 +113,15 @@ impl<D: Doorbell, F: PartitionFactory> PartitionManager<D, F> {
         !matches!(self.pending, PendingRequest::Idle) || !self.starting.is_empty()
     }
 
-    /// Returns `true` if [`PartitionManager::poll`] must be called again at once. It does one small step at a time, so that
-    /// the fabric has its turn in between.
+    /// Returns `true` if [`PartitionManager::poll`] must be called again at once. It does one small step at a time, so
+    /// that the fabric has its turn in between.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.is_scrubbing || matches!(self.pending, PendingRequest::Digest(_)) || !self.starting.is_empty()
     }
 
-    /// Does one step of the work that takes many, and notes ends of partitions. Returns the answer of the pending request
-    /// when that is done.
+    /// Does one step of the work that takes many, and notes ends of partitions. Returns the answer of the pending
+    /// request when that is done.
     pub fn poll(&mut self, now: Time) -> Option<Answer> {
         self.is_scrubbing = self.factory.scrub_pending();
         let ends = self.factory.ends();

@@ -21,7 +21,7 @@ use zerocopy::IntoBytes;
 use super::{PartitionFactory, RunningPartition};
 use crate::fabric::tests::{Rig, rig_of, row};
 
-/// A partition whose memory nobody reaches.
+/// A partition without memory.
 #[derive(Clone)]
 pub(crate) struct NoMemory;
 
@@ -252,7 +252,7 @@ fn a_cable_is_pulled_and_plugged_while_its_partition_runs() {
 }
 
 #[test]
-fn who_cannot_begin_is_told_of_and_begins_when_it_can() {
+fn partition_that_cannot_start_is_reported_and_starts_later() {
     let mut rig = rig_of(&[partition(1, "bad"), partition(2, "echo")], 1, Stage::default());
     let list = rig.say("list");
     assert!(
@@ -324,7 +324,7 @@ fn others_have_their_turn_while_memory_is_wiped() {
 }
 
 #[test]
-fn who_cannot_begin_after_all_is_told_of_too() {
+fn partition_that_cannot_be_created_is_reported() {
     let stage = Stage::default();
     let mut rig = rig_of(&[partition(1, "damaged")], 1, stage);
     assert!(rig.say("list").contains("because the image is damaged\n"));
@@ -336,7 +336,7 @@ fn who_cannot_begin_after_all_is_told_of_too() {
 fn a_partition_that_ends_by_itself_says_how() {
     let stage = Stage::default();
     let mut rig = rig_of(&[partition(1, "echo"), partition(2, "echo")], 0, stage.clone());
-    assert_eq!(stage.end_last(&mut rig, "crashed: triple fault"), "", "nobody asked");
+    assert_eq!(stage.end_last(&mut rig, "crashed: triple fault"), "", "no request is pending");
     let list = rig.say("list");
     assert!(list.contains(
         "partition ended starts 1 memory 2 image echo qp0 none name lhca-2\nbecause crashed: triple fault\n"

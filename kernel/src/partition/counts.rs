@@ -1,13 +1,13 @@
-//! How often a partition was left.
+//! Counters of a partition's VM exits.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use lhca_contract::Exits;
 
-/// Why a partition was left, as [`Exits`] tells reasons apart.
+/// Reason of a VM exit, as [`Exits`] distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It rang.
+    /// A doorbell.
     Doorbell,
     /// Another hypercall.
     Call,
@@ -15,24 +15,24 @@ pub enum Reason {
     Halt,
     /// An interrupt of the processor.
     Interrupt,
-    /// All else.
+    /// Any other reason.
     Other,
 }
 
-/// How often a partition was left, by [`Reason`]. Anybody reads; only the processor that runs the partition counts.
+/// Number of VM exits by [`Reason`]. Any processor reads; the one that runs the partition counts.
 #[derive(Debug, Default)]
 pub struct Counts([AtomicU64; 5]);
 
 impl Counts {
-    /// Counts one more.
+    /// Counts a VM exit.
     #[inline(always)]
     pub fn count(&self, reason: Reason) {
         let count = &self.0[reason as usize];
-        // Nobody else counts, so no other's count is lost.
+        // One processor counts at a time, so no count is lost.
         count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// What was counted.
+    /// Returns the counts.
     #[must_use]
     pub fn exits(&self) -> Exits {
         let of = |reason: Reason| self.0[reason as usize].load(Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl Counts {
         }
     }
 
-    /// How often it was left, for whatever reason.
+    /// Returns the number of VM exits for all reasons together.
     #[must_use]
     pub fn all(&self) -> u64 {
         self.0.iter().fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))

@@ -1,4 +1,4 @@
-//! What a partition sees of the processor: what is switched with it or needs no switching, and nothing else.
+//! CPUID for partitions: features whose state is switched with the partition, or which have no state.
 
 use lhca_contract::{VERSION, cpuid};
 
@@ -28,7 +28,7 @@ const fn bits(numbers: &[u32]) -> u32 {
     set
 }
 
-/// What CPUID answers a partition for `leaf`, on a processor that itself answers `host`.
+/// Returns the CPUID registers that a partition gets for `leaf`, where `host` returns the processor's own.
 pub fn answer(leaf: u32, host: impl Fn(u32) -> Leaf) -> Leaf {
     const LAST: u32 = 1;
     const EXTENDED: u32 = 0x8000_0000;

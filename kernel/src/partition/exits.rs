@@ -62,8 +62,8 @@ pub(super) fn handle(partition: &Arc<Partition>, body: &mut Body, exit: Exit) ->
         Exit::Port(access, _) => refuse_port(partition, body, access),
         Exit::Undefined(code) => refuse(partition, body, "instruction, exit", code, INVALID_OPCODE),
         Exit::Protected(code) => refuse(partition, body, "register, exit", code, GENERAL_PROTECTION),
-        // Debug and alignment-check exceptions belong to the partition. They exit so that its time slice ends in a loop of
-        // exceptions too.
+        // Debug and alignment-check exceptions belong to the partition. They exit so that its time slice ends in a loop
+        // of exceptions too.
         Exit::Exception(vector, error) => cpu.inject_exception(vector, (vector == ALIGNMENT_CHECK).then_some(error)),
         // The exception of a fault during delivery could not be delivered either.
         Exit::NestedFault { address, .. } if cpu.has_event() => return Next::End(End::BadMemory(address)),

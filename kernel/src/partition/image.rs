@@ -1,4 +1,4 @@
-//! What a partition begins with: an ELF file's segments, laid into its memory.
+//! Images: ELF files whose segments are loaded into a partition's memory.
 
 use alloc::vec::Vec;
 
@@ -10,12 +10,12 @@ use elf::file::Class;
 /// The lowest address that an image may use: below are the page tables and the information page.
 pub const IMAGE_MIN: u64 = 1 << 20;
 
-/// An image, ready to be laid into memory.
+/// An image, ready to be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image<'a> {
-    /// Where the partition begins.
+    /// Entry point.
     pub entry: u64,
-    /// What goes where.
+    /// Segments to load.
     pub segments: Vec<Segment<'a>>,
 }
 
@@ -30,22 +30,24 @@ pub struct Segment<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Why a file is no image.
+/// Reason for which a file cannot be used as an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
-    /// It is no ELF file, or a damaged one.
-    #[error("the image is no ELF file, or a damaged one")]
+    /// The file is not in the ELF format, or damaged.
+    #[error("cannot read the image: it is not an ELF file, or damaged")]
     Format,
-    /// It is for another machine, or not linked to fixed addresses.
-    #[error("the image is no static x86-64 executable: link it with -C relocation-model=static")]
+    /// The file is for another machine, or not linked to fixed addresses.
+    #[error("cannot use the image: it is not a static x86-64 executable; link it with -C relocation-model=static")]
     Kind,
     /// A segment or the entry lies outside of the partition's memory.
-    #[error("the image uses address {0:#x}, outside of 1 MiB up to the partition's memory size")]
+    #[error(
+        "cannot load the image: its address {0:#x} is outside of 1 MiB to the partition's memory size; give it more"
+    )]
     Address(u64),
 }
 
 impl<'a> Image<'a> {
-    /// The image in an ELF file, for a partition with `memory` bytes.
+    /// Parses an ELF file, for a partition with `memory` bytes.
     ///
     /// # Errors
     /// An [`ImageError`].

@@ -1,8 +1,8 @@
-//! Interrupts that wait for a partition.
+//! Pending interrupts of a partition.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// A bit for each vector, and whether there may be any.
+/// Pending vectors: a bit each, and a flag that is set while there may be any.
 #[derive(Debug, Default)]
 pub struct Pending {
     any: AtomicBool,
@@ -16,13 +16,13 @@ impl Pending {
         self.any.store(true, Ordering::Release);
     }
 
-    /// Whether there is any.
+    /// Returns `true` if a vector is pending.
     #[must_use]
     pub fn any(&self) -> bool {
         self.vectors.iter().any(|word| word.load(Ordering::SeqCst) != 0)
     }
 
-    /// Whether there may be any: what is not so is so for sure.
+    /// Returns `false` if no vector is pending; `true` may be out of date.
     #[inline]
     #[must_use]
     pub fn maybe(&self) -> bool {

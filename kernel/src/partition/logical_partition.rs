@@ -27,8 +27,8 @@ use crate::svm::VirtualCpu;
 const INFORMATION: u64 = 0x1000;
 const TABLES: [u64; 2] = [0x2000, 0x3000];
 
-/// Addresses and interrupt vector of an HCA that is assigned to a partition. The addresses are above all memory that such
-/// a partition may have, and aligned to the size of the HCA's memory, so that large pages map it.
+/// Addresses and interrupt vector of an HCA that is assigned to a partition. The addresses are above all memory that
+/// such a partition may have, and aligned to the size of the HCA's memory, so that large pages map it.
 const HCA_REGISTERS: u64 = 0xc000_0000;
 const HCA_MEMORY: u64 = 0xc080_0000;
 const HCA_VECTOR: u8 = 33;
@@ -54,7 +54,7 @@ pub enum StartError {
     /// Its image cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// It has too little memory for its image.
+    /// The partition has too little memory for its image.
     #[error("cannot load the image: the partition's memory is too small; give it more")]
     TooSmall(#[from] BadAddress),
     /// Its HCA cannot be mapped.
@@ -69,9 +69,9 @@ enum State {
     Ready,
     /// This processor runs it.
     Running(usize),
-    /// It waits for an interrupt, or for its start.
+    /// The partition waits for an interrupt, or for its start.
     Waiting,
-    /// It has ended.
+    /// The partition has ended.
     Ended(End),
 }
 
@@ -272,8 +272,8 @@ impl Partition {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Returns `true` if an interrupt is pending. It is until it is injected at an entry: the processor only knows that it
-    /// must leave the guest when the guest accepts interrupts, so no interrupt is lost with the processor's state.
+    /// Returns `true` if an interrupt is pending. It is until it is injected at an entry: the processor only knows that
+    /// it must leave the guest when the guest accepts interrupts, so no interrupt is lost with the processor's state.
     pub(super) fn has_interrupt(&self) -> bool {
         self.pending.any()
     }

@@ -40,16 +40,18 @@ impl Memory {
         self.size
     }
 
-    /// Copies `length` bytes at `address` to `other`'s memory, to be found `skipped` bytes behind `to`. Each byte is read once.
+    /// Copies `length` bytes from `address` to the memory of `other`, `skipped` bytes behind `to`. Each byte is
+    /// read once.
     ///
     /// # Errors
-    /// [`BadAddress`], if what is skipped is none either; nothing was copied then.
+    /// [`BadAddress`], also for the skipped bytes; nothing was copied then.
     #[inline(always)]
     pub fn copy(&self, address: u64, other: &Self, to: u64, skipped: usize, length: usize) -> Result<(), BadAddress> {
         let (from, to) = (self.place(address, length, 1)?, other.place(to, skipped + length, 1)?);
         let (words, rest) = (length / WORD, length % WORD);
-        // SAFETY: both places are as long as what is copied, the second behind what is skipped. It is copied by instructions, not by Rust, for which memory
-        // that partitions change meanwhile has no value; memory that overlaps is a partition's own affair.
+        // SAFETY: both places are as long as what is copied, the second behind what is skipped. It is copied by
+        // instructions, not by Rust, for which memory that partitions change meanwhile has no value; memory that
+        // overlaps is a partition's own affair.
         unsafe {
             asm!(
                 "rep movsq",
@@ -150,14 +152,14 @@ mod tests {
 
     use super::*;
 
-    /// Memory of 64 bytes, 0 to 63, that nobody else has.
+    /// Memory of 64 bytes, 0 to 63, for one test alone.
     fn memory() -> Memory {
         let bytes: [u8; 64] = core::array::from_fn(|nth| nth as u8);
         let words = Box::leak(Box::new([0_u64; 8]));
         words.copy_from_slice(&core::array::from_fn::<u64, 8, _>(|nth| {
             u64::from_ne_bytes(bytes[8 * nth..8 * nth + 8].try_into().unwrap())
         }));
-        // SAFETY: the words are leaked, and nobody else has them.
+        // SAFETY: the words are leaked, and the test alone has them.
         unsafe { Memory::new(NonNull::from(words).cast(), 64) }
     }
 

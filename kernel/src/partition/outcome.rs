@@ -7,13 +7,13 @@ use core::fmt;
 pub enum End {
     /// The partition called EXIT with this code.
     Exited(u64),
-    /// It was stopped.
+    /// The manager stopped it.
     Stopped,
     /// A triple fault.
     TripleFault,
-    /// It halted with interrupts off, so that nothing can wake it.
+    /// A halt with interrupts off, from which nothing wakes it.
     Halted,
-    /// It has no memory at this address, which it needs to take an interrupt or exception.
+    /// No memory at this address, which the delivery of an interrupt or exception needs.
     BadMemory(u64),
     /// A VM exit with this code that the hypervisor does not handle.
     Unhandled(u64),
@@ -56,7 +56,8 @@ pub(super) enum Next {
 pub(super) enum Wake {
     /// Put the partition into the queue of those that are ready.
     Enqueue,
-    /// Interrupt this processor, which runs the partition: a VM exit follows, and the change is seen before the next entry.
+    /// Interrupt this processor, which runs the partition: a VM exit follows, and the change is seen before the next
+    /// entry.
     Kick(usize),
     /// Nothing: the partition sees the change before its next entry, or has ended.
     Unneeded,

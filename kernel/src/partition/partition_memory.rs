@@ -47,8 +47,8 @@ struct PendingScrub {
 }
 
 impl PartitionMemory {
-    /// Allocates `size` bytes, a multiple of a page, which the partition sees from address 0 on. `None` if no such memory is
-    /// free.
+    /// Allocates `size` bytes, a multiple of a page, which the partition sees from address 0 on. `None` if no such
+    /// memory is free.
     #[must_use]
     pub fn new(size: u64) -> Option<Self> {
         let frames = allocate_as_it_is(size, if size >= LARGE { LARGE } else { PAGE })?;

@@ -59,8 +59,8 @@ impl<E> lhca_engine::Ring for Ring<E> {
 
     #[inline(always)]
     fn control(&self) -> &[AtomicU32; ENTRIES / 4] {
-        // SAFETY: the memory stays in place as long as its partition lives, which this keeps alive; it is aligned, and shared
-        // through atomics only.
+        // SAFETY: the memory stays in place as long as its partition lives, which this keeps alive; it is aligned, and
+        // shared through atomics only.
         unsafe { self.control.as_ref() }
     }
 

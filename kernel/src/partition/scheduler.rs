@@ -19,8 +19,8 @@ use crate::svm::{self, Host};
 /// Time slice of a partition while others are ready, in nanoseconds.
 const SLICE_NS: u64 = 5_000_000;
 
-/// Time after which a partition with a pending interrupt is left in the shadow of an STI, in nanoseconds: the end of that
-/// shadow causes no VM exit.
+/// Time after which a partition with a pending interrupt is left in the shadow of an STI, in nanoseconds: the end of
+/// that shadow causes no VM exit.
 const SHADOW_NS: u64 = 100_000;
 
 static READY: Mutex<VecDeque<Arc<Partition>>> = Mutex::new(VecDeque::new());
@@ -63,7 +63,8 @@ fn wake(partition: &Arc<Partition>) {
 /// Puts a partition that is ready into the queue, and wakes a processor for it.
 fn enqueue(partition: Arc<Partition>) {
     READY.lock().push_back(partition);
-    // A sleeping processor is woken, or else one whose time slice has no end. If that is this one, its slice gets an end.
+    // A sleeping processor is woken, or else one whose time slice has no end. If that is this one, its slice gets an
+    // end.
     let here = local::cpu().index();
     if let Some(cpu) = take_one(&IDLE, u64::MAX).or_else(|| take_one(&UNTIMED, !(1 << here))) {
         apic::wake(local::cpu_at(cpu).apic_id());
@@ -95,9 +96,9 @@ fn take_one(set: &AtomicU64, among: u64) -> Option<usize> {
 /// both.
 ///
 /// The chores have a processor of their own, so a management packet waits for no partition's time slice. It also keeps
-/// partitions off the boot processor, on which they are not safe under QEMU's TCG (7.2 and later) beside other processors:
-/// there FXRSTOR, on any processor, rewrites a word of the *boot* processor's state, guest mode included, without a lock,
-/// so that a VM exit on the boot processor may lose that fact.
+/// partitions off the boot processor, on which they are not safe under QEMU's TCG (7.2 and later) beside other
+/// processors: there FXRSTOR, on any processor, rewrites a word of the *boot* processor's state, guest mode included,
+/// without a lock, so that a VM exit on the boot processor may lose that fact.
 ///
 /// `chores` is called after each interrupt, and before each time slice if partitions run here. It returns the time (in
 /// nanoseconds since boot) of its next call.

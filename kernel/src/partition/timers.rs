@@ -17,8 +17,8 @@ pub(super) struct Timer {
     pub(super) vector: u8,
 }
 
-/// Sets the timer of `partition` to `time`, in nanoseconds since boot, with the interrupt `vector`, in place of its former
-/// one. The processor that runs the partition calls this, and must leave the partition at `time`.
+/// Sets the timer of `partition` to `time`, in nanoseconds since boot, with the interrupt `vector`, in place of its
+/// former one. The processor that runs the partition calls this, and must leave the partition at `time`.
 pub(super) fn set(partition: &Arc<Partition>, time: u64, vector: u8) {
     let mut timers = TIMERS.lock();
     remove(&mut timers, partition, time);

@@ -55,12 +55,12 @@ impl FloatingPoint {
     }
 }
 
-/// Enters the guest of the VMCB at physical address `vmcb`, and returns when it is left. `host` is the physical address of
-/// a VMCB that holds what VMSAVE saved of the host.
+/// Enters the guest of the VMCB at physical address `vmcb`, and returns when it is left. `host` is the physical address
+/// of a VMCB that holds what VMSAVE saved of the host.
 ///
 /// # Safety
-/// SVM is on; the global interrupt flag is clear (CLGI); the VMCB confines the guest to memory of its own; this processor's
-/// GS, FS and TR are as they were when `host` was saved.
+/// SVM is on; the global interrupt flag is clear (CLGI); the VMCB confines the guest to memory of its own; this
+/// processor's GS, FS and TR are as they were when `host` was saved.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn enter(vmcb: u64, registers: &mut GuestRegisters, host: u64) {
     // 1. Save what the caller wants kept, and where the guest's registers are and the host's state is.

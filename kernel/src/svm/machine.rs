@@ -24,23 +24,23 @@ const VM_CR_SVMDIS: u64 = 1 << 4;
 /// VM_HSAVE_PA: where the processor keeps the host's state while a guest runs (15.30.4).
 const VM_HSAVE_PA: u32 = 0xc001_0117;
 
-/// Why partitions cannot run on a processor.
+/// Reason for which partitions cannot run on a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SvmError {
-    /// It has no SVM with nested paging.
-    #[error("the processor has no AMD-V with nested paging: start QEMU with -cpu max")]
+    /// The processor lacks SVM with nested paging.
+    #[error("cannot run partitions: the processor lacks AMD-V with nested paging; start QEMU with -cpu max")]
     Missing,
     /// The firmware turned it off.
-    #[error("AMD-V is turned off in the firmware's settings")]
+    #[error("cannot run partitions: the firmware has turned AMD-V off; turn it on in its settings")]
     Disabled,
     /// There is no memory for the host's state.
-    #[error("no memory for the host's state")]
+    #[error("cannot run partitions: the host's state needs a page, and no memory is free")]
     NoMemory,
 }
 
-/// What a processor needs to run guests.
+/// State of a processor that runs guests.
 pub struct Host {
-    /// What VMSAVE saved of the host.
+    /// The host's registers, as VMSAVE saved them.
     vmcb: Box<Vmcb>,
     asids: Asids,
 }
@@ -72,8 +72,8 @@ pub fn enable() -> Result<(), SvmError> {
     }
     let save = allocate(PAGE, PAGE).ok_or(SvmError::NoMemory)?;
     let mut vmcb: Box<Vmcb> = Box::new(Vmcb::new_zeroed());
-    // SAFETY: the page is the processor's alone from now on, and VMSAVE writes to the given VMCB only. FXSAVE is to save
-    // SSE's registers too, which the kernel itself does not use.
+    // SAFETY: the page is the processor's alone from now on, and VMSAVE writes to the given VMCB only. FXSAVE is to
+    // save SSE's registers too, which the kernel itself does not use.
     unsafe {
         Efer::update(|efer| efer.insert(EferFlags::SECURE_VIRTUAL_MACHINE_ENABLE));
         Msr::new(VM_HSAVE_PA).write(save.start);
@@ -85,12 +85,12 @@ pub fn enable() -> Result<(), SvmError> {
     Ok(())
 }
 
-/// This processor, to run guests on.
+/// Calls `work` with the state of this processor.
 ///
 /// # Panics
-/// If it was not [`enable`]d, or somebody on it has it already.
+/// The processor was not [`enable`]d, or `work` calls this function.
 pub fn with_host<R>(work: impl FnOnce(&mut Host) -> R) -> R {
-    let mut host = HOSTS[local::cpu().index()].try_lock().expect("nobody else runs guests on this processor");
+    let mut host = HOSTS[local::cpu().index()].try_lock().expect("this processor runs one guest at a time");
     work(host.as_mut().expect("SVM is enabled on every processor that runs guests"))
 }
 
@@ -102,8 +102,9 @@ pub struct VirtualCpu {
     pub registers: GuestRegisters,
     floating_point: FloatingPoint,
     asid: Asid,
-    /// Where the guest is, if that is behind an STI: no interrupt comes before that one instruction, or it would end no HLT
-    /// there. QEMU's TCG forgets this at entry (APM vol. 2, 15.21.5), so it is remembered until the guest has moved on.
+    /// Where the guest is, if that is behind an STI: no interrupt comes before that one instruction, or it would end no
+    /// HLT there. QEMU's TCG forgets this at entry (APM vol. 2, 15.21.5), so it is remembered until the guest has moved
+    /// on.
     shadowed: Option<u64>,
 }
 
@@ -115,9 +116,9 @@ const LOCAL: Segment = Segment { selector: 0, attributes: 0x82, limit: 0xffff, b
 
 /// The guest's EFER: long mode, no-execute, SYSCALL; and SVM, without which it could not run.
 const EFER: u64 = 1 << 0 | 1 << 8 | 1 << 10 | 1 << 11 | EFER_SVME;
-/// What the guest does not see of EFER.
+/// Bit of EFER that the guest does not see.
 const EFER_SVME: u64 = 1 << 12;
-/// What it may change in EFER: SYSCALL and no-execute.
+/// Bits of EFER that the guest may change: SYSCALL and no-execute.
 const EFER_OPEN: u64 = 1 << 0 | 1 << 11;
 /// PG, WP, NE, ET, MP, PE.
 const CR0: u64 = 0x8001_0033;
@@ -127,8 +128,8 @@ const CR4: u64 = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 10;
 const PAT: u64 = 0x0007_0406_0007_0406;
 
 impl VirtualCpu {
-    /// A processor in 64-bit mode, interrupts off, that begins at `entry` with its stack growing down from `stack`, the
-    /// guest's page tables at `cr3`, and the nested ones at `nested_cr3`.
+    /// Creates a processor in 64-bit mode, with interrupts off, that starts at `entry` with its stack growing down from
+    /// `stack`, the guest's page tables at `cr3`, and the nested ones at `nested_cr3`.
     #[must_use]
     pub fn new(entry: u64, stack: u64, cr3: u64, nested_cr3: u64) -> Self {
         let mut vmcb: Box<Vmcb> = Box::new(Vmcb::new_zeroed());
@@ -185,7 +186,7 @@ impl VirtualCpu {
         }
         let control = &mut self.vmcb.control;
         control.tlb_control = TlbControl::Keep as u8;
-        // An event whose delivery the exit cut off is described as one that is to be given.
+        // An event whose delivery the exit cut off is described as one to inject.
         control.event_injection = EventInjection(control.exit_int_info);
         let rip = self.vmcb.save.rip;
         if control.interrupt_shadow & 1 != 0 {
@@ -213,23 +214,23 @@ impl VirtualCpu {
         self.vmcb.save.rsp
     }
 
-    /// The guest's privilege level.
+    /// Returns the guest's privilege level.
     #[must_use]
     pub fn privilege(&self) -> u8 {
         self.vmcb.save.cpl
     }
 
-    /// Whether the guest takes interrupts.
+    /// Returns `true` if the guest's interrupt flag is set.
     #[must_use]
     pub fn interrupts_enabled(&self) -> bool {
         self.vmcb.save.rflags & 1 << 9 != 0
     }
 
-    /// Goes on behind the instruction that left the guest, which has `length` bytes where the processor does not say. (A
-    /// guest that writes it with needless prefixes then goes on amidst it, to its own harm only.)
+    /// Resumes behind the instruction that caused the VM exit, which has `length` bytes where the processor does not
+    /// provide the next address. (A guest that writes needless prefixes then resumes inside of it, to its own harm.)
     pub fn skip(&mut self, length: u64) {
         let next = self.vmcb.control.next_rip;
-        // A processor that does not tell leaves it 0.
+        // A processor without NRIPS leaves it 0.
         self.resume_at(if next == 0 { self.vmcb.save.rip.wrapping_add(length) } else { next });
     }
 
@@ -239,47 +240,48 @@ impl VirtualCpu {
         self.shadowed = None;
     }
 
-    /// Gives the guest an exception instead of the instruction that left it.
+    /// Injects an exception in place of the instruction that caused the VM exit.
     pub fn inject_exception(&mut self, vector: u8, error: Option<u32>) {
         self.vmcb.control.event_injection = EventInjection::exception(vector, error);
     }
 
-    /// Whether the guest is to be given an event when it goes on: one whose delivery the last exit cut off, or one from here.
+    /// Returns `true` if the next entry injects an event: one whose delivery the last VM exit interrupted, or one from
+    /// here.
     #[must_use]
     pub fn has_event(&self) -> bool {
         self.vmcb.control.event_injection.is_some()
     }
 
-    /// Whether the guest would take an interrupt now.
+    /// Returns `true` if an interrupt can be injected now.
     #[must_use]
     pub fn takes_interrupts(&self) -> bool {
         self.interrupts_enabled() && !self.is_shadowed() && !self.has_event()
     }
 
-    /// Whether the guest has an instruction to do that nothing may come before, so that no [window](Self::await_window) is
-    /// awaited.
+    /// Returns `true` if the guest is in an interrupt shadow, in which no [window](Self::await_window) is awaited.
     #[must_use]
     pub fn is_shadowed(&self) -> bool {
         self.shadowed.is_some()
     }
 
-    /// Gives the guest an interrupt, which it [takes](Self::takes_interrupts).
+    /// Injects an interrupt, which the guest must [accept](Self::takes_interrupts).
     pub fn inject_interrupt(&mut self, vector: u8) {
         self.vmcb.control.event_injection = EventInjection::interrupt(vector);
     }
 
-    /// Has the guest left as soon as it takes interrupts, or not. An instruction that nothing may come before is done first.
+    /// Requests a VM exit as soon as the guest accepts interrupts, or cancels the request. An interrupt shadow ends
+    /// first.
     pub fn await_window(&mut self, awaited: bool) {
         self.vmcb.control.await_window(awaited && !self.is_shadowed());
     }
 
-    /// EFER as the guest sees it.
+    /// Returns EFER as the guest sees it.
     #[must_use]
     pub fn efer(&self) -> u64 {
         self.vmcb.save.efer & !EFER_SVME
     }
 
-    /// Changes EFER as far as the guest may. Returns whether it may.
+    /// Changes EFER. Returns `false`, and changes nothing, if the guest may not make the change.
     pub fn set_efer(&mut self, value: u64) -> bool {
         let allowed = (value ^ self.efer()) & !EFER_OPEN == 0;
         if allowed {

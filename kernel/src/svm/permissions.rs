@@ -3,12 +3,12 @@
 /// The MSR permission map: two bits for each MSR, read and write, 1 = leaves the guest (APM vol. 2, 15.11).
 pub type MsrMap = [u8; 0x2000];
 
-/// MSRs that VMLOAD and VMSAVE switch: SYSENTER, STAR to SFMASK, and the bases of FS and GS. Not PAT: the VMCB has one, and
-/// QEMU's TCG heeds it nowhere, so that a guest would write the host's.
+/// MSRs that VMLOAD and VMSAVE switch: SYSENTER, STAR to SFMASK, and the bases of FS and GS. Not PAT: the VMCB has one,
+/// and QEMU's TCG ignores it, so that a guest would write the host's.
 const SWITCHED: [u32; 10] =
     [0x174, 0x175, 0x176, 0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0084, 0xc000_0100, 0xc000_0101, 0xc000_0102];
 
-/// The map that lets a guest reach what is switched, and nothing else.
+/// Returns the map that lets a guest access the MSRs that are switched, and no others.
 #[must_use]
 pub const fn msr_map() -> MsrMap {
     let mut map = [0xff; 0x2000];
@@ -22,8 +22,8 @@ pub const fn msr_map() -> MsrMap {
     map
 }
 
-/// The byte of the map that holds an MSR's bits, and by how much they are shifted; `None` if it is not in the map, and so
-/// always leaves the guest.
+/// The byte of the map that holds an MSR's bits, and by how much they are shifted; `None` if it is not in the map, and
+/// so always leaves the guest.
 const fn place(msr: u32) -> Option<(usize, u32)> {
     let (start, nth) = match msr {
         0..0x2000 => (0, msr),

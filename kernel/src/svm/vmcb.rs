@@ -1,5 +1,4 @@
-//! The virtual machine control block (VMCB; APM vol. 2, appendix B): what the processor is told of a guest, and what it
-//! tells of it.
+//! The virtual machine control block (VMCB; APM vol. 2, appendix B): controls for a guest, and its state.
 
 use bitflags::bitflags;
 use zerocopy::FromZeros;
@@ -75,7 +74,7 @@ pub const CR_WRITES: u16 = 1 << 4 | 1 << 8;
 /// Exceptions that leave the guest, bytes 8 to 11: debug and alignment check, which a guest can make nest without end.
 pub const EXCEPTIONS: u32 = 1 << 1 | 1 << 17;
 
-/// What to do with cached translations at entry (APM vol. 2, 15.16.1).
+/// Handling of cached translations at entry (APM vol. 2, 15.16.1).
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlbControl {
@@ -128,7 +127,7 @@ impl EventInjection {
         Self(Self::VALID | Self::EXCEPTION | vector as u64 | error)
     }
 
-    /// Whether there is an event: only bit 31 says so.
+    /// Returns `true` if there is an event: bit 31 alone is decisive.
     #[must_use]
     pub const fn is_some(self) -> bool {
         self.0 & Self::VALID != 0
@@ -242,7 +241,7 @@ pub struct Save {
 #[repr(C, align(4096))]
 #[derive(Debug, FromZeros)]
 pub struct Vmcb {
-    /// What the processor is told, and tells, of the guest.
+    /// Controls, and the reason of the last VM exit.
     pub control: Control,
     /// The guest's registers, but for those that the host switches.
     pub save: Save,

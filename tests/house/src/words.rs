@@ -201,7 +201,7 @@ impl Findings<'_> {
     fn check_name(&mut self, name: &syn::Ident) {
         let words = split_name(&name.to_string());
         if let Some(word) = words.iter().find(|word| DIALECT.contains(&word.as_str())) {
-            self.note(name.span().start().line, format!("name `{name}`: `{word}` is no term of the field"));
+            self.note(name.span().start().line, format!("name `{name}`: use a term of the field instead of `{word}`"));
         }
     }
 

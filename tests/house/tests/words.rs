@@ -51,12 +51,12 @@ fn check(text: &str) -> Vec<String> {
 
 #[test]
 fn each_rule_refuses_its_breach() {
-    let nobody = concat!("no", "body");
-    assert_eq!(check(&format!("// {nobody} waits\nfn f() {{}}")).len(), 1, "comment");
-    assert_eq!(check(&format!("fn f() {{ g(\"{nobody} waits\") }}")).len(), 1, "message");
-    assert_eq!(check(&format!("fn f() {{ panic!(\"{nobody} waits\") }}")).len(), 1, "message of a macro");
-    assert_eq!(check(&format!("#[error(\"{nobody} waits\")] struct S;")).len(), 1, "message of an error");
-    assert_eq!(check(&format!("fn {nobody}_waits() {{}}")).len(), 1, "name");
+    let word = concat!("no", "body");
+    assert_eq!(check(&format!("// {word} waits\nfn f() {{}}")).len(), 1, "comment");
+    assert_eq!(check(&format!("fn f() {{ g(\"{word} waits\") }}")).len(), 1, "message");
+    assert_eq!(check(&format!("fn f() {{ panic!(\"{word} waits\") }}")).len(), 1, "message of a macro");
+    assert_eq!(check(&format!("#[error(\"{word} waits\")] struct S;")).len(), 1, "message of an error");
+    assert_eq!(check(&format!("fn {word}_waits() {{}}")).len(), 1, "name");
     assert_eq!(check("enum E { None }").len(), 1, "variant");
     assert_eq!(check("fn f() -> Option<Result<u8, ()>> { None }").len(), 1, "result");
     assert_eq!(check("fn f(flag: Option<bool>) {}").len(), 1, "parameter");
