@@ -5,7 +5,7 @@ use alloc::vec;
 
 use iba::PortNum;
 
-use super::UplinkId;
+use super::types::UplinkId;
 use crate::node::Node;
 
 /// A port of a member, by the member's number.

@@ -6,9 +6,10 @@
 use iba::attr::PortState;
 use iba::{Lid, PKey, PortNum, Sl};
 
+use super::agent::Hsma;
 use super::deferred_counters::{DeferredCount, DeferredId};
 use super::member::{At, Wire};
-use super::{Hsma, LhcaId};
+use super::types::LhcaId;
 use crate::body::Body;
 use crate::time::Time;
 
@@ -121,9 +122,3 @@ impl Hsma {
 const MTUS: [u16; 5] = [256, 512, 1024, 2048, 4096];
 /// The most that headers and invariant CRC add to a payload, in words of four bytes (7.7.8).
 const HEADERS: u16 = 31;
-
-/// Whether a packet may change what paths there are: it is for management.
-#[inline]
-pub(super) fn may_change_paths(packet: &[u8]) -> bool {
-    packet.first().is_some_and(|byte| byte >> 4 == 15)
-}

@@ -7,7 +7,7 @@
 
 use iba::mad::Method;
 
-use super::UplinkId;
+use super::types::UplinkId;
 
 /// Offset of the MAD's method in an SMP packet: behind LRH, BTH, DETH and three bytes of the MAD (13.4.2).
 const METHOD: usize = 8 + 12 + 8 + 3;
@@ -65,6 +65,12 @@ impl Qp0Counters {
             self.delivered = self.delivered.wrapping_add(1);
         }
     }
+}
+
+/// Returns `true` if `packet` is for management: on virtual lane 15 (7.6.4).
+#[inline]
+pub(super) fn is_smp(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|byte| byte >> 4 == 15)
 }
 
 /// Returns `true` if the MAD of the SMP `packet` is a request: bit 7 of its method is clear (13.4.5).

@@ -6,42 +6,14 @@ use iba::lrh::Lrh;
 use iba::packet::SmpPacket;
 use zerocopy::FromBytes;
 
+use super::agent::Hsma;
 use super::member::{At, Member, Wire};
 use super::qp0::Exit;
-use super::{Hsma, HsmaOutlet, LhcaId};
+use super::types::{HsmaOutlet, LhcaId};
 use crate::body::{Body, Chore, Verdict};
 use crate::node::Node;
 use crate::outlet::Link;
 use crate::time::Time;
-
-/// Members that have something to do now: as many as one packet visits. If there are ever more, all members are asked.
-#[derive(Debug, Default)]
-pub(super) struct Due {
-    members: [u16; 4],
-    count: usize,
-}
-
-impl Due {
-    /// Takes in a member; false if there is no room.
-    fn push(&mut self, member: u16) -> bool {
-        if self.members[..self.count].contains(&member) {
-            return true;
-        }
-        let place = self.members.get_mut(self.count);
-        let has_room = place.is_some();
-        if let Some(place) = place {
-            *place = member;
-            self.count += 1;
-        }
-        has_room
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<u16> {
-        self.count = self.count.checked_sub(1)?;
-        self.members.get(self.count).copied()
-    }
-}
 
 impl Hsma {
     /// Does what is due, and says when to come again if nothing else calls before; `None` means never.
@@ -56,7 +28,7 @@ impl Hsma {
     /// Whether nothing is due.
     #[inline]
     pub(super) fn is_idle(&self, now: Time) -> bool {
-        self.due.count == 0 && now < self.deadline
+        self.due.is_empty() && now < self.deadline
     }
 
     #[cold]
