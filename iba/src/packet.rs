@@ -217,8 +217,8 @@ impl SmpPacket {
         packet.is_valid().then_some(packet)
     }
 
-    /// Whether the headers are those of an SMP packet. Every management packet comes through here, so it is asked of whole
-    /// words.
+    /// Whether the headers are those of an SMP packet. Every management packet comes through here, so it is asked of
+    /// whole words.
     #[inline]
     fn is_valid(&self) -> bool {
         let words: &[U32; size_of::<UdHeader>() / 4] = zerocopy::transmute_ref!(&self.header);

@@ -1,8 +1,8 @@
 //! Every field where others have it: bit offsets and widths from libibmad's table of fields (rdma-core,
 //! `libibmad/fields.c`), from `ib_types.h` of OpenSM, and from Wireshark's dissector where those have none.
 //!
-//! An offset counts from the format's first bit on the wire. For any bytes and any value, a getter must give the bits at
-//! that place, and a setter must change them and no other.
+//! An offset counts from the format's first bit on the wire. For any bytes and any value, a getter must give the bits
+//! at that place, and a setter must change them and no other.
 
 use iba::attr::*;
 use iba::bth::{Bth, Opcode};

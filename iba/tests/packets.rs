@@ -129,7 +129,8 @@ fn smp_packet_is_strict() {
             SmpPacket::parse_mut(&mut bytes).is_some()
         })
         .collect();
-    // LRH: SL, reserved, LIDs. BTH: solicited event, migration, P_Key, reserved, acknowledge, PSN. DETH: Q_Key, reserved.
+    // LRH: SL, reserved, LIDs. BTH: solicited event, migration, P_Key, reserved, acknowledge, PSN. DETH: Q_Key,
+    // reserved.
     let free = (8..14).chain(16..37).chain(48..64).chain(72..74).chain(80..104).chain(128..200);
     assert_eq!(accepted, free.collect::<Vec<_>>());
 }

@@ -13,10 +13,10 @@ use crate::port::{Port, PortRole};
 use crate::sampler::Sampler;
 use crate::time::Time;
 
-/// What a channel adapter is made of.
+/// Configuration of a channel adapter.
 #[derive(Clone, Debug)]
 pub struct AdapterConfig {
-    /// What it has in common with other nodes.
+    /// Configuration that all nodes have.
     pub node: NodeConfig,
     /// The GUID of each port, port 1's first; 1 to 254 ports.
     pub port_guids: Vec<Guid>,

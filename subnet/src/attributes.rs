@@ -143,7 +143,7 @@ impl Body {
         let answer: &mut PortInfo = smp.attribute_mut();
         answer.local_port = number;
         if hide {
-            answer.m_key = MKey::default(); // 14.2.4.1: whoever does not know the key may read all but the key
+            answer.m_key = MKey::default(); // 14.2.4.1: a requester without the key may read all but the key
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What every node is made of, and how packets come in and go out.
+//! Body of a node: its ports and agents, and the way of packets in and out.
 
 use alloc::boxed::Box;
 
@@ -25,12 +25,12 @@ pub(crate) struct Body {
     pub(crate) description: NodeDescription,
     /// A switch's ports from 0 on, an adapter's from 1 on.
     pub(crate) ports: Box<[Port]>,
-    /// What a switch has to forward packets.
+    /// Forwarding state of a switch.
     pub(crate) relay: Option<Box<Relay>>,
     pub(crate) sampler: Sampler,
     /// No chore and no timer is due before this.
     pub(crate) deadline: Time,
-    /// What is to become of a link, once the answer to who asked for it has left.
+    /// Link request of a Set, carried out once its response has left.
     pub(crate) link_request: Option<(PortNum, LinkRequest)>,
 }
 
@@ -85,7 +85,7 @@ impl Body {
         }
     }
 
-    /// What kind of port `number` is.
+    /// Returns the kind of port `number`.
     pub(crate) fn role(&self, number: PortNum) -> PortRole {
         match self.kind {
             NodeKind::ChannelAdapter => PortRole::Adapter,
@@ -141,7 +141,7 @@ impl Body {
         let port = &self.ports[index];
         let to_neighbour = (lrh.slid, lrh.dlid) == (Lid::PERMISSIVE, Lid::PERMISSIVE);
         if !to_neighbour && !port.has_lid(lrh.slid) {
-            lrh.slid = port.info.lid; // nobody sends in another's name
+            lrh.slid = port.info.lid; // a packet with a foreign source LID is not sent
         }
         if lrh.vl() != Vl::MANAGEMENT {
             return self.send_data(now, number, packet);

@@ -1,4 +1,4 @@
-//! What a node is made of.
+//! Configuration of nodes.
 
 use iba::attr::{Mtu, NodeDescription, NodeInfo, NodeType, VlCap};
 use iba::mad::MadHeader;
@@ -7,12 +7,12 @@ use iba::{Guid, VendorId};
 
 use crate::outlet::Speed;
 
-/// What a node is and can do, whatever its kind.
+/// Identity and abilities of a node of any kind.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
     /// The node's GUID. A switch's management port has it, too.
     pub node_guid: Guid,
-    /// What nodes of one machine have in common.
+    /// SystemImageGUID, the same for all nodes of one machine.
     pub system_image_guid: Guid,
     /// Vendor's id.
     pub vendor_id: VendorId,
@@ -37,8 +37,8 @@ impl NodeConfig {
     /// A node with this GUID, which is its system image's, too, and this name: eight data lanes, 4096 bytes, EDR, 32
     /// P_Keys, and a locally administered vendor id.
     ///
-    /// OpenSM makes the least MTU and rate of all adapters the whole subnet's, so these are high. HDR is not the default
-    /// because much of what reads a subnet's picture is older than it.
+    /// OpenSM makes the least MTU and rate of all adapters the whole subnet's, so these are high. HDR is not the
+    /// default because much of what reads a subnet's picture is older than it.
     #[must_use]
     pub fn new(node_guid: Guid, description: &str) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl NodeConfig {
     }
 }
 
-/// How many blocks of 32 hold `entries`.
+/// Returns the number of blocks of 32 that hold `entries`.
 pub(crate) fn blocks(entries: u16) -> u16 {
     entries.div_ceil(32)
 }

@@ -1,4 +1,4 @@
-//! What a port counts (16.1.3.5). Every counter saturates.
+//! Counters of a port (16.1.3.5). Every counter saturates.
 
 /// Packets and data that passed a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,10 +50,10 @@ pub enum PortError {
     Vl15Dropped,
 }
 
-/// How many kinds of [`PortError`] there are.
+/// Number of kinds of [`PortError`].
 const ERRORS: usize = PortError::Vl15Dropped as usize + 1;
 
-/// What passed in one direction since the node was made.
+/// Traffic in one direction since the creation of the node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Passed {
     words: u64,
@@ -91,26 +91,26 @@ impl Counters {
         }
     }
 
-    /// What passed since PortCounters was reset.
+    /// Returns the traffic since PortCounters was reset.
     #[must_use]
     pub fn short(&self) -> Traffic {
         self.total().since(&self.short_base)
     }
 
-    /// What passed since PortCountersExtended was reset.
+    /// Returns the traffic since PortCountersExtended was reset.
     #[must_use]
     pub fn extended(&self) -> Traffic {
         self.total().since(&self.extended_base)
     }
 
-    /// How often `error` happened since its counter was reset.
+    /// Returns the number of `error` since its counter was reset.
     #[must_use]
     pub fn error(&self, error: PortError) -> u32 {
         self.errors[error as usize]
     }
 
     /// Packets that a rule forbade to act on or to pass, none of which the PMA counts: management packets with wrong
-    /// headers or hops, keys or directions, and what nobody at the port takes. Since the node was made.
+    /// headers or hops, keys or directions, and packets without a consumer at the port. Since the node was made.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped

@@ -136,8 +136,8 @@ impl Body {
         self.relay.as_ref().map_or(PortMask::default(), |relay| relay.multicast(lrh.dlid).without(from))
     }
 
-    /// Sends a packet with this header that came in by `from` on a data lane of port `to`, if that port is Active, and its
-    /// partitions admit the packet.
+    /// Sends a packet with this header that came in by `from` on a data lane of port `to`, if that port is Active, and
+    /// its partitions admit the packet.
     #[inline]
     pub(crate) fn leave_with_data(
         &mut self,
@@ -198,7 +198,7 @@ const VALID_LRH_BTH: u16 = 0b0010_1111;
 const VALID_QP1: u16 = 0b0001_0000;
 const VALID_GIDS: u16 = 0b1100_0000;
 
-/// Whether a packet is as long as its header states; the invariant CRC, which is counted, is not in `bytes`.
+/// Returns `true` if the packet has the length in its header, which counts the invariant CRC; `bytes` lacks that.
 fn has_stated_length(lrh: &Lrh, bytes: usize) -> bool {
     let icrc = match lrh.next_header() {
         NextHeader::RawEthertype | NextHeader::RawIpv6 => 0,

@@ -35,18 +35,18 @@ impl Origin {
     }
 }
 
-/// What is to happen to an SMP.
+/// Next act on an SMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is at its end: this node's agent or manager takes it.
+    /// This node's agent or manager takes it: its route ends here.
     Here,
-    /// It leaves by this port, under permissive LIDs. Whether there is such a port remains to be seen.
+    /// Transmit it by this port, which may not exist, with permissive LIDs.
     Leave(PortNum),
     /// The part by LIDs begins: it goes on to this LID, in the name of this node.
     Route(Lid),
     /// The part by LIDs begins at its sender: it goes where its local route header says.
     AsAddressed,
-    /// It goes nowhere.
+    /// Discard it.
     Discard,
 }
 
@@ -60,14 +60,14 @@ pub(crate) fn step(smp: &mut Smp, kind: NodeKind, origin: Origin) -> Step {
     if smp.is_returning() { inward(smp, kind, origin) } else { outward(smp, kind, origin) }
 }
 
-/// Whether an SMP that came by a link is a request whose route, of one hop or more, ends at this node.
+/// Returns `true` if an SMP from a link is a request whose route, of one hop or more, ends at this node.
 #[inline]
 pub(crate) fn ends_here(smp: &Smp) -> bool {
     let hops = smp.hop_count();
     smp.hop_pointer() == hops && (1..HOP_LIMIT).contains(&hops) && !smp.is_returning() && smp.dr_dlid == Lid::PERMISSIVE
 }
 
-/// Whether an SMP that came to a switch by a link is between the ends of its route, there or back.
+/// Returns `true` if an SMP that came to a switch by a link is between the ends of its route, in either direction.
 #[inline]
 pub(crate) fn passes(smp: &Smp) -> bool {
     let (pointer, count) = (smp.hop_pointer(), smp.hop_count());

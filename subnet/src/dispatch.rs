@@ -1,10 +1,10 @@
-//! What a node does with a management datagram, by its class, method and attribute: one table, without state.
+//! Dispatch of management datagrams by class, method and attribute: one table, without state.
 
 use iba::mad::{AttributeId, Class, Method, Status};
 
 use crate::NodeKind;
 
-/// What is to be done with a datagram.
+/// Act on a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// The subnet management agent (SMA) answers with an attribute (14.2.5).
@@ -21,11 +21,11 @@ pub enum Action {
     Read(PerformanceAttribute),
     /// The PMA changes an attribute, and answers with what it is then.
     Write(PerformanceAttribute),
-    /// It is for the consumers at the port: a response, or of a class that has no agent here.
+    /// Deliver it to the consumers at the port: a response, or of a class without an agent here.
     Deliver,
-    /// It is a request that cannot be met: the answer has this status.
+    /// Respond with this status: the request cannot be executed.
     Refuse(Status),
-    /// Nobody takes it, and nothing is answered.
+    /// Discard it without a response.
     Discard,
 }
 
@@ -69,7 +69,8 @@ pub enum PerformanceAttribute {
     PortCountersExtended,
 }
 
-/// What a node of `kind` does with a datagram of this class, method and attribute, its versions and keys apart.
+/// Returns the act of a node of `kind` on a datagram of this class, method and attribute; versions and keys are not
+/// checked.
 ///
 /// Class 0x01 and 0x81 are subnet management, for queue pair 0; all others are for queue pair 1.
 #[inline(always)] // where the class is known, little is left of it
@@ -123,7 +124,7 @@ const fn attributes(kind: NodeKind) -> Attributes {
     table
 }
 
-/// What the SMA of a node has: not Notice, VendorDiag and LedInfo, which are optional, and not the random forwarding
+/// Attributes of a node's SMA: not Notice, VendorDiag and LedInfo, which are optional, and not the random forwarding
 /// table, which a switch has instead of a linear one.
 const fn attribute(kind: NodeKind, attribute: AttributeId) -> Option<SubnetAttribute> {
     Some(match (attribute, kind) {

@@ -24,16 +24,16 @@ pub enum Key {
     QKey,
 }
 
-/// The headers of a packet that is to be changed in place.
+/// The headers of a packet, for changes in place.
 type Found<'a> = TransportPacket<&'a mut [u8]>;
 
-/// What became of a packet at its end.
+/// Outcome of a packet at its destination.
 enum Outcome {
-    /// It is the answer now.
+    /// The packet holds the response.
     Answer,
-    /// It is for the consumers.
+    /// The packet is for the consumers.
     Deliver,
-    /// It is to be forgotten.
+    /// Discard the packet.
     Drop,
 }
 
@@ -106,8 +106,8 @@ impl Body {
         Outcome::Answer
     }
 
-    /// Whether a datagram for queue pair 1 has a P_Key of the port's table, and the Q_Key that all of them have
-    /// (10.9.4, 10.2.4). If not, that is counted and told of.
+    /// Returns `true` if a datagram for queue pair 1 has a P_Key of the port's table, and the Q_Key that all of them
+    /// have (10.9.4, 10.2.4). If not, that is counted and told of.
     fn keys_fit(&mut self, now: Time, number: PortNum, found: &Found<'_>) -> bool {
         let Some(deth) = &found.deth else { return false };
         let index = self.index(number);

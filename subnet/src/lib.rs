@@ -1,8 +1,8 @@
 //! Subnet nodes: the agents, the logical switch and the hypervisor's subnet management agent (HSMA).
 //!
 //! A node takes packets, link states and the time, and says what is to happen through an [`Outlet`]. It touches no
-//! hardware, reads no clock and starts nothing of itself: the caller calls [`Node::poll`] (or its like) when the
-//! moment has come that the last call named. So the same nodes run in a hypervisor, in a simulated fabric and in a test.
+//! hardware, reads no clock and starts nothing of itself: the caller calls [`Node::poll`] (or its like) when the moment
+//! has come that the last call named. So the same nodes run in a hypervisor, in a simulated fabric and in a test.
 //!
 //! A packet is `&mut [u8]`, from the local route header (LRH) through the payload, without checksums. What a node
 //! answers or hands on it changes in place, and an answer is as long as its request. Memory is allocated only where

@@ -1,4 +1,4 @@
-//! What happens to a node, and what it does of itself: links, traps, timers.
+//! Events of a node and its own work: links, traps, timers.
 
 use iba::attr::{CapabilityMask, NodeDescription, PortPhysicalState};
 use iba::notice::{Changes, Details, LinkStateChange, LocalChange, Notice, TrapNumber};
@@ -50,7 +50,7 @@ impl Body {
         let index = self.index(self.end_of(number));
         let Some(port) = self.ports.get_mut(index) else { return };
         let Some(end) = &mut port.end else { return };
-        // A port that no manager has taken up has nobody to tell: who comes first reads all there is.
+        // Until an SM configures the port there is no destination for traps: the first SM reads all state.
         if port.info.master_sm_lid.is_unicast() {
             end.traps.raise(now, Notice::new(trap, producer, port.info.lid, details));
             self.deadline = Time::default();
@@ -115,7 +115,7 @@ impl Body {
             let index = self.index(number);
             let port = &mut self.ports[index];
             if now >= port.lease {
-                // The lease ran out: whoever comes next may take the port over (14.2.4.2).
+                // The lease ran out: the next SM may take the port over (14.2.4.2).
                 port.lease = Time::NEVER;
                 port.info.set_m_key_protect_bits(0);
             }
@@ -162,7 +162,7 @@ impl Body {
         });
     }
 
-    /// Counts errors that somebody else saw.
+    /// Counts errors that the caller observed.
     pub(crate) fn count(&mut self, number: PortNum, error: PortError, times: u32) {
         let index = self.index(number);
         if let Some(port) = self.ports.get_mut(index) {

@@ -1,4 +1,4 @@
-//! What all nodes can do, whatever their kind.
+//! Operations of all nodes, of either kind.
 
 use iba::attr::{GuidInfo, NodeDescription, NodeInfo, PKeyTable, PortInfo, SwitchInfo};
 use iba::lrh::Lrh;
@@ -102,8 +102,8 @@ macro_rules! nodes {
                 self.body_mut().count(port, error, times);
             }
 
-            /// A consumer at `port` refused `packet` because of its P_Key or Q_Key: that is a violation, which is counted
-            /// and told of by trap 257 or 258 (10.9.4, 10.2.4). Queue pair 1's packets are seen to already.
+            /// A consumer at `port` refused `packet` because of its P_Key or Q_Key: that is a violation, which is
+            /// counted and told of by trap 257 or 258 (10.9.4, 10.2.4). Queue pair 1's packets are seen to already.
             pub fn refused(&mut self, now: Time, port: PortNum, key: Key, packet: &[u8], out: &mut impl Outlet) {
                 self.body_mut().refused(now, port, key, packet);
                 self.body_mut().do_due(now, out);
@@ -115,7 +115,7 @@ macro_rules! nodes {
                 self.body().kind
             }
 
-            /// NodeInfo; PortGUID and LocalPortNum are those of the port that is asked.
+            /// NodeInfo; PortGUID and LocalPortNum are those of the port that receives the request.
             #[must_use]
             pub fn node_info(&self) -> &NodeInfo {
                 &self.body().node_info

@@ -1,4 +1,4 @@
-//! What a node wants from the world: packets carried, and links tended.
+//! Outlet of a node: packets that it sends and delivers, and its link requests.
 
 use iba::PortNum;
 use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, PortInfo};
@@ -15,7 +15,7 @@ pub trait Outlet {
     /// the general services, queue pairs.
     fn deliver(&mut self, port: PortNum, packet: &[u8]);
 
-    /// Does something to the link at `port`, after all that was sent before. What becomes of the link, the node is told
+    /// Requests a change of the link at `port`, after all packets that were sent before. The caller reports the outcome
     /// by `link_down` and `link_up`, now or later.
     fn link(&mut self, port: PortNum, request: LinkRequest);
 
@@ -25,7 +25,7 @@ pub trait Outlet {
     }
 }
 
-/// What a subnet manager can have done to a link through a port's PortInfo (14.2.5.6).
+/// Link request of a subnet manager by Set(PortInfo) (14.2.5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkRequest {
     /// Switch it off, until [`LinkRequest::Enable`].
@@ -68,12 +68,12 @@ impl Event {
     ];
 }
 
-/// What a link that came up is like.
+/// Properties of a link that came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
-    /// How many lanes, one flag.
+    /// Width, one flag.
     pub width: LinkWidth,
-    /// How fast each lane is.
+    /// Speed of each lane.
     pub speed: Speed,
 }
 

@@ -33,11 +33,11 @@ pub(crate) struct Port {
     pub(crate) sl_to_vl: Box<[SlToVlMapping]>,
     /// Low priority's table, then high priority's.
     pub(crate) vl_arbitration: [VlArbitration; 2],
-    /// What only a port has that packets end at.
+    /// State of a port at which packets end.
     pub(crate) end: Option<Box<EndPort>>,
 }
 
-/// What a port has that packets end at: an adapter's, or a switch's management port.
+/// State of a port at which packets end: an adapter's, or a switch's management port.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EndPort {
     pub(crate) guids: GuidInfo,
@@ -45,7 +45,7 @@ pub(crate) struct EndPort {
     events: u8,
 }
 
-/// What kind of port a port is, which decides what its PortInfo means (14.2.5.6).
+/// Kind of a port, on which the meaning of its PortInfo depends (14.2.5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PortRole {
     /// An adapter's.
@@ -86,25 +86,25 @@ impl Port {
         port
     }
 
-    /// Whether `lid` is one of the port's 2^LMC LIDs (7.11).
+    /// Returns `true` if `lid` is one of the port's 2^LMC LIDs (7.11).
     #[inline]
     pub(crate) fn has_lid(&self, lid: Lid) -> bool {
         let base = self.info.lid.get();
         (lid.get() ^ base) >> self.info.lmc() == 0 && base != 0
     }
 
-    /// Whether the port takes management packets, and others.
+    /// Returns whether the port accepts management packets, and others.
     #[inline]
     pub(crate) fn is_up(&self) -> bool {
         self.info.port_state() != PortState::DOWN
     }
 
-    /// Whether a packet's P_Key is one that the port's table admits (10.9.3).
+    /// Returns `true` if the port's table admits a packet's P_Key (10.9.3).
     pub(crate) fn admits(&self, p_key: PKey) -> bool {
         self.p_keys.iter().flat_map(|block| &block.p_keys).any(|own| own.matches(p_key))
     }
 
-    /// Whether the port's table admits a packet; those that have no P_Key are not for it to judge.
+    /// Returns `true` if the port's table admits a packet; it admits packets without a P_Key.
     pub(crate) fn admits_packet(&self, packet: &[u8]) -> bool {
         match transport_header(packet) {
             Some(Some(bth)) => self.admits(bth.p_key),
@@ -113,14 +113,14 @@ impl Port {
         }
     }
 
-    /// The lane that a packet of `words` words of four bytes leaves by, having come in by port `input`: the port has to be
-    /// Active, the lane in use (7.6.6), and the packet no longer than the other end takes (18.2.5.4).
+    /// The lane that a packet of `words` words of four bytes leaves by, having come in by port `input`: the port has to
+    /// be Active, the lane in use (7.6.6), and the packet no longer than the other end takes (18.2.5.4).
     #[inline]
     pub(crate) fn lane(&self, input: usize, sl: Sl, words: u16) -> Option<Vl> {
         let info = &self.info;
         let vl = self.sl_to_vl.get(input)?.vl(sl);
-        // Both fields are from 1 to 5, for a Set takes nothing else: 2^(n-1) lanes, at most 15, and 2^(n+7) bytes, which
-        // NeighborMTU counts without the headers' 124.
+        // Both fields are from 1 to 5, for a Set takes nothing else: 2^(n-1) lanes, at most 15, and 2^(n+7) bytes,
+        // which NeighborMTU counts without the headers' 124.
         let lanes = 1u32 << (info.operational_vls().get().wrapping_sub(1) & 7);
         let in_use = vl != Vl::MANAGEMENT && u32::from(vl.get()) < lanes;
         let fits = u32::from(words) <= (32 << (info.neighbor_mtu().get() & 7)) + 31;
@@ -150,7 +150,7 @@ impl Port {
         self.info.set_port_state(PortState::DOWN);
         self.info.set_physical_state(physical);
         if let Some(end) = &mut self.end {
-            end.traps.clear(); // whoever brings the port up again reads it anew
+            end.traps.clear(); // the SM that brings the port up reads it anew
         }
         was_up
     }
@@ -170,7 +170,7 @@ impl Port {
         Some(event)
     }
 
-    /// Whether traps may leave: only from an Active port (o14-3.2.1). None waits at a port that no manager has given LIDs.
+    /// Returns `true` if traps may leave: the port is Active (o14-3.2.1). No trap waits at a port without LIDs.
     pub(crate) fn may_trap(&self) -> bool {
         self.info.port_state() == PortState::ACTIVE
     }
@@ -188,7 +188,7 @@ pub(crate) fn transport_header(packet: &[u8]) -> Option<Option<&Bth>> {
     Bth::ref_from_prefix(packet.get(before..)?).ok().map(|(bth, _)| Some(bth))
 }
 
-/// PortInfo of a port that nobody has set yet.
+/// Returns PortInfo of a port that no SM has set.
 fn first_port_info(config: &NodeConfig, role: PortRole, number: PortNum) -> PortInfo {
     let mut info = PortInfo::default();
     info.local_port = number;

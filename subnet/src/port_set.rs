@@ -5,12 +5,12 @@ use iba::attr::{LinkSpeedExt, Mtu, PortInfo, PortPhysicalState, PortState, VlCap
 use crate::outlet::LinkRequest;
 use crate::port::PortRole;
 
-/// What a Set(PortInfo) that is in order makes of a port.
+/// Effect of a valid Set(PortInfo) on a port.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Change {
     /// The port as it shall be, its link's fall apart.
     pub(crate) next: PortInfo,
-    /// What is to become of the link, once the answer has left by it.
+    /// Link request, carried out once the response has left.
     pub(crate) link: Option<LinkRequest>,
 }
 
@@ -22,13 +22,13 @@ pub(crate) struct InvalidField;
 const NO_EXTENDED_SPEEDS: u8 = 30;
 const ALL_EXTENDED_SPEEDS: u8 = 31;
 
-/// What the rest of the node says of a port.
+/// Facts of the node on which a Set depends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     pub(crate) role: PortRole,
-    /// Whether the requester knows extended speeds: bit 31 of the attribute modifier. Else their field is not valid.
+    /// `true` if the requester knows extended speeds, bit 31 of the attribute modifier; else their field is not valid.
     pub(crate) extended_speeds: bool,
-    /// Whether the port can check partitions.
+    /// `true` if the port can enforce partitions.
     pub(crate) enforces: bool,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn check(now: &PortInfo, set: &PortInfo, context: Context) -> Result<
     Ok(Change { next, link })
 }
 
-/// What a port has that packets end at.
+/// Fields of a port at which packets end.
 fn set_end(next: &mut PortInfo, set: &PortInfo, role: PortRole) -> Result<(), InvalidField> {
     let lmc = set.lmc();
     let span = (1u16 << lmc) - 1;
@@ -86,7 +86,7 @@ fn set_end(next: &mut PortInfo, set: &PortInfo, role: PortRole) -> Result<(), In
     Ok(())
 }
 
-/// What a port has that has a link.
+/// Fields of a port with a link.
 fn set_link(next: &mut PortInfo, set: &PortInfo, context: Context) -> Result<(), InvalidField> {
     match set.link_width_enabled {
         width if width.is_empty() => {}

@@ -1,8 +1,8 @@
 //! The short ways: what comes most is dealt with without asking all the questions.
 //!
-//! They lead where the long ways lead (`sma`, `data`), and tests hold each against the other. A sweep of a subnet is little
-//! else than a Get to each port and a forwarding table to each switch, by directed routes; and of the data nearly all goes to
-//! one port, and to a queue pair that is a consumer's.
+//! They lead where the long ways lead (`sma`, `data`), and tests hold each against the other. A sweep of a subnet is
+//! little else than a Get to each port and a forwarding table to each switch, by directed routes; and of the data
+//! nearly all goes to one port, and to a queue pair that is a consumer's.
 
 use iba::attr::PortState;
 use iba::lrh::{Lrh, NextHeader};
@@ -19,9 +19,9 @@ use crate::port::transport_header;
 use crate::time::Time;
 
 impl Body {
-    /// Deals with a packet from the link at `number`, if it is an SMP by directed route that only passes, or that ends here
-    /// and is a Get, or the Set of a block of the linear forwarding table, with the right key. Then nothing comes of
-    /// it but what is returned. If not, nothing has happened.
+    /// Deals with a packet from the link at `number`, if it is an SMP by directed route that only passes, or that ends
+    /// here and is a Get, or the Set of a block of the linear forwarding table, with the right key. Then nothing comes
+    /// of it but what is returned. If not, nothing has happened.
     #[inline(always)] // into who lets the packet out: a quarter of the cost would be in passing it on
     pub(crate) fn manage_quickly(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Option<Verdict> {
         let packet = SmpPacket::parse_mut(packet)?;
@@ -81,8 +81,8 @@ impl Body {
         Some(Verdict::Transmit(number))
     }
 
-    /// Deals with a packet from the link at `number`, if it is data for one port, and passes or ends at a queue pair of a
-    /// consumer; as [`Self::manage_quickly`].
+    /// Deals with a packet from the link at `number`, if it is data for one port, and passes or ends at a queue pair of
+    /// a consumer; as [`Self::manage_quickly`].
     pub(crate) fn pass_quickly(&mut self, now: Time, number: PortNum, packet: &mut [u8]) -> Option<Verdict> {
         let lrh = unicast_header(packet).filter(|_| now < self.deadline)?;
         let words = lrh.packet_length();
@@ -114,8 +114,8 @@ impl Body {
         Some(Verdict::Transmit(to))
     }
 
-    /// Whether the partitions of the port at `index` and of port `to` admit a packet that passes between them, as far as they
-    /// are to look.
+    /// Returns `true` if the partitions of the port at `index` and of port `to` admit a packet between them, as far as
+    /// they are to look.
     fn admit(&self, index: usize, to: PortNum, packet: &[u8]) -> bool {
         let (from, to) = (&self.ports[index], &self.ports[usize::from(to.get())]);
         (!from.info.partition_enforcement_inbound() || from.admits_packet(packet))

@@ -47,9 +47,9 @@ pub(crate) struct Relay {
 impl Relay {
     /// A relay between `ports` ports and the management port, that forwards nothing yet.
     ///
-    /// The tables are full-size: OpenSM makes the smallest table of all switches the whole subnet's bound. The management
-    /// port is a base one: nothing but management packets end at it, so that it needs no link state, no second LID and
-    /// no steps of a manager to bring it up.
+    /// The tables are full-size: OpenSM makes the smallest table of all switches the whole subnet's bound. The
+    /// management port is a base one: nothing but management packets end at it, so that it needs no link state, no
+    /// second LID and no steps of a manager to bring it up.
     pub(crate) fn new(ports: u8, enforced_partitions: u16) -> Self {
         let mut info = SwitchInfo::default();
         info.linear_fdb_cap = 0xbfff.into();
@@ -103,7 +103,7 @@ impl PortMask {
         self
     }
 
-    /// Whether there is none in the set.
+    /// Returns `true` if the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0 == [0; 4]

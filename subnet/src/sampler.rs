@@ -18,8 +18,8 @@ const MANDATORY: u8 = 1;
 
 /// A node's one mechanism to sample; one port at a time.
 ///
-/// Time passes only between packets, so that looking at the counters when a moment has passed, and before another packet
-/// is counted, is as good as looking at that very moment.
+/// Time passes only between packets, so that looking at the counters when a moment has passed, and before another
+/// packet is counted, is as good as looking at that very moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sampler {
     asked: PortSamplesControl,

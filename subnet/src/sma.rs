@@ -15,13 +15,13 @@ use crate::dispatch::{Action, SubnetAttribute, classify};
 use crate::time::Time;
 use core::time::Duration;
 
-/// What the agent made of a datagram.
+/// Outcome of a datagram at the agent.
 enum Outcome {
-    /// It is the answer now, but for its way back.
+    /// The SMP holds the response; its return route is not set yet.
     Answer,
-    /// It is for the consumers at the port.
+    /// The datagram is for the consumers at the port.
     Deliver,
-    /// It is to be forgotten.
+    /// Discard the datagram.
     Drop,
 }
 
@@ -174,7 +174,7 @@ impl Body {
         Outcome::Drop
     }
 
-    /// Whether a request shows the key of port `end`, or needs none (14.2.4). If it does neither, that is a violation:
+    /// Returns `true` if a request has the M_Key of port `end`, or needs none (14.2.4). If not, that is a violation:
     /// it is counted and told of, and gets no answer.
     fn m_key_passes(&mut self, now: Time, end: PortNum, packet: &SmpPacket) -> bool {
         let index = self.index(end);

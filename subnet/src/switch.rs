@@ -14,12 +14,12 @@ use crate::relay::{Relay, Route};
 use crate::sampler::Sampler;
 use crate::time::Time;
 
-/// What a switch is made of.
+/// Configuration of a switch.
 #[derive(Clone, Debug)]
 pub struct SwitchConfig {
-    /// What it has in common with other nodes. Its GUID is its management port's, too.
+    /// Configuration that all nodes have. The GUID is its management port's, too.
     pub node: NodeConfig,
-    /// How many ports it has, 1 to 254; the management port is not counted.
+    /// Number of its ports, 1 to 254; the management port is not counted.
     pub ports: u8,
     /// Entries in the P_Key table of each port, against which packets that pass can be checked, rounded up to
     /// whole blocks of 32. 0 means that they cannot: then a manager has no tables of ports to keep.

@@ -16,7 +16,7 @@ impl Time {
         u64::try_from(duration.as_nanos()).map_or(Self::NEVER, |nanos| Self(self.0.saturating_add(nanos)))
     }
 
-    /// How long after `earlier` this moment is; nothing where it is not after it.
+    /// Returns the time since `earlier`; zero if this moment is not later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

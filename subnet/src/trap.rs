@@ -13,7 +13,7 @@ const WAITING: usize = 8;
 /// Traps of one security violation that may wait: what violates once may do so for ever.
 const ALIKE: usize = 2;
 
-/// How often a trap is sent to a manager that does not repress it.
+/// Number of times that a trap is sent to an SM that does not repress it.
 const SENDS: u8 = 8;
 
 /// No port sends traps closer together than this, whatever SubnetTimeOut is: OpenSM takes a port that babbles from the

@@ -50,8 +50,8 @@ fn activate(node: &mut Node, port: u8) {
     }
 }
 
-/// A switch with 40 ports, of which 1 to 4 and 33 are Active: LID 0x10 is at port 1, 0x20 at 2, 0x30 at 3, 0x40 nowhere, 0x50 at
-/// a port that is down; the group is ports 2, 3 and 33.
+/// A switch with 40 ports, of which 1 to 4 and 33 are Active: LID 0x10 is at port 1, 0x20 at 2, 0x30 at 3, 0x40
+/// nowhere, 0x50 at a port that is down; the group is ports 2, 3 and 33.
 fn relay() -> Node {
     let mut node = Node::Switch(switch(40));
     node.link_up(NOW, PortNum::new(1), Link::EDR_4X, &mut Notes::default());
@@ -433,7 +433,8 @@ fn trap_259_tells_of_a_partition_that_a_switch_lets_not_pass() {
     }
 }
 
-/// PartitionEnforcementCap 0: there are no tables of ports, and their bits of PortInfo cannot be set (14.2.5.4, 14.2.5.6).
+/// PartitionEnforcementCap 0: there are no tables of ports, and their bits of PortInfo cannot be set (14.2.5.4,
+/// 14.2.5.6).
 #[test]
 fn a_switch_without_tables_of_ports_enforces_nothing() {
     let config = NodeConfig::new(Guid::new(1), "switch");

@@ -1,5 +1,5 @@
-//! The hypervisor's agent: logical adapters come and go, packets walk between them and the cable, and a subnet manager can be
-//! anywhere.
+//! The hypervisor's agent: logical adapters come and go, packets walk between them and the cable, and a subnet manager
+//! can be anywhere.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may, as tests do
 

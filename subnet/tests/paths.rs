@@ -1,5 +1,5 @@
-//! Ways of data that are worked out once: they lead where packets walk, end when the subnet changes, and are counted at each
-//! port that they pass.
+//! Ways of data that are worked out once: they lead where packets walk, end when the subnet changes, and are counted at
+//! each port that they pass.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may, as tests do
 

@@ -206,7 +206,8 @@ fn tables_of_p_keys_are_whole_blocks() {
     }
 }
 
-/// A manager makes the least table of all switches the whole subnet's, and looks for P_Keys of ports where these are capped.
+/// A manager makes the least table of all switches the whole subnet's, and looks for P_Keys of ports where these are
+/// capped.
 #[test]
 fn a_switch_begins_with_whole_tables_that_lead_nowhere() {
     for (enforced, cap) in [(0, 0), (1, 32), (33, 64)] {

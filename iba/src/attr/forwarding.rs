@@ -30,7 +30,8 @@ wire! {
         pub port: PortNum,
     }
 
-    /// One block of a switch's multicast forwarding table (14.2.5.12): 16 of the ports of 32 consecutive multicast LIDs.
+    /// One block of a switch's multicast forwarding table (14.2.5.12): 16 of the ports of 32 consecutive multicast
+    /// LIDs.
     ///
     /// The attribute modifier holds the block's number in bits 0 to 8, counted from LID 0xC000, and in bits 28 to 31
     /// the position: bit `b` of a mask is port 16 x position + `b`.

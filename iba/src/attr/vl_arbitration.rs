@@ -4,8 +4,8 @@ use crate::mad::{Attribute, AttributeId};
 wire! {
     /// Half of one of a port's two arbitration tables (14.2.5.9).
     ///
-    /// The attribute modifier's upper half says which: 1 and 2 are the low-priority table, 3 and 4 the high-priority one.
-    /// Its lower half is the port, on a switch.
+    /// The attribute modifier's upper half says which: 1 and 2 are the low-priority table, 3 and 4 the high-priority
+    /// one. Its lower half is the port, on a switch.
     #[derive(Default)]
     pub struct VlArbitration[64] {
         /// Whose turn it is, in this order.

@@ -62,8 +62,8 @@ impl McMemberRecord {
     pub const ID: AttributeId = AttributeId::new(0x38);
     /// [`Self::join_state`]: sends and receives.
     pub const FULL_MEMBER: u8 = 1;
-    /// Component mask: what a request to join a group has to name so that the group is made if there is none (15.2.5.17.2):
-    /// MGID, PortGID, Q_Key, TClass, P_Key, SL, FlowLabel and JoinState.
+    /// Component mask: what a request to join a group has to name so that the group is made if there is none
+    /// (15.2.5.17.2): MGID, PortGID, Q_Key, TClass, P_Key, SL, FlowLabel and JoinState.
     pub const TO_CREATE: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 12 | 1 << 13 | 1 << 16;
 }
 

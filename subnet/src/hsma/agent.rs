@@ -19,28 +19,28 @@ use crate::outlet::Link;
 use crate::switch::{Switch, SwitchConfig};
 use crate::time::Time;
 
-/// Why an LHCA cannot be added.
+/// Reason for which an LHCA cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
-    /// It cannot be made.
+    /// The adapter cannot be created.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It is to have as many logical ports as GUIDs of ports.
-    #[error("{guids} port GUIDs were given for {ports} logical ports: give one for each")]
+    /// The number of logical ports is not that of the port GUIDs.
+    #[error("cannot add an LHCA with {guids} port GUIDs at {ports} logical ports: give one GUID for each")]
     Ports {
         /// Port GUIDs.
         guids: usize,
         /// Logical ports.
         ports: usize,
     },
-    /// There is no such logical port.
-    #[error("logical switch {} has no logical port {}: they are 2 to the number of its ports", .0.uplink.0, .0.port)]
+    /// The logical port does not exist.
+    #[error("cannot use port {} of logical switch {}: its logical ports are 2 to the number of its ports", .0.port, .0.uplink.0)]
     NoSuchPort(LogicalPort),
-    /// The logical port is taken.
-    #[error("port {} of logical switch {} is taken: choose another, or remove its adapter first", .0.port, .0.uplink.0)]
+    /// Another LHCA is at the logical port.
+    #[error("cannot use port {} of logical switch {}: it is taken; choose another, or remove its LHCA first", .0.port, .0.uplink.0)]
     PortTaken(LogicalPort),
-    /// There is no room for more.
-    #[error("{0} adapters are as many as there can be")]
+    /// The limit is reached.
+    #[error("cannot add an LHCA: the limit is {0}")]
     Full(usize),
 }
 
@@ -52,17 +52,17 @@ pub struct Hsma {
     pub(super) switches: usize,
     /// Traffic of the queue pair 0 of each physical port.
     qp0: Vec<Qp0Counters>,
-    /// Members that have something to do now.
+    /// Members with work.
     pub(super) due: Due,
-    /// No other member has anything to do before this.
+    /// No other member has work before this time.
     pub(super) deadline: Time,
-    /// Counts what may have changed the ways that data takes.
+    /// Number of events that may have changed routes; see [`RoutingEpoch`](super::RoutingEpoch).
     pub(super) epoch: u64,
     pub(super) deferred: DeferredCounters,
 }
 
 impl Hsma {
-    /// Logical switches, one for each physical port, without LHCAs and with all links down.
+    /// Creates the agent with a logical switch for each physical port, without LHCAs and with all links down.
     ///
     /// # Errors
     /// A switch that cannot be made, or two with one GUID.
@@ -131,7 +131,7 @@ impl Hsma {
         Ok(id)
     }
 
-    /// Unplugs an LHCA and forgets it. Its number may be another's later.
+    /// Unplugs and removes an LHCA. Another may get its number later.
     pub fn remove(&mut self, now: Time, lhca: LhcaId, out: &mut impl HsmaOutlet) {
         self.unplug(now, lhca, out);
         let Some(gone) = self.number(lhca).and_then(|number| self.members[usize::from(number)].take()) else { return };
@@ -147,7 +147,7 @@ impl Hsma {
         self.set_plugged(now, lhca, true, out);
     }
 
-    /// Takes down the links between an LHCA and its logical switches, as if cables were pulled.
+    /// Takes down the links between an LHCA and its logical switches, as if cables were unplugged.
     pub fn unplug(&mut self, now: Time, lhca: LhcaId, out: &mut impl HsmaOutlet) {
         self.set_plugged(now, lhca, false, out);
     }
@@ -164,7 +164,7 @@ impl Hsma {
         self.poll(now, out);
     }
 
-    /// Deals with `packet`, which the physical port `uplink` brought. It is changed in place.
+    /// Handles `packet`, which the physical port `uplink` received. It is changed in place.
     pub fn receive(&mut self, now: Time, uplink: UplinkId, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         if usize::from(uplink.0) < self.switches {
             self.apply_deferred();
@@ -179,9 +179,9 @@ impl Hsma {
         }
     }
 
-    /// Deals with `packet`, which a consumer at `port` of `lhca` sends: from its queue pair 0, 1 or another. Whatever it
-    /// is for, it begins at that port and takes the way that a packet of a real adapter takes; there is no other way into
-    /// the subnet for a partition. It is changed in place.
+    /// Handles `packet`, which a consumer at `port` of `lhca` sends from its queue pair 0, 1 or another. It starts at
+    /// that port and takes the route that a packet of a real adapter takes; a partition has no other way into the
+    /// subnet. The packet is changed in place.
     pub fn send(&mut self, now: Time, lhca: LhcaId, port: PortNum, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Some(member) = self.number(lhca) else { return };
         self.apply_deferred();
@@ -204,24 +204,24 @@ impl Hsma {
         self.poll(now, out);
     }
 
-    /// The link of the physical port `uplink` came up.
+    /// Notes that the link of the physical port `uplink` came up.
     pub fn link_up(&mut self, now: Time, uplink: UplinkId, link: Link, out: &mut impl HsmaOutlet) {
         self.with_switch(now, uplink, out, |switch| switch.body_mut().link_up(now, UPLINK, link));
     }
 
-    /// The link of the physical port `uplink` went down.
+    /// Notes that the link of the physical port `uplink` went down.
     pub fn link_down(&mut self, now: Time, uplink: UplinkId, out: &mut impl HsmaOutlet) {
         self.with_switch(now, uplink, out, |switch| switch.body_mut().link_down(now, UPLINK));
     }
 
-    /// Counts errors that the physical port `uplink` told of.
+    /// Counts errors of the physical port `uplink`.
     pub fn count(&mut self, uplink: UplinkId, error: PortError, times: u32) {
         if let Some(body) = self.switch_number(uplink).and_then(|number| self.body_mut(number)) {
             body.count(UPLINK, error, times);
         }
     }
 
-    /// A subnet manager begins (`true`) or ends at `port` of `lhca`.
+    /// Sets or clears IsSM at `port` of `lhca`: a subnet manager starts or ends there.
     pub fn set_is_sm(&mut self, now: Time, lhca: LhcaId, port: PortNum, is_sm: bool, out: &mut impl HsmaOutlet) {
         if let Some(number) = self.number(lhca) {
             self.with_member(now, number, out, |adapter| adapter.body_mut().set_is_sm(now, port, is_sm));
@@ -242,7 +242,7 @@ impl Hsma {
         }
     }
 
-    /// Acts on a member, and does what comes of it.
+    /// Acts on a member, and does the work that results.
     fn with_member(&mut self, now: Time, number: u16, out: &mut impl HsmaOutlet, act: impl FnOnce(&mut Node)) {
         self.apply_deferred();
         self.epoch += 1;
@@ -260,26 +260,26 @@ impl Hsma {
         })
     }
 
-    /// What a logical port is wired to, if there is such a port.
+    /// Returns the other end of a logical port's wire, if the port exists.
     fn wire_at(&self, place: LogicalPort) -> Option<Wire> {
         let number = self.switch_number(place.uplink)?;
         let switch = self.members[usize::from(number)].as_ref()?;
         Some(switch.wired(place.port)).filter(|_| (UPLINK.get() + 1..=switch.ports()).contains(&place.port.get()))
     }
 
-    /// Which member a logical switch is.
+    /// Returns the member that a logical switch is.
     fn switch_number(&self, uplink: UplinkId) -> Option<u16> {
         Some(u16::from(uplink.0)).filter(|&number| usize::from(number) < self.switches)
     }
 
-    /// Which member an LHCA is, if there is such an LHCA.
+    /// Returns the member that an LHCA is, if it exists.
     pub(super) fn number(&self, lhca: LhcaId) -> Option<u16> {
         let number = usize::from(lhca.0) + self.switches;
         self.members.get(number)?.as_ref()?;
         u16::try_from(number).ok()
     }
 
-    /// The logical switch behind `uplink`, to look at.
+    /// Returns the logical switch behind `uplink`.
     #[must_use]
     pub fn switch(&self, uplink: UplinkId) -> Option<&Switch> {
         match &self.members[usize::from(self.switch_number(uplink)?)].as_ref()?.node {
@@ -294,7 +294,7 @@ impl Hsma {
         self.qp0.get(usize::from(uplink.0)).copied()
     }
 
-    /// An LHCA, to look at.
+    /// Returns an LHCA.
     #[must_use]
     pub fn lhca(&self, lhca: LhcaId) -> Option<&ChannelAdapter> {
         match &self.members[usize::from(self.number(lhca)?)].as_ref()?.node {
@@ -303,19 +303,19 @@ impl Hsma {
         }
     }
 
-    /// All LHCAs.
+    /// Returns all LHCAs.
     pub fn lhcas(&self) -> impl Iterator<Item = LhcaId> + '_ {
         (0..).map(LhcaId).zip(&self.members[self.switches..]).filter(|(_, lhca)| lhca.is_some()).map(|(id, _)| id)
     }
 
-    /// Whether an LHCA is plugged in.
+    /// Returns `true` if an LHCA is plugged in.
     #[must_use]
     pub fn is_plugged(&self, lhca: LhcaId) -> bool {
         let member = self.number(lhca).and_then(|number| self.members[usize::from(number)].as_ref());
         member.is_some_and(|member| member.plugged)
     }
 
-    /// The lowest logical port of the switch behind `uplink` that nothing is at.
+    /// Returns the lowest free logical port of the switch behind `uplink`.
     #[must_use]
     pub fn free_port(&self, uplink: UplinkId) -> Option<LogicalPort> {
         let ports = (UPLINK.get() + 1..=u8::MAX).map(|port| LogicalPort { uplink, port: PortNum::new(port) });
@@ -325,7 +325,7 @@ impl Hsma {
             .map(|(place, _)| place)
     }
 
-    /// Where the ports of an LHCA are, port 1 first.
+    /// Returns the logical ports of an LHCA, its port 1 first.
     pub fn places(&self, lhca: LhcaId) -> impl Iterator<Item = LogicalPort> + '_ {
         let member = self.number(lhca).and_then(|number| self.members[usize::from(number)].as_ref());
         let place =

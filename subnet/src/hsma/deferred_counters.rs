@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 
 use super::member::At;
 
-/// DeferredCounters at most, so that who finds paths again and again takes no more memory.
+/// Greatest number of paths with deferred counts, so that a sender that resolves paths forever uses no more memory.
 const MOST: usize = 1024;
 
 /// The name of a deferred.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeferredId(u16);
 
-/// What went by one path.
+/// Packets on one path that the ports have not counted yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeferredCount {
     /// The ports, and whether packets are sent there; else they are received.
@@ -50,7 +50,7 @@ impl DeferredCounters {
         self.full.clear();
     }
 
-    /// Whether there is anything to count.
+    /// Returns `true` if packets are not counted yet.
     #[inline]
     pub(super) fn any(&self) -> bool {
         !self.full.is_empty()

@@ -1,6 +1,6 @@
 //! Members that have work to do.
 
-/// Members that have something to do now: as many as one packet visits. If there are ever more, all members are asked.
+/// Members with work: as many as one packet visits. If there are ever more, all members are polled.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     members: [u16; 4],
@@ -14,7 +14,7 @@ impl Due {
         self.count == 0
     }
 
-    /// Takes in a member; false if there is no room.
+    /// Adds a member. Returns `false` if the list is full.
     pub(super) fn push(&mut self, member: u16) -> bool {
         if self.members[..self.count].contains(&member) {
             return true;

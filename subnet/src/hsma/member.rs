@@ -1,4 +1,4 @@
-//! A node of the HSMA's subnet, and what its ports are wired to.
+//! A node of the HSMA's subnet, and the wires of its ports.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -15,7 +15,7 @@ pub(super) struct At {
     pub(super) port: PortNum,
 }
 
-/// What a port is wired to.
+/// Other end of a port's wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wire {
     Nowhere,
@@ -31,7 +31,7 @@ pub(super) struct Member {
     pub(super) node: Node,
     /// By the number of the port.
     wires: Box<[Wire]>,
-    /// Whether its wires are plugged in.
+    /// `true` if its wires are plugged in.
     pub(super) plugged: bool,
 }
 
@@ -41,12 +41,12 @@ impl Member {
         Self { node, wires: vec![Wire::Nowhere; usize::from(ports) + 1].into_boxed_slice(), plugged: false }
     }
 
-    /// How many ports it has; a switch's management port is not counted.
+    /// Returns the number of its ports; a switch's management port is not counted.
     pub(super) fn ports(&self) -> u8 {
         self.node.node_info().num_ports
     }
 
-    /// What `port` is wired to.
+    /// Returns the other end of the wire of `port`.
     #[inline]
     pub(super) fn wired(&self, port: PortNum) -> Wire {
         self.wires.get(usize::from(port.get())).copied().unwrap_or(Wire::Nowhere)

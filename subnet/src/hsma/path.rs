@@ -1,7 +1,7 @@
-//! Ways of data between LHCAs, worked out once and gone many times.
+//! Paths of data between LHCAs, resolved once and used for many packets.
 //!
-//! A packet that walks asks at each port whether it may pass. What the ports say changes only when the subnet is managed,
-//! or a cable moves, so whoever sends much to one place asks once, and again when the layout has changed.
+//! A packet that walks asks at each port whether it may pass. What the ports say changes only when the subnet is
+//! managed, or a cable moves, so a sender resolves a path once, and again in the next routing epoch.
 
 use iba::attr::PortState;
 use iba::{Lid, PKey, PortNum, Sl};
@@ -13,25 +13,25 @@ use super::types::LhcaId;
 use crate::body::Body;
 use crate::time::Time;
 
-/// A way from a port of one LHCA to a port of another, behind the same logical switch.
+/// A path from a port of one LHCA to a port of another, behind the same logical switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
-    /// Where it ends.
+    /// Destination LHCA.
     pub lhca: LhcaId,
-    /// Where it ends, the port.
+    /// Destination port.
     pub port: PortNum,
-    /// The longest payload that all its ports take, in bytes.
+    /// Longest payload that all its ports accept, in bytes.
     pub mtu: u16,
-    /// What counts the packets that go by it.
+    /// Deferred counters of its packets.
     pub deferred: DeferredId,
 }
 
-/// A state of all that paths depend on. Once it has changed, a path that was found before means nothing.
+/// Epoch of the state that paths depend on. A path is valid in the epoch in which it was resolved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoutingEpoch(u64);
 
 impl Hsma {
-    /// The way that data with `p_key` to `dlid` on `sl` takes from `port` of `lhca`, if it leads to another LHCA.
+    /// Resolves the path of data with `p_key` to `dlid` on `sl` from `port` of `lhca`, if it leads to another LHCA.
     #[must_use]
     pub fn path(&mut self, lhca: LhcaId, port: PortNum, dlid: Lid, sl: Sl, p_key: PKey) -> Option<Path> {
         let from = At { member: self.number(lhca)?, port };
@@ -80,8 +80,8 @@ impl Hsma {
         self.deferred.open(passes).unwrap_or_default()
     }
 
-    /// Counts, at each port of their paths, what passed since this was last done. The HSMA does so itself before it does
-    /// anything but [`Self::pass`]; whoever looks at counters does so before.
+    /// Counts the deferred packets at each port of their paths. The HSMA does so itself before it does
+    /// anything but [`Self::pass`]; a reader of counters calls it first.
     #[inline]
     pub fn apply_deferred(&mut self) {
         if self.deferred.any() {
@@ -100,14 +100,15 @@ impl Hsma {
         }
     }
 
-    /// What paths depend on, as it is now; `None` while something is due that comes before any packet.
+    /// Returns the present epoch; `None` while work is due that precedes any packet.
     #[must_use]
     #[inline]
     pub fn routing_epoch(&self, now: Time) -> Option<RoutingEpoch> {
         self.is_idle(now).then_some(RoutingEpoch(self.epoch))
     }
 
-    /// Notes that a packet of `words` words of four bytes, invariant CRC included, went by a path that was found in today's [layout](Self::routing_epoch).
+    /// Notes that a packet of `words` words of four bytes, invariant CRC included, went by a path that was found in
+    /// today's [layout](Self::routing_epoch).
     #[inline(always)]
     pub fn pass(&mut self, deferred: DeferredId, words: u64) {
         self.deferred.pass(deferred, words);

@@ -1,9 +1,9 @@
 //! Traffic of the physical ports' queue pairs 0.
 //!
-//! Each subnet management packet (SMP) of a logical port passes queue pair 0 of the physical port, which the HSMA owns. A
-//! packet from an aliased queue pair 0 whose destination is a logical port, or the logical switch, is looped back: the
-//! agent takes it as if the cable had brought it. All others leave by the physical port. A packet to the sender's own
-//! port never comes that far, and is not counted.
+//! Each subnet management packet (SMP) of a logical port passes queue pair 0 of the physical port, which the HSMA owns.
+//! A packet from an aliased queue pair 0 whose destination is a logical port, or the logical switch, is looped back:
+//! the agent takes it as if the cable had brought it. All others leave by the physical port. A packet to the sender's
+//! own port never comes that far, and is not counted.
 
 use iba::mad::Method;
 
@@ -49,8 +49,8 @@ pub(super) enum Exit {
 }
 
 impl Qp0Counters {
-    /// Counts an SMP from `origin` that left at `exit`. `was_request` says whether it entered as a request, and `packet`
-    /// is the packet as it left.
+    /// Counts an SMP from `origin` that left at `exit`. `was_request` says whether it entered as a request, and
+    /// `packet` is the packet as it left.
     pub(super) fn count(&mut self, origin: Origin, exit: Exit, was_request: bool, packet: &[u8]) {
         let entered = match (origin, exit) {
             (Origin::Cable, _) => &mut self.received,

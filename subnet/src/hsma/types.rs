@@ -13,11 +13,11 @@ pub const UPLINK: PortNum = PortNum::new(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UplinkId(pub u8);
 
-/// A logical adapter, as long as it is there.
+/// A logical adapter, until its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LhcaId(pub u16);
 
-/// Where the HSMA's packets and wishes go. A packet is good only for the call.
+/// Receives the HSMA's packets, deliveries and link requests. A packet is valid for the call alone.
 pub trait HsmaOutlet {
     /// Sends `packet` by the physical port `uplink`.
     fn transmit(&mut self, uplink: UplinkId, packet: &[u8]);
@@ -28,16 +28,16 @@ pub trait HsmaOutlet {
     /// The key for which a queue pair refuses it, as with [`Node::refused`].
     fn deliver(&mut self, lhca: LhcaId, at: &ChannelAdapter, port: PortNum, packet: &[u8]) -> Result<(), Key>;
 
-    /// Does something to the link of the physical port `uplink`, after all that was sent before.
+    /// Requests a change of the link of the physical port `uplink`, after all packets that were sent before.
     fn link(&mut self, uplink: UplinkId, request: LinkRequest);
 
-    /// Tells the consumers at `port` of `lhca` what happened to it.
+    /// Reports an event of `port` to the consumers of `lhca`.
     fn event(&mut self, lhca: LhcaId, port: PortNum, event: Event) {
         let _ = (lhca, port, event);
     }
 }
 
-/// Where a port of an LHCA is.
+/// A logical port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogicalPort {
     /// The logical switch.

@@ -1,4 +1,4 @@
-//! How packets walk from member to member, and what the members do of themselves.
+//! The way of packets from member to member, and the members' own work.
 
 use iba::PortNum;
 use iba::attr::{PortInfo, PortPhysicalState};
@@ -16,7 +16,7 @@ use crate::outlet::Link;
 use crate::time::Time;
 
 impl Hsma {
-    /// Does what is due, and says when to come again if nothing else calls before; `None` means never.
+    /// Does the work that is due. Returns the time of the next call, `None` for never.
     #[inline]
     pub fn poll(&mut self, now: Time, out: &mut impl HsmaOutlet) -> Option<Time> {
         if !self.is_idle(now) {
@@ -25,7 +25,7 @@ impl Hsma {
         Some(self.deadline).filter(|&deadline| deadline != Time::NEVER)
     }
 
-    /// Whether nothing is due.
+    /// Returns `true` if no work is due.
     #[inline]
     pub(super) fn is_idle(&self, now: Time) -> bool {
         self.due.is_empty() && now < self.deadline
@@ -49,7 +49,7 @@ impl Hsma {
         }
     }
 
-    /// Notes when a member that something happened to has something to do.
+    /// Notes the next work of a member after an event.
     pub(super) fn note(&mut self, now: Time, member: u16) {
         let Some(body) = self.body_mut(member) else { return };
         let deadline = body.deadline;
@@ -90,7 +90,7 @@ impl Hsma {
         self.settle(now, one);
     }
 
-    /// Makes the link at `one` what its ends allow: up if both are plugged in and neither is switched off.
+    /// Sets the link at `one` up if both ends are plugged in and neither is disabled, else down.
     pub(super) fn settle(&mut self, now: Time, one: At) {
         let Wire::To(other) = self.wired(one) else { return };
         let ends = self.offered(one).zip(self.offered(other));
@@ -106,21 +106,21 @@ impl Hsma {
         }
     }
 
-    /// PortInfo of a port that a link may come up at.
+    /// Returns PortInfo of a port whose link may come up.
     fn offered(&mut self, at: At) -> Option<PortInfo> {
         let member = self.member_mut(at.member).filter(|member| member.plugged)?;
         let info = &member.node.body().port(at.port)?.info;
         Some(*info).filter(|info| info.physical_state() != PortPhysicalState::DISABLED)
     }
 
-    /// Lets a packet that came to a port walk from member to member.
+    /// Passes a packet that came to a port from member to member.
     ///
     /// A member hands a packet on or answers it, and none answers an answer, so that the walk ends.
     pub(super) fn walk(&mut self, now: Time, at: At, packet: &mut [u8], out: &mut impl HsmaOutlet) -> Exit {
         self.walk_from(now, at, |body, packet| body.receive(now, at.port, packet), packet, out)
     }
 
-    /// Lets a packet that a member has dealt with walk on.
+    /// Passes on a packet after a member's verdict.
     pub(super) fn carry_out(
         &mut self,
         now: Time,
@@ -132,7 +132,7 @@ impl Hsma {
         self.walk_from(now, at, |_, _| verdict, packet, out);
     }
 
-    /// Lets a packet walk on from a member, of which `first` says what it does with it.
+    /// Passes a packet on from a member, whose verdict `first` returns.
     #[inline(always)]
     pub(super) fn walk_from(
         &mut self,
@@ -172,7 +172,7 @@ impl Hsma {
         }
     }
 
-    /// Hands a packet to the consumers at a port of an LHCA; the logical switches have none.
+    /// Delivers a packet to the consumers at a port of an LHCA; the logical switches have none.
     fn deliver(&mut self, now: Time, at: At, packet: &[u8], out: &mut impl HsmaOutlet) {
         let Some(lhca) = self.lhca_of(at.member) else { return };
         let Some(Member { node: Node::ChannelAdapter(adapter), .. }) = self.member_mut(at.member) else { return };
@@ -182,8 +182,7 @@ impl Hsma {
         }
     }
 
-    /// Lets a multicast packet that came to a logical switch walk on to each port of its group. From there it goes out, or
-    /// to consumers.
+    /// Passes a multicast packet that came to a logical switch on to each port of its group.
     fn replicate(&mut self, now: Time, at: At, packet: &mut [u8], out: &mut impl HsmaOutlet) {
         let Ok((&lrh, _)) = Lrh::ref_from_prefix(packet) else { return };
         let Some(body) = self.body_mut(at.member) else { return };
@@ -220,7 +219,7 @@ impl Hsma {
         self.member_mut(number).map(|member| member.node.body_mut())
     }
 
-    /// The LHCA that a member is, if it is one.
+    /// Returns the LHCA that a member is, if it is one.
     #[inline]
     pub(super) fn lhca_of(&self, number: u16) -> Option<LhcaId> {
         usize::from(number).checked_sub(self.switches).and_then(|lhca| u16::try_from(lhca).ok()).map(LhcaId)

@@ -1,8 +1,8 @@
-//! Every single bit of every kind of SMP turned over, 344,064 in all: no panic, no change but those that the rules allow, and
-//! each answer as they say.
+//! Every single bit of every kind of SMP turned over, 344,064 in all: no panic, no change but those that the rules
+//! allow, and each answer as they say.
 //!
-//! The kinds: 14 attributes with three methods each (Get, Set and GetResp; for Notice Get, Trap and TrapRepress), to a switch
-//! and to an adapter, by directed route and by LID. That is 168; an SMP has 2,048 bits.
+//! The kinds: 14 attributes with three methods each (Get, Set and GetResp; for Notice Get, Trap and TrapRepress), to a
+//! switch and to an adapter, by directed route and by LID. That is 168; an SMP has 2,048 bits.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -140,7 +140,7 @@ pub(super) fn check(kind: &Kind, smp: &Smp) {
     check_contents(kind, smp, &body, &opinion, &infos, &changed);
 }
 
-/// What an answer of port 1 to `sent` holds: the attribute as it is now, and zeros after it.
+/// Returns the response of port 1 to `sent`: the attribute as it is now, and zeros after it.
 fn contents(kind: &Kind, sent: &[u8; 256], body: &Body) -> [u8; 64] {
     let mut data = [0; 64];
     let mut fill = |bytes: &[u8]| data[..bytes.len()].copy_from_slice(bytes);
@@ -175,7 +175,7 @@ fn contents(kind: &Kind, sent: &[u8; 256], body: &Body) -> [u8; 64] {
     data
 }
 
-/// What changed holds what was asked for.
+/// Asserts that changed bits hold the requested values.
 fn check_contents(
     kind: &Kind,
     smp: &Smp,

@@ -118,8 +118,8 @@ fn without_counters(body: &Body) -> Body {
     body
 }
 
-/// Sends a packet into a node twice: the quick way if it takes it, and the long way into a copy. What comes of it has to be
-/// the same; it is returned, with the packet as it is then.
+/// Sends a packet into a node twice: the quick way if it takes it, and the long way into a copy. What comes of it has
+/// to be the same; it is returned, with the packet as it is then.
 fn receive_both_ways(body: &mut Body, port: u8, packet: &SmpPacket) -> (Verdict, Vec<u8>) {
     let mut long = body.clone();
     let (mut one, mut other) = (packet.as_bytes().to_vec(), packet.as_bytes().to_vec());

@@ -1,4 +1,4 @@
-//! What the rules say comes of a management datagram at a node: a second opinion, made of bytes and tables, that shares
+//! An oracle for management datagrams at a node: a second opinion, made of bytes and tables, that shares
 //! nothing with what it judges.
 
 use alloc::collections::BTreeSet;
@@ -17,23 +17,23 @@ pub(super) struct Subject {
     pub(super) trap: u64,
 }
 
-/// What is to be seen.
+/// Expected outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Seen {
     Nothing,
-    /// It goes on as it is by this port.
+    /// The datagram is forwarded unchanged by this port.
     Passed(u8),
     Delivered(u8),
-    /// It is answered by port 1, with this status.
+    /// Port 1 sends a response with this status.
     Answered(u16),
 }
 
-/// What is to be seen, and which parts of the node may differ then.
+/// Expected outcome, and the parts of the node that may differ then.
 #[derive(Clone, Debug)]
 pub(super) struct Opinion {
     pub(super) seen: Seen,
     pub(super) may_change: BTreeSet<Part>,
-    /// Whether it is a Set that is done.
+    /// `true` for a Set that is executed.
     pub(super) done: bool,
 }
 
@@ -47,8 +47,8 @@ fn number(mad: &[u8; 256], from: usize, bytes: usize) -> u64 {
     mad[from..from + bytes].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
-/// The opinion on `mad`, which came by port 1: by its LID, or by the permissive one. `infos` are the node's PortInfos, in
-/// the order of its ports.
+/// The opinion on `mad`, which came by port 1: by its LID, or by the permissive one. `infos` are the node's PortInfos,
+/// in the order of its ports.
 pub(super) fn judge_mad(subject: Subject, by_lid: bool, mad: &[u8; 256], infos: &[[u8; 64]]) -> Opinion {
     let directed = match mad[1] {
         _ if mad[0] != 1 => return opinion(NOTHING, &[]),
@@ -157,7 +157,7 @@ fn judge_here(subject: Subject, mad: &[u8; 256], infos: &[[u8; 64]]) -> Opinion 
     Opinion { done: true, ..opinion(Seen::Answered(0), &[part, link, Part::Traps(0)]) }
 }
 
-/// What part of the node the attribute is that `mad` names; `None` where its modifier has no valid value.
+/// Returns the part of the node that the attribute of `mad` is; `None` if its modifier is not valid.
 pub(super) fn part_of(subject: Subject, mad: &[u8; 256]) -> Option<Part> {
     let (attribute, modifier) = (number(mad, 16, 2), number(mad, 20, 4));
     let [b3, b2, b1, b0] = u32::try_from(modifier).ok()?.to_be_bytes().map(usize::from);
@@ -198,7 +198,7 @@ fn set_is_valid(subject: Subject, part: Part, mad: &[u8; 256], data: &[u8; 64], 
     }
 }
 
-/// What kind of port a port is.
+/// Kind of a port.
 pub(super) fn role(subject: Subject, index: usize) -> Role {
     match (subject.switch, index) {
         (false, _) => Role::Adapter,

@@ -23,7 +23,7 @@ pub(super) enum Part {
     Other,
 }
 
-/// What differs between a node before and after, what it counts, its deadline, and what it will tell consumers apart.
+/// Returns the parts that differ between two states of a node; counters, deadline and pending events are ignored.
 pub(super) fn changed(before: &Body, after: &Body) -> BTreeSet<Part> {
     let mut parts = BTreeSet::new();
     let mut note = |differs: bool, part: Part| {

@@ -1,4 +1,4 @@
-//! What a Set(PortInfo) makes of a port, byte by byte (14.2.5.6): the table that the code is held against.
+//! Effect of Set(PortInfo) on a port, byte by byte (14.2.5.6): the table to which tests compare the code.
 
 /// Kind of port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,12 +8,12 @@ pub(super) enum Role {
     External,
 }
 
-/// What a port that packets end at takes as it is: bytes, and the bits in them.
+/// Bits that a port at which packets end takes as they are, by byte.
 const OF_ENDS: [(usize, usize, u8); 5] =
     [(0, 20, 0xff), (26, 28, 0xff), (34, 35, 0xc7), (36, 37, 0x0f), (51, 52, 0x1f)];
-/// What a port with a link takes as it is.
+/// Bits that a port with a link takes as they are.
 const OF_LINKS: [(usize, usize, u8); 3] = [(36, 37, 0xf0), (38, 39, 0xff), (53, 54, 0xff)];
-/// What a switch's port with a link takes besides: with partitions enforced.
+/// Bits that a switch's port with a link takes besides, with partitions enforced.
 const OF_EXTERNALS: [(usize, usize, u8); 2] = [(42, 43, 0xff), (43, 44, 0x0c)];
 
 /// PortInfo as it is after a Set, its link's fall apart; `None` where the Set is refused.
@@ -95,7 +95,8 @@ fn set_link(new: &mut [u8; 64], old: &[u8; 64], set: &[u8; 64], extended: bool) 
     Some(())
 }
 
-/// States: what is set (rows: none, Down, Init, Armed, Active) with the physical state that is set, and with what the port is.
+/// States: what is set (rows: none, Down, Init, Armed, Active) with the physical state that is set, and with what the
+/// port is.
 fn set_state(new: &mut [u8; 64], old: &[u8; 64], set: &[u8; 64]) -> Option<()> {
     let (state, physical, is) = (set[32] & 0x0f, set[33] >> 4, old[32] & 0x0f);
     match (state, physical, is) {

@@ -1,5 +1,5 @@
-//! Set(PortInfo) against the table of [`super::port_rules`]: every byte with every value, every pair of states from every state,
-//! and anything at random.
+//! Set(PortInfo) against the table of [`super::port_rules`]: every byte with every value, every pair of states from
+//! every state, and anything at random.
 
 use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, PortInfo};
 use proptest::prelude::*;

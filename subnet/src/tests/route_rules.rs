@@ -2,7 +2,7 @@
 
 use super::{BEYOND_2, BEYOND_3, OWN};
 
-/// What the rules look at, when an SMP comes to a node by a link.
+/// Properties of an SMP from a link on which the rules depend.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) returning: bool,
@@ -16,17 +16,17 @@ pub(super) struct Facts {
     pub(super) by_lid: bool,
 }
 
-/// What a rule says is to happen to it.
+/// Act that a rule demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Discard,
     /// The agent or the manager takes it; the hop pointer is this then.
     Take(u8),
-    /// It leaves by the port in this entry of the initial path.
+    /// Transmit by the port in this entry of the initial path.
     Initial(u8),
-    /// It leaves by the port in this entry of the return path.
+    /// Transmit by the port in this entry of the return path.
     Return(u8),
-    /// It goes on to DrDLID, or back to DrSLID; the hop pointer is this then.
+    /// Forward to DrDLID, or back to DrSLID, with this hop pointer.
     Onward(u8),
     Homeward(u8),
 }
@@ -106,7 +106,7 @@ pub(super) fn judge(facts: &Facts) -> (&'static str, Then, bool) {
     (rule.clause, (rule.then)(facts), rule.writes && facts.count > 0)
 }
 
-/// What is to happen to the answer to a request that was taken, by C14-13 as its sender. `back` is whether the return path's
+/// Returns the act on the response to a request, by C14-13 as its sender. `back` says whether the return path's
 /// last entry is the port that the request came by.
 pub(super) fn judge_answer(facts: &Facts, back: bool) -> Answer {
     match facts {
@@ -134,7 +134,8 @@ pub(super) enum Answer {
     Discard,
 }
 
-/// Where a switch of these tests sends a packet to `lid`: its forwarding table, from memory. 0 is itself, `None` nowhere.
+/// Where a switch of these tests sends a packet to `lid`: its forwarding table, from memory. 0 is itself, `None`
+/// nowhere.
 pub(super) fn forwarded(lid: u16) -> Option<u8> {
     match lid {
         OWN => Some(0),

@@ -1,5 +1,5 @@
-//! All hop pointers, hop counts and directions, with all that can be permissive or not, at both kinds of node: what comes of
-//! each is what the rules say.
+//! All hop pointers, hop counts and directions, with all that can be permissive or not, at both kinds of node: what
+//! comes of each is what the rules say.
 
 use alloc::vec::Vec;
 
@@ -25,7 +25,7 @@ struct Case {
     fits: bool,
 }
 
-/// What is to be seen of a case: where the packet goes, and its hop pointer and LIDs then.
+/// Outcome of a case: the packet's exit, hop pointer and LIDs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Seen {
     verdict: Verdict,
@@ -57,7 +57,7 @@ fn begin(case: &Case) -> SmpPacket {
     }
 }
 
-/// What the rules say is to be seen of a case.
+/// Returns the outcome of a case by the rules.
 fn expect(case: &Case, begun: &SmpPacket) -> Option<Seen> {
     let Case { facts, port, fits } = *case;
     let (_, then, _) = judge(&facts);
@@ -110,7 +110,7 @@ fn expect(case: &Case, begun: &SmpPacket) -> Option<Seen> {
     }
 }
 
-/// What is to be seen of the packet's paths: only the port that it came by is written, at the hop where it came.
+/// Returns the packet's expected paths: only the port that it came by is written, at the hop where it came.
 fn expected_return_path(case: &Case, begun: &SmpPacket) -> Vec<PortNum> {
     let mut path = begun.smp.return_path.to_vec();
     if judge(&case.facts).2 {

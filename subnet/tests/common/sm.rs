@@ -1,5 +1,5 @@
-//! A small subnet manager: it finds what there is by directed routes, gives LIDs and tables, and brings links up, in the
-//! order in which OpenSM does.
+//! A small subnet manager: it finds what there is by directed routes, gives LIDs and tables, and brings links up, in
+//! the order in which OpenSM does.
 
 use std::collections::BTreeMap;
 
