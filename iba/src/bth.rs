@@ -43,7 +43,8 @@ values! {
 }
 
 impl Opcode {
-    /// Whether this is of the unreliable datagram service, so that a datagram header ([`crate::deth::Deth`]) follows.
+    /// Returns `true` if this is of the unreliable datagram service, so that a datagram header ([`crate::deth::Deth`])
+    /// follows.
     #[inline]
     pub const fn is_unreliable_datagram(self) -> bool {
         self.get() >> 5 == 3

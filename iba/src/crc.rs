@@ -63,7 +63,7 @@ pub fn vcrc(packet: &[u8]) -> u16 {
     CRC_16.checksum(packet)
 }
 
-/// What a packet of InfiniBand's transport ends with on the wire: its invariant and its variant CRC.
+/// End of a packet of InfiniBand's transport on the wire: its invariant and its variant CRC.
 pub fn trailer(packet: &[u8]) -> [u8; ICRC + VCRC] {
     let mut trailer = [0; ICRC + VCRC];
     let (invariant, variant) = trailer.split_at_mut(ICRC);

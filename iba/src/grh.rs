@@ -10,9 +10,9 @@ wire! {
         version_class_flow: U32,
         /// Length in bytes of what follows this header, the invariant CRC included, the variant CRC not.
         pub payload_length: U16,
-        /// What follows: [`Grh::NEXT_HEADER_BTH`].
+        /// Next header: [`Grh::NEXT_HEADER_BTH`].
         pub next_header: u8,
-        /// How many routers the packet may still pass. Not under the invariant CRC.
+        /// Number of routers that the packet may still pass. Not under the invariant CRC.
         pub hop_limit: u8,
         /// Source.
         pub sgid: Gid,

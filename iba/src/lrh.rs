@@ -24,14 +24,14 @@ bits! { Lrh {
     link_version, set_link_version: u8 = vl_lver[3, 0];
     /// Service level.
     sl, set_sl: Sl = sl_lnh[7, 4];
-    /// What comes after this header.
+    /// Next header.
     next_header, set_next_header: NextHeader = sl_lnh[1, 0];
     /// Length of the packet in words of four bytes, from this header's first byte up to the variant CRC, which is not
     /// counted. 11 bits.
     packet_length, set_packet_length: u16 = length[10, 0];
 } }
 
-/// What comes after an [`Lrh`]: its field LNH.
+/// Next header after an [`Lrh`]: its field LNH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextHeader {
     /// Not InfiniBand's transport: a raw header with an Ethertype.

@@ -1,4 +1,4 @@
-//! What all management datagrams (MADs) have in common (13.4).
+//! Common parts of management datagrams (MADs) (13.4).
 
 use crate::TransactionId;
 use crate::wire::{Format, U16, U32};
@@ -13,9 +13,9 @@ wire! {
         pub class: Class,
         /// Version of the class's own formats.
         pub class_version: u8,
-        /// What is asked or answered.
+        /// Method.
         pub method: Method,
-        /// How it went; a directed-route SMP's uppermost bit is the direction, see [`crate::smp::Smp::status`].
+        /// Status; a directed-route SMP's uppermost bit is the direction, see [`crate::smp::Smp::status`].
         pub status: Status,
         /// The class's own; in a directed-route SMP the hop pointer and the hop count (14.2.1.2).
         pub class_specific: [u8; 2],
@@ -87,7 +87,7 @@ values! {
 }
 
 impl Method {
-    /// Whether this method is of a response.
+    /// Returns `true` if this method is of a response.
     #[inline]
     pub const fn is_response(self) -> bool {
         self.get() & 0x80 != 0
@@ -97,7 +97,7 @@ impl Method {
 values! {
     /// Status of a response (13.4.7).
     Status: u16, 2;
-    /// It was done.
+    /// Success.
     OK = 0x0000 "ok";
     /// Not now: try again later.
     BUSY = 0x0001 "busy";
@@ -120,7 +120,7 @@ number! {
 
 /// Attributes of subnet management (14.2.5), and the two that other classes know too.
 impl AttributeId {
-    /// What a class can do, and where (13.4.8.1).
+    /// Capabilities of a class, and the address of its agent (13.4.8.1).
     pub const CLASS_PORT_INFO: Self = Self::new(0x0001);
     /// An event (13.4.8.2).
     pub const NOTICE: Self = Self::new(0x0002);
@@ -128,9 +128,9 @@ impl AttributeId {
     pub const INFORM_INFO: Self = Self::new(0x0003);
     /// A node's name for people (14.2.5.2).
     pub const NODE_DESCRIPTION: Self = Self::new(0x0010);
-    /// What a node is (14.2.5.3).
+    /// Identity of a node (14.2.5.3).
     pub const NODE_INFO: Self = Self::new(0x0011);
-    /// What a switch can do (14.2.5.4).
+    /// Capabilities of a switch (14.2.5.4).
     pub const SWITCH_INFO: Self = Self::new(0x0012);
     /// The GUIDs of a port (14.2.5.5).
     pub const GUID_INFO: Self = Self::new(0x0014);

@@ -11,14 +11,14 @@ wire! {
     /// An event (13.4.8.2), as far as an SMP has room: without the issuer's GID.
     pub struct Notice[64] {
         generic_type: u8,
-        /// Who produced it; in a vendor's notice the vendor's id.
+        /// Kind of producer; in a vendor's notice the vendor's id.
         pub producer: ProducerType,
-        /// What happened; in a vendor's notice the device's id.
+        /// Trap number; in a vendor's notice the device's id.
         pub trap_number: TrapNumber,
         /// The port that tells.
         pub issuer_lid: Lid,
         toggle_count: U16,
-        /// The particulars; what they are is the trap number's.
+        /// Data details; their layout depends on the trap number.
         pub details: [u8; DETAILS],
     }
 }
@@ -33,17 +33,17 @@ wire! {
     }
 }
 
-/// Bytes of particulars in a notice.
+/// Length of the data details of a notice, in bytes.
 pub const DETAILS: usize = 54;
 
 bits! { Notice {
-    /// Whether the specification, and no vendor, defines this event.
+    /// `true` if the specification, and no vendor, defines this event.
     is_generic, set_generic: bool = generic_type[7, 7];
-    /// How grave it is.
+    /// Severity.
     notice_type, set_notice_type: NoticeType = generic_type[6, 0];
-    /// Turns over when a notice is asked for and was cleared.
+    /// Toggles when a notice is read and cleared.
     toggle, set_toggle: bool = toggle_count[15, 15];
-    /// How many notices wait.
+    /// Number of notices that wait.
     count, set_count: u16 = toggle_count[14, 0];
 } }
 
@@ -62,7 +62,7 @@ impl Notice {
         notice
     }
 
-    /// The particulars as `D`, whatever the trap number says.
+    /// Returns the data details as `D`, regardless of the trap number.
     #[inline]
     pub fn details<D: Details>(&self) -> &D {
         wire::front(&self.details)
@@ -70,13 +70,13 @@ impl Notice {
 }
 
 values! {
-    /// How grave a notice is (13.4.8.2).
+    /// Severity of a notice (13.4.8.2).
     NoticeType: u8, 1;
     /// Something is lost.
     FATAL = 0 "Fatal";
     /// Needs attention now.
     URGENT = 1 "Urgent";
-    /// Somebody tried what is not allowed.
+    /// A violation of a key.
     SECURITY = 2 "Security";
     /// The subnet manager is to look.
     SUBNET_MANAGEMENT = 3 "Subnet Management";
@@ -89,7 +89,7 @@ values! {
 bit_field! { NoticeType }
 
 values! {
-    /// What happened (14.2.5.1).
+    /// Kind of event (14.2.5.1).
     TrapNumber: u16, 2;
     /// A GID can be reached.
     GID_IN_SERVICE = 64 "GID in service";
@@ -97,7 +97,7 @@ values! {
     GID_OUT_OF_SERVICE = 65 "GID out of service";
     /// There is a new multicast group.
     GROUP_CREATED = 66 "multicast group created";
-    /// A multicast group is no more.
+    /// A multicast group was deleted.
     GROUP_DELETED = 67 "multicast group deleted";
     /// The state of a link of a switch changed.
     LINK_STATE_CHANGE = 128 "link state change";
@@ -121,15 +121,15 @@ values! {
     BAD_P_KEY_SWITCH = 259 "bad P_Key at a switch's external port";
 }
 
-/// The particulars of an event.
+/// Data details of an event.
 pub trait Details: Format {
-    /// How grave it is.
+    /// Severity.
     const TYPE: NoticeType;
 }
 
 wire! {
-    /// Particulars of [`TrapNumber::GID_IN_SERVICE`], [`TrapNumber::GID_OUT_OF_SERVICE`], [`TrapNumber::GROUP_CREATED`]
-    /// and [`TrapNumber::GROUP_DELETED`].
+    /// Data details of [`TrapNumber::GID_IN_SERVICE`], [`TrapNumber::GID_OUT_OF_SERVICE`],
+    /// [`TrapNumber::GROUP_CREATED`] and [`TrapNumber::GROUP_DELETED`].
     #[derive(Default)]
     pub struct GidChange[22] {
         reserved: [u8; 6],
@@ -137,14 +137,14 @@ wire! {
         pub gid: Gid,
     }
 
-    /// Particulars of [`TrapNumber::LINK_STATE_CHANGE`].
+    /// Data details of [`TrapNumber::LINK_STATE_CHANGE`].
     #[derive(Default)]
     pub struct LinkStateChange[2] {
         /// The switch.
         pub lid: Lid,
     }
 
-    /// Particulars of [`TrapNumber::LOCAL_LINK_INTEGRITY`], [`TrapNumber::EXCESSIVE_BUFFER_OVERRUN`] and
+    /// Data details of [`TrapNumber::LOCAL_LINK_INTEGRITY`], [`TrapNumber::EXCESSIVE_BUFFER_OVERRUN`] and
     /// [`TrapNumber::FLOW_CONTROL_UPDATE`].
     #[derive(Default)]
     pub struct PortThreshold[5] {
@@ -155,7 +155,7 @@ wire! {
         pub port: PortNum,
     }
 
-    /// Particulars of [`TrapNumber::LOCAL_CHANGE`].
+    /// Data details of [`TrapNumber::LOCAL_CHANGE`].
     #[derive(Default)]
     pub struct LocalChange[14] {
         reserved: U16,
@@ -168,18 +168,18 @@ wire! {
         capability_mask2: U16,
     }
 
-    /// Particulars of [`TrapNumber::SYSTEM_IMAGE_GUID_CHANGE`].
+    /// Data details of [`TrapNumber::SYSTEM_IMAGE_GUID_CHANGE`].
     #[derive(Default)]
     pub struct SystemImageGuidChange[14] {
         reserved: U16,
         /// The port.
         pub lid: Lid,
         reserved2: U16,
-        /// What it is now.
+        /// Present value.
         pub system_image_guid: Guid,
     }
 
-    /// Particulars of [`TrapNumber::BAD_M_KEY`]: of the SMP that was refused.
+    /// Data details of [`TrapNumber::BAD_M_KEY`]: of the SMP that was refused.
     #[derive(Default)]
     pub struct BadMKey[54] {
         reserved: U16,
@@ -202,7 +202,7 @@ wire! {
         pub return_path: [PortNum; 30],
     }
 
-    /// Particulars of [`TrapNumber::BAD_P_KEY`] and [`TrapNumber::BAD_Q_KEY`]: of the packet that was refused.
+    /// Data details of [`TrapNumber::BAD_P_KEY`] and [`TrapNumber::BAD_Q_KEY`]: of the packet that was refused.
     #[derive(Default)]
     pub struct BadKey[50] {
         reserved: U16,
@@ -224,7 +224,7 @@ wire! {
         pub gid2: Gid,
     }
 
-    /// Particulars of [`TrapNumber::BAD_P_KEY_SWITCH`]: of the packet that was refused.
+    /// Data details of [`TrapNumber::BAD_P_KEY_SWITCH`]: of the packet that was refused.
     #[derive(Default)]
     pub struct BadPKeySwitch[51] {
         /// Which of the fields from here to the second GID are valid: a bit for each, from bit 0 on.
@@ -253,20 +253,20 @@ wire! {
 }
 
 bits! { LocalChange {
-    /// Whether anything of [`Self::changes`] applies.
+    /// `true` if anything of [`Self::changes`] applies.
     other_local_changes, set_other_local_changes: bool = local_changes[0, 0];
     /// The capability mask as it is now.
     capability_mask, set_capability_mask: CapabilityMask = capability_mask[31, 0];
-    /// What else changed.
+    /// Further changes.
     changes, set_changes: Changes = changes[15, 0];
     /// The second capability mask as it is now.
     capability_mask2, set_capability_mask2: CapabilityMask2 = capability_mask2[15, 0];
 } }
 
 bits! { BadMKey {
-    /// Whether it was by directed route.
+    /// `true` if it was by directed route.
     is_directed_route, set_directed_route: bool = route[7, 7];
-    /// Whether the return path was longer than there is room for.
+    /// `true` if the return path was longer than there is room for.
     is_path_truncated, set_path_truncated: bool = route[6, 6];
     /// The hop count of the return path.
     hop_count, set_hop_count: u8 = route[5, 0];
@@ -283,7 +283,7 @@ bits! { BadPKeySwitch {
 } }
 
 bitflags! {
-    /// What changed, besides the first capability mask: flags of [`LocalChange`].
+    /// Changes besides the first capability mask: flags of [`LocalChange`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Changes: u16 {
         /// NodeDescription.
@@ -304,7 +304,7 @@ bitflags! {
 
 flags_field! { Changes }
 
-/// Says how grave the events of these particulars are.
+/// Severity of the events with these data details.
 macro_rules! details {
     ($($name:ident: $type:ident;)*) => { $(
         impl Details for $name {

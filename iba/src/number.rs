@@ -185,13 +185,13 @@ impl Lid {
     /// The permissive LID: whatever port it is that receives it (4.1.3). Directed routes begin and end with it.
     pub const PERMISSIVE: Self = Self::new(0xffff);
 
-    /// Whether this addresses one port.
+    /// Returns `true` if this addresses one port.
     #[inline]
     pub fn is_unicast(self) -> bool {
         matches!(self.get(), 0x0001..=0xbfff)
     }
 
-    /// Whether this addresses a multicast group.
+    /// Returns `true` if this addresses a multicast group.
     #[inline]
     pub fn is_multicast(self) -> bool {
         matches!(self.get(), 0xc000..=0xfffe)
@@ -204,7 +204,7 @@ impl GidPrefix {
 }
 
 impl PKey {
-    /// The key of an entry that admits nobody (10.9.1).
+    /// The invalid key, which matches no other (10.9.1).
     pub const INVALID: Self = Self::new(0);
     /// Full member of the default partition (10.9.1.1).
     pub const DEFAULT: Self = Self::new(0xffff);
@@ -217,19 +217,19 @@ impl PKey {
         self.get() & 0x7fff
     }
 
-    /// Whether this is the key of a full member.
+    /// Returns `true` if this is the key of a full member.
     #[inline]
     pub const fn is_full_member(self) -> bool {
         self.get() & 0x8000 != 0
     }
 
-    /// Whether this key's base value is the invalid one.
+    /// Returns `true` if this key's base value is the invalid one.
     #[inline]
     pub const fn is_invalid(self) -> bool {
         self.base() == 0
     }
 
-    /// Whether ports with these keys may talk (10.9.3): one partition, and at least one full member.
+    /// Returns `true` if ports with these keys may talk (10.9.3): one partition, and at least one full member.
     #[inline]
     pub const fn matches(self, other: Self) -> bool {
         self.base() == other.base() && !self.is_invalid() && (self.is_full_member() || other.is_full_member())

@@ -23,7 +23,7 @@ pub enum Packet<B: SplitByteSlice> {
     Raw {
         /// Local route header.
         lrh: Ref<B, Lrh>,
-        /// What follows.
+        /// Payload.
         payload: B,
     },
     /// Of InfiniBand's transport.
@@ -41,7 +41,7 @@ pub struct TransportPacket<B: SplitByteSlice> {
     pub bth: Ref<B, Bth>,
     /// Datagram header, of an unreliable datagram.
     pub deth: Option<Ref<B, Deth>>,
-    /// What follows these headers, padding included.
+    /// Payload, padding included.
     pub payload: B,
 }
 
@@ -57,7 +57,7 @@ impl<B: SplitByteSlice> TransportPacket<B> {
 /// Why bytes are no packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PacketError {
-    /// It ends before its headers do.
+    /// The packet ends before its headers do.
     #[error("packet of {0} bytes ends before its headers do; discard it")]
     Short(usize),
     /// The link version is unknown.
@@ -66,9 +66,9 @@ pub enum PacketError {
     /// The local route header states another length than the packet has.
     #[error("local route header states {stated} bytes, the packet has {actual} (CRC included); discard it")]
     Length {
-        /// What the header states, in bytes, the invariant CRC included.
+        /// Length in the header, in bytes, the invariant CRC included.
         stated: usize,
-        /// What the packet has, likewise.
+        /// Length of the packet, likewise.
         actual: usize,
     },
     /// The global route header is not of IP version 6.
@@ -80,9 +80,9 @@ pub enum PacketError {
     /// The global route header states another length than the packet has.
     #[error("global route header states {stated} bytes after it, there are {actual}; discard the packet")]
     GrhLength {
-        /// What the header states, the invariant CRC included.
+        /// Length in the header, the invariant CRC included.
         stated: usize,
-        /// What the packet has, likewise.
+        /// Length of the packet, likewise.
         actual: usize,
     },
     /// The transport's version is unknown.
@@ -91,7 +91,7 @@ pub enum PacketError {
     /// More padding than payload.
     #[error("{pad} bytes of padding in a payload of {payload}; discard the packet")]
     Padding {
-        /// What the base transport header states.
+        /// Value in the base transport header.
         pad: u8,
         /// Bytes of payload.
         payload: usize,
@@ -217,8 +217,8 @@ impl SmpPacket {
         packet.is_valid().then_some(packet)
     }
 
-    /// Whether the headers are those of an SMP packet. Every management packet comes through here, so it is asked of
-    /// whole words.
+    /// Returns `true` if the headers are those of an SMP packet. Every management packet comes through here, so this
+    /// compares whole words.
     #[inline]
     fn is_valid(&self) -> bool {
         let words: &[U32; size_of::<UdHeader>() / 4] = zerocopy::transmute_ref!(&self.header);

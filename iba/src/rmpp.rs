@@ -9,7 +9,7 @@ wire! {
     pub struct RmppHeader[12] {
         /// Version of this header: [`RmppHeader::VERSION`] where it means something.
         pub version: u8,
-        /// What the MAD is to the transaction.
+        /// Type of the MAD in its transaction.
         pub kind: RmppType,
         time_and_flags: u8,
         /// Why a transaction stops; 0 in data and in an acknowledgement.
@@ -25,7 +25,7 @@ wire! {
     pub struct RmppMad[256] {
         /// The common header.
         pub header: MadHeader,
-        /// How the MAD belongs to its transaction.
+        /// RMPP header.
         pub rmpp: RmppHeader,
         /// The rest: the class's own header, and data.
         pub payload: [u8; 220],
@@ -41,17 +41,17 @@ bits! {
     RmppHeader {
         /// Time that the sender needs to answer: 4.096 us times 2 to this power, 31 for not given.
         response_time, set_response_time: u8 = time_and_flags[7, 3];
-        /// Whether the MAD is the last segment of its message.
+        /// `true` if the MAD is the last segment of its message.
         is_last, set_last: bool = time_and_flags[2, 2];
-        /// Whether the MAD is the first segment of its message.
+        /// `true` if the MAD is the first segment of its message.
         is_first, set_first: bool = time_and_flags[1, 1];
-        /// Whether the MAD belongs to a transaction at all; if not, nothing else of this header means anything.
+        /// `true` if the MAD belongs to a transaction at all; if not, nothing else of this header means anything.
         is_active, set_active: bool = time_and_flags[0, 0];
     }
 }
 
 values! {
-    /// What a MAD is to a reliable multi-packet transaction (13.6.2.1).
+    /// Type of a MAD in a reliable multi-packet transaction (13.6.2.1).
     RmppType: u8, 1;
     /// A segment.
     DATA = 1 "DATA";
@@ -66,7 +66,7 @@ values! {
 values! {
     /// Why a reliable multi-packet transaction ends early (13.6.2.2).
     RmppStatus: u8, 1;
-    /// It does not.
+    /// The MAD belongs to no transaction.
     NORMAL = 0 "normal";
     /// Resources are exhausted; only of [`RmppType::STOP`].
     RESOURCES_EXHAUSTED = 1 "resources exhausted";

@@ -1,4 +1,4 @@
-//! What all wire formats share.
+//! Common parts of wire formats.
 
 pub(crate) use zerocopy::big_endian::{U16, U32, U64};
 pub(crate) use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

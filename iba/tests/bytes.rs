@@ -91,7 +91,7 @@ proptest! {
         in_smp::<SmInfo>(&bytes);
         in_smp::<VendorDiag>(&bytes);
         in_smp::<LedInfo>(&bytes);
-        // Whoever prints a node's description prints what the node sent.
+        // A program that prints a node's description prints the bytes that the node sent.
         let _ = NodeDescription::read_from_bytes(&bytes[..64]).unwrap().to_string();
     }
 

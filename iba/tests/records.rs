@@ -4,7 +4,7 @@
 use iba::sa::*;
 use zerocopy::FromZeros;
 
-/// What each component of a record covers, found by changing single bits.
+/// Bits of each component of a record, found by changes of single bits.
 fn check<R: Record + FromZeros>(bits: usize) {
     assert_eq!(
         R::COMPONENTS.iter().map(|&bits| usize::from(bits)).sum::<usize>(),

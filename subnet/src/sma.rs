@@ -144,7 +144,7 @@ impl Body {
             Action::TellManager | Action::Discard | Action::Read(_) | Action::Write(_) => return self.forget(number),
             Action::Repress if class_version != Smp::CLASS_VERSION => return self.forget(number),
             _ if class_version != Smp::CLASS_VERSION => return answer(&mut packet.smp, Status::BAD_VERSION),
-            // No key is asked for a method that is not known.
+            // An unknown method needs no key.
             Action::Refuse(Status::BAD_METHOD) => return answer(&mut packet.smp, Status::BAD_METHOD),
             _ if !self.m_key_passes(now, end, packet) => return Outcome::Drop,
             Action::Get(SubnetAttribute::PortInfo) if !self.other_m_key_passes(now, number, packet) => {

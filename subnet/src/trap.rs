@@ -103,7 +103,7 @@ impl TrapQueue {
     }
 }
 
-/// When a trap is to be sent, or sent again. Of those due at one time the oldest is first, being first in the queue.
+/// Time at which a trap is sent, or sent again. Of traps due at one time the oldest is first in the queue.
 fn due(trap: &Option<Trap>) -> Time {
     trap.as_ref().map_or(Time::NEVER, |trap| trap.due)
 }

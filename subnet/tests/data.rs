@@ -494,7 +494,7 @@ fn an_adapter_takes_what_is_for_it() {
         let notes = receive(&mut node, 1, &packet);
         assert_eq!(notes.delivered(), taken.then_some((1, &packet[..])), "{dlid:#x}");
     }
-    // Raw packets have no queue pair; whoever wants them may have them.
+    // Raw packets have no queue pair; any consumer may take them.
     assert!(receive(&mut node, 1, &raw(4)).delivered().is_some());
     // Queue pair 0 takes nothing from a data lane.
     let mut packet = datagram(0x20, 4, 256);
@@ -515,7 +515,7 @@ fn what_an_adapter_sends_to_itself_does_not_leave() {
 }
 
 #[test]
-fn nobody_sends_in_anothers_name() {
+fn packet_with_a_foreign_source_lid_is_dropped() {
     let mut node = host();
     for (claimed, sent) in [(4, 4), (7, 7), (8, 4), (0, 4), (0x1234, 4)] {
         let mut notes = Notes::default();

@@ -34,7 +34,7 @@ const fn one(classes: &'static [u8], method: u8, attribute: u16, action: Action)
     rule(classes, method..=method, attribute..=attribute, action)
 }
 
-/// What every node does. All classes that are not named here are delivered.
+/// Acts of every node. Classes that are not named here are delivered.
 const COMMON: &[Rule] = &[
     // Subnet management: requests, and responses.
     rule(SUBNET, 0x00..=0x7f, ALL, BAD_METHOD),
@@ -73,7 +73,7 @@ const COMMON: &[Rule] = &[
     one(PERFORMANCE, 0x02, 0x001d, Action::Write(P::PortCountersExtended)),
 ];
 
-/// What only switches do.
+/// Acts of switches alone.
 const OF_SWITCHES: &[Rule] = &[
     one(SUBNET, 0x01, 0x0012, Action::Get(S::SwitchInfo)),
     one(SUBNET, 0x02, 0x0012, Action::Set(S::SwitchInfo)),
@@ -83,7 +83,7 @@ const OF_SWITCHES: &[Rule] = &[
     one(SUBNET, 0x02, 0x001b, Action::Set(S::MulticastForwardingTable)),
 ];
 
-/// What the rules say of all attributes of a class and method.
+/// Rule for all attributes of a class and method.
 fn expected(kind: NodeKind, class: u8, method: u8, row: &mut [Action]) {
     row.fill(Action::Deliver);
     let more = if kind == NodeKind::Switch { OF_SWITCHES } else { &[] };

@@ -187,7 +187,7 @@ fn data_walks_between_adapters_and_the_cable() {
     assert_eq!(fabric.at_host, [datagram(lid_a, lid_host)]);
     fabric.send(&datagram(lid_host, lid_b));
     assert_eq!(fabric.at_lhcas, [(b, HOST_PORT, datagram(lid_host, lid_b))]);
-    // To itself it stays at home, and to nobody it goes nowhere.
+    // A packet to itself stays at home, and one to an unknown LID is dropped.
     fabric.at_lhcas.clear();
     fabric.send_from(a, &datagram(lid_a, lid_a));
     assert_eq!(fabric.at_lhcas.len(), 1);
@@ -207,7 +207,7 @@ fn a_group_gets_its_packets_once_each() {
     fabric.at_host.clear();
     fabric.send_from(a, &packet);
     let others: Vec<_> = [1, 2].map(|index| (fabric.lhcas[index], HOST_PORT, packet.clone())).into();
-    assert_eq!(fabric.at_lhcas, others, "port 2 sent it, port 5 is no member");
+    assert_eq!(fabric.at_lhcas, others, "port 2 sent it, port 5 is not a member");
     assert_eq!(fabric.at_host, [packet]);
 }
 
@@ -253,7 +253,7 @@ fn what_comes_of_a_packet_has_come_when_the_call_returns() {
     packet.smp.set_attribute(&info);
     fabric.send_from(lhca, &bytes(&packet));
     assert_eq!(fabric.events.len(), 2);
-    // A name that changes is told at once, too.
+    // A change of the name is reported at once, too.
     let crossed = fabric.on_cable;
     fabric.with_hsma(|hsma, now, out| hsma.set_is_sm(now, lhca, HOST_PORT, true, out));
     assert_eq!(fabric.on_cable, crossed + 1);
@@ -384,7 +384,7 @@ fn a_subnet_manager_in_a_partition_is_found_asked_and_told() {
     answer.smp.data.fill(0x5a);
     fabric.send_from(lhca, &bytes(&answer));
     assert_eq!(smp(&fabric.at_host[0]).data, [0x5a; 64]);
-    // A trap is the manager's, and nobody else's.
+    // A trap is for the SM alone.
     for (to, delivered) in [(lhca, 1), (fabric.lhcas[1], 0)] {
         fabric.at_lhcas.clear();
         let trap = request(Class::SUBN_LID_ROUTED, Method::TRAP, AttributeId::NOTICE, 0);
@@ -457,12 +457,12 @@ fn an_adapter_has_a_place_of_its_own_for_each_port() {
     assert_eq!(hsma.lhcas().collect::<Vec<_>>(), [lhca, other]);
     let free = |hsma: &Hsma| [0, 1, 2].map(|uplink| hsma.free_port(UplinkId(uplink)));
     assert_eq!(free(&hsma), [Some(place(0, 3)), None, None]);
-    // Whoever leaves makes room, for its GUIDs too.
+    // A removed LHCA frees its port and its GUIDs.
     hsma.remove(Time(0), lhca, &mut common::Said::default());
     assert_eq!(hsma.lhcas().collect::<Vec<_>>(), [other]);
     assert_eq!(free(&hsma), [Some(place(0, 2)), Some(place(1, 3)), None]);
     assert_eq!(hsma.add(&config, &[place(0, 2), place(1, 3)]), Ok(lhca));
-    // One is plugged in once somebody does so, and takes its links along when it goes.
+    // An LHCA is plugged in by request, and its links go down with its removal.
     let mut said = common::Said::default();
     assert!(!hsma.is_plugged(lhca) && !hsma.is_plugged(LhcaId(9)));
     hsma.plug(Time(0), lhca, &mut said);

@@ -154,10 +154,10 @@ fn a_lease_that_runs_out_ends_protection() {
         let next = node.poll(end, &mut Notes::default());
         assert!(next.is_none_or(|next| next > end), "it has run out: {next:?}");
         assert_eq!(level(&node), 0);
-        // The key is there yet: whoever reads it may set it.
+        // The key is set yet: a requester that reads it may set it.
         let notes = send(&mut node, end, &keyed(Method::GET, PortInfo::ID, port.get().into(), WRONG));
         assert_eq!(smp(notes.transmitted().unwrap().1).attribute::<PortInfo>().m_key, KEY);
-        // Whoever protects it anew is not disturbed by the old lease.
+        // A new protection is not ended by the old lease.
         let mut info = settable(&node, port);
         info.set_m_key_protect_bits(2);
         let mut set = keyed(Method::SET, PortInfo::ID, port.get().into(), KEY);

@@ -50,7 +50,7 @@ fn walked(fabric: &mut Fabric, dlid: Lid, sl: u8, p_key: u16, payload: usize) ->
     fabric.at_lhcas.iter().map(|(lhca, ..)| *lhca).find(|&lhca| lhca != first)
 }
 
-/// What is done to the subnet before a path is looked for.
+/// Change of the subnet before a path is resolved.
 type Change = fn(&mut Fabric, &mut Sm);
 
 fn enforce(fabric: &mut Fabric, sm: &mut Sm, port: u8, inbound: bool) {
@@ -239,7 +239,7 @@ fn what_is_due_ends_a_layout_and_is_counted_for() {
     let (mut fabric, _) = managed();
     let (first, dlid) = (fabric.lhcas[0], lid(&fabric, 1));
     fabric.with_hsma(|hsma, now, out| hsma.set_is_sm(now, first, HOST_PORT, true, out));
-    // The trap that tells of it is sent again, for nobody represses it.
+    // The trap is sent again, since the SM does not repress it.
     let at = |fabric: &Fabric| fabric.hsma.lhca(fabric.lhcas[1]).unwrap().counters(HOST_PORT).unwrap().total();
     for _ in 0..3 {
         let found = path(&mut fabric, dlid, 0, 0xffff).unwrap();
@@ -249,7 +249,7 @@ fn what_is_due_ends_a_layout_and_is_counted_for() {
         }
         let due = fabric.hsma.poll(fabric.now, &mut Said::default()).unwrap();
         assert_eq!(fabric.hsma.routing_epoch(Time(due.0 - 1)), before);
-        assert_eq!(fabric.hsma.routing_epoch(due), None, "at that very moment there is no path");
+        assert_eq!(fabric.hsma.routing_epoch(due), None, "at that very moment no path is valid");
         assert_eq!(at(&fabric), counted);
         fabric.now = due;
         let crossed = fabric.on_cable;
@@ -260,7 +260,7 @@ fn what_is_due_ends_a_layout_and_is_counted_for() {
     }
 }
 
-/// What every port of the logical switch and of the LHCAs counted.
+/// Counters of every port of the logical switch and of the LHCAs.
 fn totals(fabric: &Fabric) -> Vec<Traffic> {
     let switch = fabric.hsma.switch(UPLINK).unwrap();
     let ports = (0..=4).map(|port| switch.counters(PortNum::new(port)).unwrap().total());

@@ -34,7 +34,7 @@ fn set_port(node: &mut Node, port: u8, change: impl FnOnce(&mut PortInfo)) {
     assert_eq!(smp(notes.transmitted().unwrap().1).status(), Status::OK);
 }
 
-/// A switch and an adapter, Active at port 1, both with LID 5; whoever asks is beyond port 1.
+/// A switch and an adapter, Active at port 1, both with LID 5; the requester is beyond port 1.
 fn nodes() -> [Node; 2] {
     let mut nodes = [Node::Switch(switch(3)), Node::ChannelAdapter(adapter(2))];
     for node in &mut nodes {
@@ -425,7 +425,7 @@ fn what_it_does_not_know_it_refuses() {
     }
 }
 
-/// What makes of a request one that the agent does not answer.
+/// Faults of a request to which the agent does not respond.
 type Change = fn(&mut MadPacket);
 
 #[test]

@@ -85,7 +85,7 @@ fn a_port_begins_down_with_no_lid() {
         // Where a manager finds anything less on a link of like ports, it takes the link down once more.
         assert_eq!((info.neighbor_mtu(), info.operational_vls()), (info.mtu_cap(), info.vl_cap()));
         assert!(info.vl_arbitration_low_cap >= 8 && info.vl_arbitration_high_cap >= 8, "one for each lane");
-        // A LID that nobody has is not its own.
+        // A LID without a port is not its own.
         up(&mut node);
         let mut notes = Notes::default();
         node.receive(NOW, PORT, &mut bytes(&routed(Method::GET, PortInfo::ID, 0, 8, 0)), &mut notes);
@@ -329,7 +329,7 @@ fn a_port_is_switched_off_and_on() {
             (PortState::DOWN, PortPhysicalState::DISABLED),
             "it stays off"
         );
-        // Through another port of a switch it can be switched on; an adapter's needs somebody at the adapter.
+        // Through another port of a switch it can be switched on; an adapter's needs an act at the adapter.
         if node.switch_info().is_some() {
             node.link_up(NOW, PortNum::new(2), Link::EDR_4X, &mut Notes::default());
             // Down alone leaves it as it is.
@@ -469,7 +469,7 @@ fn consumers_are_told_what_happens_to_their_port() {
         for expected in [&[event][..], &[]] {
             let mut notes = Notes::default();
             node.receive(NOW, PORT, &mut packet.clone(), &mut notes);
-            assert_eq!(notes.events(), expected, "{event:?} once, and the same again is no change");
+            assert_eq!(notes.events(), expected, "{event:?} once, and the same again changes nothing");
         }
     }
     let mut notes = Notes::default();

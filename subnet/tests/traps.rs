@@ -81,7 +81,7 @@ fn trap(notes: &Notes) -> Option<(Notice, TransactionId)> {
     assert!(traps.len() <= 1, "traps without a pause between them");
     traps.first().map(|packet| {
         assert_eq!((lrh(packet).slid, lrh(packet).dlid), (Lid::new(OWN), Lid::new(MANAGER)));
-        assert_eq!(lrh(packet).sl(), Sl::new(3), "the service level that the manager is to be reached by");
+        assert_eq!(lrh(packet).sl(), Sl::new(3), "the service level of the path to the SM");
         let smp = smp(packet);
         (*smp.attribute(), smp.header.transaction_id)
     })
@@ -135,7 +135,7 @@ fn a_subnet_manager_that_comes_and_goes_is_told_with_trap_144() {
     }
     let mut notes = Notes::default();
     node.set_is_sm(Time(9 * PAUSE), PORT, false, &mut notes);
-    assert!(notes.0.is_empty(), "no change is told as one");
+    assert!(notes.0.is_empty(), "no change is reported as one");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn what_is_due_is_done_with_whatever_comes() {
 }
 
 #[test]
-fn a_trap_that_nobody_represses_ends_of_itself() {
+fn trap_without_repress_ends_after_its_repeats() {
     let mut node = active_adapter();
     node.set_is_sm(Time(0), PORT, true, &mut Notes::default());
     let sent = (1..100).filter(|&round| poll(&mut node, round * PAUSE).is_some()).count();
@@ -221,7 +221,7 @@ fn traps_wait_until_the_port_is_active() {
     node.link_up(Time(0), PORT, Link::EDR_4X, &mut Notes::default());
     let mut notes = Notes::default();
     node.set_is_sm(Time(0), PORT, true, &mut notes);
-    assert!(notes.0.is_empty(), "no manager has taken the port up: there is nobody to tell");
+    assert!(notes.0.is_empty(), "no SM has configured the port: traps have no destination");
     set(&mut node, Time(0), 1, |_| {});
     node.set_description(Time(0), NodeDescription::new("early"), &mut notes);
     set(&mut node, Time(0), 1, |info| info.set_port_state(PortState::ARMED));
@@ -375,7 +375,7 @@ fn a_port_that_went_down_has_nothing_left_to_tell() {
 }
 
 #[test]
-fn traps_that_nobody_represses_take_turns() {
+fn traps_without_repress_take_turns() {
     let mut node = active_adapter();
     for (p_key, q_key) in [(PKey::new(0x8001), QKey::GSI), (PKey::DEFAULT, QKey::new(1))] {
         node.receive(Time(MILLI), PORT, gmp(p_key, q_key).as_mut_bytes(), &mut Notes::default());
@@ -391,7 +391,7 @@ fn traps_that_nobody_represses_take_turns() {
 fn what_tells_of_a_state_takes_the_place_of_its_like_alone() {
     let mut node = active_adapter();
     for wrong in [1u64, 2] {
-        // Two that use a wrong key are told of, each.
+        // Two requests with a wrong key are reported, each.
         let mut packet = from_neighbour(Method::SET, AttributeId::GUID_INFO, 0);
         packet.smp.header.attribute_modifier = u32::MAX.into();
         packet.smp.m_key = (u64::MAX - wrong).into();

@@ -50,7 +50,7 @@ impl Attribute for RandomForwardingBlock {
 }
 
 bits! { RandomForwardingEntry {
-    /// Whether the entry is in use.
+    /// `true` if the entry is in use.
     is_valid, set_valid: bool = valid_lmc[7, 7];
     /// The low bits of a LID that do not matter, 0 to 7.
     lmc, set_lmc: u8 = valid_lmc[6, 4];

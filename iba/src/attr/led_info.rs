@@ -10,7 +10,7 @@ wire! {
 }
 
 bits! { LedInfo {
-    /// Whether the light is on.
+    /// `true` if the light is on.
     is_on, set_on: bool = led_mask[7, 7];
 } }
 

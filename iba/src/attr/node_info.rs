@@ -3,7 +3,7 @@ use crate::wire::{U16, U32};
 use crate::{Guid, PortNum, VendorId};
 
 wire! {
-    /// What a node is (14.2.5.3).
+    /// Identity of a node (14.2.5.3).
     #[derive(Default)]
     pub struct NodeInfo[40] {
         /// Version of MADs: [`crate::mad::MadHeader::BASE_VERSION`].
@@ -14,7 +14,7 @@ wire! {
         pub node_type: NodeType,
         /// Number of ports; a switch's management port is not counted.
         pub num_ports: u8,
-        /// What nodes in one enclosure have in common; 0 where there is none.
+        /// GUID that the nodes of one enclosure share; 0 for none.
         pub system_image_guid: Guid,
         /// The node.
         pub node_guid: Guid,

@@ -22,7 +22,7 @@ wire! {
         capability_mask: U32,
         /// Vendor's diagnosis, 0 where all is well.
         pub diag_code: U16,
-        /// How long M_Key protection lasts unconfirmed, in seconds; 0 means for ever (14.2.4).
+        /// Lease of the M_Key's protection, in seconds; 0 means without end (14.2.4).
         pub m_key_lease_period: U16,
         /// The port that the request came in by.
         pub local_port: PortNum,
@@ -38,7 +38,7 @@ wire! {
         speed_active_enabled: u8,
         mtu_smsl: u8,
         vl_cap_init_type: u8,
-        /// How much of high-priority lanes goes before a low-priority packet, in units of 4 KiB (7.6.9).
+        /// Limit of high-priority data before a low-priority packet, in units of 4 KiB (7.6.9).
         pub vl_high_limit: u8,
         /// Entries in the high-priority arbitration table.
         pub vl_arbitration_high_cap: u8,
@@ -72,9 +72,9 @@ impl Attribute for PortInfo {
 }
 
 bits! { PortInfo {
-    /// What the port can do.
+    /// Capabilities of the port.
     capability_mask, set_capability_mask: CapabilityMask = capability_mask[31, 0];
-    /// What else the port can do; valid where [`CapabilityMask::CAPABILITY_MASK2`] is set.
+    /// Further capabilities of the port; valid where [`CapabilityMask::CAPABILITY_MASK2`] is set.
     capability_mask2, set_capability_mask2: CapabilityMask2 = capability_mask2[15, 0];
     /// Speeds that the port knows.
     link_speed_supported, set_link_speed_supported: LinkSpeed = speed_supported_state[7, 4];
@@ -84,7 +84,7 @@ bits! { PortInfo {
     physical_state, set_physical_state: PortPhysicalState = physical_down_default[7, 4];
     /// Physical state to begin with when the link goes down: sleep or polling. A Set takes 0 for no change.
     link_down_default_state, set_link_down_default_state: PortPhysicalState = physical_down_default[3, 0];
-    /// How far the M_Key protects, 0 to 3 (14.2.4.1).
+    /// Level of the M_Key's protection, 0 to 3 (14.2.4.1).
     m_key_protect_bits, set_m_key_protect_bits: u8 = protect_lmc[7, 6];
     /// LID mask count: how many low bits of a LID the port leaves to routing, 0 to 7 (7.11).
     lmc, set_lmc: u8 = protect_lmc[2, 0];
@@ -98,33 +98,33 @@ bits! { PortInfo {
     master_sm_sl, set_master_sm_sl: Sl = mtu_smsl[3, 0];
     /// Data lanes that the port has.
     vl_cap, set_vl_cap: VlCap = vl_cap_init_type[7, 4];
-    /// How the subnet manager is asked to begin.
+    /// InitType: requested initialization by the subnet manager.
     init_type, set_init_type: u8 = vl_cap_init_type[3, 0];
-    /// How the subnet manager did begin.
+    /// InitTypeReply: initialization that the subnet manager performed.
     init_type_reply, set_init_type_reply: u8 = init_reply_mtu_cap[7, 4];
     /// Largest payload that the port takes.
     mtu_cap, set_mtu_cap: Mtu = init_reply_mtu_cap[3, 0];
     /// Packets in a row that a lane drops before it counts as stalled (18.2.5.4).
     vl_stall_count, set_vl_stall_count: u8 = stall_hoq[7, 5];
-    /// How long a packet may be the first in its queue: 4.096 us x 2^n, for ever above 19 (18.2.5.4).
+    /// Lifetime of a packet at the head of its queue: 4.096 us x 2^n, without end above 19 (18.2.5.4).
     hoq_life, set_hoq_life: u8 = stall_hoq[4, 0];
     /// Data lanes in use. A Set takes 0 for no change.
     operational_vls, set_operational_vls: VlCap = vls_enforcement[7, 4];
-    /// Whether received packets must be of a partition in the port's table (10.9.4).
+    /// `true` if received packets must be of a partition in the port's table (10.9.4).
     partition_enforcement_inbound, set_partition_enforcement_inbound: bool = vls_enforcement[3, 3];
-    /// Whether packets to send must be of a partition in the port's table.
+    /// `true` if packets to send must be of a partition in the port's table.
     partition_enforcement_outbound, set_partition_enforcement_outbound: bool = vls_enforcement[2, 2];
-    /// Whether received raw packets are dropped.
+    /// `true` if received raw packets are dropped.
     filter_raw_inbound, set_filter_raw_inbound: bool = vls_enforcement[1, 1];
-    /// Whether raw packets to send are dropped.
+    /// `true` if raw packets to send are dropped.
     filter_raw_outbound, set_filter_raw_outbound: bool = vls_enforcement[0, 0];
     /// Asks clients to register again with the subnet administration.
     client_reregister, set_client_reregister: bool = reregister_timeout[7, 7];
     /// Which P_Key traps of multicast packets are not sent.
     multicast_p_key_trap_suppression, set_multicast_p_key_trap_suppression: u8 = reregister_timeout[6, 5];
-    /// How long a packet may take across the subnet, and the least time between traps: 4.096 us x 2^n (13.4.6.2.1).
+    /// Longest time of a packet across the subnet, and least time between traps: 4.096 us x 2^n (13.4.6.2.1).
     subnet_timeout, set_subnet_timeout: u8 = reregister_timeout[4, 0];
-    /// How long an answer to an SMP may take: 4.096 us x 2^n (13.4.6.2.1).
+    /// Longest time of a response to an SMP: 4.096 us x 2^n (13.4.6.2.1).
     response_time_value, set_response_time_value: u8 = response_time[4, 0];
     /// Marginal link errors before trap 129 (7.12.2).
     local_physical_errors, set_local_physical_errors: u8 = error_thresholds[7, 4];

@@ -1,4 +1,4 @@
-//! What fields of PortInfo can say (14.2.5.6).
+//! Values of PortInfo's fields (14.2.5.6).
 
 use bitflags::bitflags;
 
@@ -139,12 +139,12 @@ bitflags! {
         const _ = !0;
     }
 
-    /// What a port can do.
+    /// Capabilities of a port.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct CapabilityMask: u32 {
         /// A subnet manager runs here.
         const SM = 1 << 1;
-        /// Notices can be asked for.
+        /// Notices can be read by Get.
         const NOTICE = 1 << 2;
         /// Traps are sent.
         const TRAP = 1 << 3;
@@ -166,7 +166,7 @@ bitflags! {
         const SYSTEM_IMAGE_GUID = 1 << 11;
         /// Trap 259 is known.
         const P_KEY_SWITCH_EXTERNAL_PORT_TRAP = 1 << 12;
-        /// The cable can be asked what it is.
+        /// The cable's identity can be read.
         const CABLE_INFO = 1 << 13;
         /// Speeds beyond QDR are known.
         const EXTENDED_SPEEDS = 1 << 14;
@@ -207,7 +207,7 @@ bitflags! {
         const _ = !0;
     }
 
-    /// What else a port can do.
+    /// Further capabilities of a port.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct CapabilityMask2: u16 {
         /// NodeDescription can be set.

@@ -21,9 +21,9 @@ impl Attribute for SmInfo {
 }
 
 bits! { SmInfo {
-    /// Who becomes master: the highest priority, then the lowest GUID.
+    /// Priority in the election: the highest wins, then the lowest GUID.
     priority, set_priority: u8 = priority_state[7, 4];
-    /// What it is.
+    /// Identity.
     state, set_state: SmState = priority_state[3, 0];
 } }
 
@@ -41,7 +41,7 @@ values! {
 }
 
 values! {
-    /// What a Set(SMInfo) asks of a subnet manager: its attribute modifier (14.4.1).
+    /// Control of a subnet manager by Set(SMInfo): the attribute modifier (14.4.1).
     SmControl: u32, 4;
     /// Become master: the sender, who is master, steps down.
     HANDOVER = 1 "HANDOVER";

@@ -8,7 +8,7 @@ wire! {
     /// one. Its lower half is the port, on a switch.
     #[derive(Default)]
     pub struct VlArbitration[64] {
-        /// Whose turn it is, in this order.
+        /// Virtual lane of this turn.
         pub entries: [VlArbitrationEntry; VlArbitration::ENTRIES],
     }
 
@@ -16,7 +16,7 @@ wire! {
     #[derive(Default)]
     pub struct VlArbitrationEntry[2] {
         vl: u8,
-        /// How much may be sent in this turn, in units of 64 bytes; 0 skips it.
+        /// Weight of this turn, in units of 64 bytes; 0 skips it.
         pub weight: u8,
     }
 }

@@ -5,14 +5,14 @@ use crate::wire::{U16, U32};
 use crate::{Gid, Lid, PKey, QKey, Qpn, Sl};
 
 wire! {
-    /// What a class can do at this port, and where its agent is (13.4.8.1).
+    /// Capabilities of a class at this port, and the address of its agent (13.4.8.1).
     #[derive(Default)]
     pub struct ClassPortInfo[72] {
         /// Version of MADs.
         pub base_version: u8,
         /// Version of the class.
         pub class_version: u8,
-        /// What the class can do: bits 0 and 1 are common to all, those from 8 on are the class's.
+        /// Capabilities: bits 0 and 1 are common to all classes, those from 8 on are the class's.
         pub capability_mask: U16,
         capability2_response: U32,
         /// Where to ask instead; 0 where this port answers itself.
@@ -48,9 +48,9 @@ impl Attribute for ClassPortInfo {
 }
 
 bits! { ClassPortInfo {
-    /// What else the class can do, 27 bits.
+    /// Further capabilities of the class, 27 bits.
     capability_mask2, set_capability_mask2: u32 = capability2_response[31, 5];
-    /// How long an answer may take: 4.096 us x 2^n.
+    /// Longest time of a response: 4.096 us x 2^n.
     response_time_value, set_response_time_value: u8 = capability2_response[4, 0];
     /// Where to ask instead: traffic class.
     redirect_traffic_class, set_redirect_traffic_class: u8 = redirect_class_sl_flow[31, 24];
@@ -67,7 +67,7 @@ bits! { ClassPortInfo {
 } }
 
 bitflags! {
-    /// What performance management can do: its part of [`ClassPortInfo::capability_mask`] (16.1.3.1).
+    /// Capabilities of performance management in [`ClassPortInfo::capability_mask`] (16.1.3.1).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct PmaCapabilities: u16 {
         /// Port 255 means all ports.

@@ -87,7 +87,7 @@ impl Attribute for PortCountersExtended {
 bits! { PortCounters {
     /// The counters that a Set is to change.
     counter_select, set_counter_select: CounterSelect = counter_select[15, 0];
-    /// Whether a Set is to change PortXmitWait.
+    /// `true` if a Set changes PortXmitWait.
     selects_port_xmit_wait, set_selects_port_xmit_wait: bool = counter_select2[0, 0];
     /// Times that marginal link errors came to the threshold.
     local_link_integrity_errors, set_local_link_integrity_errors: u8 = integrity_overrun[7, 4];

@@ -27,9 +27,9 @@ pub const PERF_DATA: usize = 192;
 
 /// Attributes of performance management (16.1.3, 16.1.4).
 impl AttributeId {
-    /// What to sample (16.1.3.2).
+    /// PortSamplesControl: selection of counters to sample (16.1.3.2).
     pub const PORT_SAMPLES_CONTROL: Self = Self::new(0x0010);
-    /// What was sampled (16.1.3.4).
+    /// PortSamplesResult: samples (16.1.3.4).
     pub const PORT_SAMPLES_RESULT: Self = Self::new(0x0011);
     /// Counters of a port (16.1.3.5).
     pub const PORT_COUNTERS: Self = Self::new(0x0012);

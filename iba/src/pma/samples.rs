@@ -3,7 +3,7 @@ use crate::mad::{Attribute, AttributeId};
 use crate::wire::{U16, U32, U64};
 
 wire! {
-    /// What a port is to sample, and how it can (16.1.3.2).
+    /// Selection of counters to sample, and the port's abilities (16.1.3.2).
     #[derive(Default)]
     pub struct PortSamplesControl[68] {
         /// Which ports, and lanes, are sampled.
@@ -15,7 +15,7 @@ wire! {
         width: u8,
         masks0_to_9: U32,
         masks10_to_14: U16,
-        /// How many ports can be sampled at once.
+        /// Number of ports that can be sampled at once.
         pub sample_mechanisms: u8,
         status: u8,
         /// The optional counters that there are.
@@ -28,11 +28,11 @@ wire! {
         pub sample_interval: U32,
         /// The requester's mark.
         pub tag: U16,
-        /// What each of the counters counts.
+        /// Selection of each counter.
         pub counter_select: [U16; 15],
     }
 
-    /// What a port sampled (16.1.3.4).
+    /// Samples of a port (16.1.3.4).
     #[derive(Default)]
     pub struct PortSamplesResult[64] {
         /// The requester's mark, from [`PortSamplesControl::tag`].
@@ -60,23 +60,23 @@ bits! { PortSamplesControl {
     counter_masks1_to_9, set_counter_masks1_to_9: u32 = masks0_to_9[26, 0];
     /// Whether, and how, counters 10 to 14 can be used.
     counter_masks10_to_14, set_counter_masks10_to_14: u16 = masks10_to_14[14, 0];
-    /// How far it is.
+    /// Progress.
     sample_status, set_sample_status: SampleStatus = status[1, 0];
 } }
 
 bits! { PortSamplesResult {
-    /// How far it is.
+    /// Progress.
     sample_status, set_sample_status: SampleStatus = status[1, 0];
 } }
 
 values! {
-    /// How far sampling is (16.1.3.2).
+    /// Progress of sampling (16.1.3.2).
     SampleStatus: u8, 1;
     /// A Set may start it.
     DONE = 0 "done";
-    /// It is to begin.
+    /// Sampling starts after its delay.
     STARTED = 1 "started";
-    /// It is under way.
+    /// Sampling is under way.
     RUNNING = 2 "running";
 }
 

@@ -15,7 +15,7 @@ wire! {
         /// Last LID.
         pub lid_last: Lid,
         reserved: U16,
-        /// Whether the specification's notices are meant, and no vendor's.
+        /// `true` if the specification's notices are meant, and no vendor's.
         pub is_generic: u8,
         /// 1 to subscribe, 0 to end it.
         pub subscribe: u8,
@@ -33,7 +33,7 @@ wire! {
 bits! { InformInfo {
     /// Where reports are wanted, in the end of a subscription.
     qpn, set_qpn: u32 = qpn_response[31, 8];
-    /// How long the subscriber takes to answer: 4.096 us x 2^n.
+    /// Longest time of the subscriber's response: 4.096 us x 2^n.
     response_time_value, set_response_time_value: u8 = qpn_response[4, 0];
 } }
 
@@ -51,7 +51,7 @@ wire! {
         /// Which of its subscriptions this is.
         pub number: U16,
         reserved: [u8; 6],
-        /// What it subscribed to.
+        /// Subscription.
         pub inform: InformInfo,
     }
 }

@@ -23,11 +23,11 @@ wire! {
     pub struct SaMad[256] {
         /// The common header; its class version is [`SaMad::CLASS_VERSION`].
         pub header: MadHeader,
-        /// How the MAD belongs to its transaction.
+        /// RMPP header.
         pub rmpp: RmppHeader,
         /// Key of the subnet manager, for what not everybody may see; 0 for the rest.
         pub sm_key: SmKey,
-        /// How far apart records are in a table, in units of 8 bytes.
+        /// Distance of records in a table, in units of 8 bytes.
         pub attribute_offset: U16,
         reserved: U16,
         /// Which components of a request's record count: bit 0 for the first.
@@ -55,7 +55,7 @@ impl SaMad {
         wire::fill(&mut self.data, record);
     }
 
-    /// Whether component `component` of the request's record counts.
+    /// Returns `true` if component `component` of the request's record counts.
     #[inline]
     pub fn has(&self, component: u32) -> bool {
         self.component_mask.get() >> (component & 63) & 1 != 0
@@ -67,10 +67,10 @@ pub trait Record: Format {
     /// Its attribute's number.
     const ID: AttributeId;
 
-    /// How many bits its components have, in the order of the component mask, which is that of the record (15.2.5).
+    /// Width of its components in bits, in the order of the component mask, which is that of the record (15.2.5).
     const COMPONENTS: &'static [u16];
 
-    /// Whether this record has the components of `wanted` that `mask` names.
+    /// Returns `true` if this record has the components of `wanted` that `mask` names.
     fn matches(&self, wanted: &Self, mask: u64) -> bool {
         let (own, wanted) = (self.as_bytes(), wanted.as_bytes());
         let mut start = 0;
@@ -82,7 +82,7 @@ pub trait Record: Format {
     }
 }
 
-/// Whether these bits are the same; bit 0 is the uppermost of the first byte.
+/// Returns `true` if these bits are the same; bit 0 is the uppermost of the first byte.
 fn equal(one: &[u8], other: &[u8], bits: core::ops::Range<usize>) -> bool {
     let (first, last) = (bits.start / 8, bits.end.div_ceil(8));
     (first..last).all(|at| {
@@ -107,7 +107,7 @@ impl Method {
 
 /// Statuses of subnet administration alone (15.2.3).
 impl Status {
-    /// There is no room for what is asked.
+    /// The response has no room for the records.
     pub const SA_NO_RESOURCES: Self = Self::new(0x0100);
     /// The request is not valid.
     pub const SA_INVALID_REQUEST: Self = Self::new(0x0200);

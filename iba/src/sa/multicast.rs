@@ -31,17 +31,17 @@ wire! {
 }
 
 bits! { McMemberRecord {
-    /// How [`Self::mtu_code`] is meant.
+    /// Selector of [`Self::mtu_code`].
     mtu_selector, set_mtu_selector: Selector = mtu[7, 6];
     /// The group's largest payload, as PortInfo has it.
     mtu_code, set_mtu_code: u8 = mtu[5, 0];
-    /// How [`Self::rate`] is meant.
+    /// Selector of [`Self::rate`].
     rate_selector, set_rate_selector: Selector = rate[7, 6];
     /// The group's rate.
     rate, set_rate: u8 = rate[5, 0];
-    /// How [`Self::life_time`] is meant.
+    /// Selector of [`Self::life_time`].
     life_time_selector, set_life_time_selector: Selector = life[7, 6];
-    /// How long a packet may be on its way: 4.096 us x 2^n.
+    /// Packet lifetime: 4.096 us x 2^n.
     life_time, set_life_time: u8 = life[5, 0];
     /// Service level.
     sl, set_sl: Sl = sl_flow_hop[31, 28];
@@ -49,11 +49,11 @@ bits! { McMemberRecord {
     flow_label, set_flow_label: u32 = sl_flow_hop[27, 8];
     /// Hop limit.
     hop_limit, set_hop_limit: u8 = sl_flow_hop[7, 0];
-    /// How far the group reaches, as in its GID.
+    /// Scope of the group, as in its GID.
     scope, set_scope: u8 = scope_join[7, 4];
-    /// What the port is to the group: a bit each for full member, non-member, and member that only sends.
+    /// JoinState: a bit each for full member, non-member, and send-only member.
     join_state, set_join_state: u8 = scope_join[3, 0];
-    /// Whether the port was joined by another.
+    /// `true` if the port was joined by another.
     is_proxy, set_proxy: bool = proxy[7, 7];
 } }
 

@@ -34,36 +34,36 @@ wire! {
 }
 
 bits! { PathRecord {
-    /// Whether raw packets may take the path.
+    /// `true` if raw packets may take the path.
     is_raw, set_raw: bool = raw_flow_hop[31, 31];
     /// Flow label.
     flow_label, set_flow_label: u32 = raw_flow_hop[27, 8];
     /// Hop limit.
     hop_limit, set_hop_limit: u8 = raw_flow_hop[7, 0];
-    /// Whether the way back is a path as well.
+    /// `true` if the way back is a path as well.
     is_reversible, set_reversible: bool = reversible_paths[7, 7];
-    /// How many paths between two ports are asked for, at most.
+    /// NumbPath: most paths between two ports in the response.
     paths, set_paths: u8 = reversible_paths[6, 0];
     /// Class of service.
     qos_class, set_qos_class: u16 = qos_sl[15, 4];
     /// Service level.
     sl, set_sl: Sl = qos_sl[3, 0];
-    /// How [`Self::mtu_code`] is meant: see [`Selector`].
+    /// Selector of [`Self::mtu_code`]: see [`Selector`].
     mtu_selector, set_mtu_selector: Selector = mtu[7, 6];
     /// Largest payload, as PortInfo has it.
     mtu_code, set_mtu_code: u8 = mtu[5, 0];
-    /// How [`Self::rate`] is meant.
+    /// Selector of [`Self::rate`].
     rate_selector, set_rate_selector: Selector = rate[7, 6];
     /// Rate.
     rate, set_rate: u8 = rate[5, 0];
-    /// How [`Self::life_time`] is meant.
+    /// Selector of [`Self::life_time`].
     life_time_selector, set_life_time_selector: Selector = life[7, 6];
-    /// How long a packet may be on its way: 4.096 us x 2^n.
+    /// Packet lifetime: 4.096 us x 2^n.
     life_time, set_life_time: u8 = life[5, 0];
 } }
 
 values! {
-    /// How a request means a bound (15.2.5.16).
+    /// Meaning of a bound in a request (15.2.5.16).
     Selector: u8, 1;
     /// Greater than this.
     GREATER = 0 "greater";

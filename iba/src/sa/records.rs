@@ -13,7 +13,7 @@ wire! {
         /// The port.
         pub lid: Lid,
         reserved: U16,
-        /// What the node is.
+        /// NodeInfo.
         pub info: NodeInfo,
         /// Its name.
         pub description: NodeDescription,
@@ -27,7 +27,7 @@ wire! {
         /// The port.
         pub port: PortNum,
         options: u8,
-        /// What it is.
+        /// Identity.
         pub info: PortInfo,
     }
 
@@ -37,7 +37,7 @@ wire! {
         /// Its management port.
         pub lid: Lid,
         reserved: U16,
-        /// What it can do.
+        /// Capabilities.
         pub info: SwitchInfo,
     }
 
@@ -49,7 +49,7 @@ wire! {
         /// The block.
         pub block: U16,
         reserved: [u8; 4],
-        /// What it holds.
+        /// Content.
         pub table: LinearForwardingBlock,
     }
 
@@ -60,7 +60,7 @@ wire! {
         pub lid: Lid,
         position_block: U16,
         reserved: [u8; 4],
-        /// What it holds.
+        /// Content.
         pub table: MulticastForwardingBlock,
     }
 
@@ -73,7 +73,7 @@ wire! {
         pub block: u8,
         reserved: u8,
         reserved2: [u8; 4],
-        /// What it holds.
+        /// Content.
         pub info: GuidInfo,
     }
 
@@ -87,7 +87,7 @@ wire! {
         /// The port.
         pub port: PortNum,
         reserved: [u8; 3],
-        /// What it holds.
+        /// Content.
         pub table: PKeyTable,
     }
 
@@ -97,7 +97,7 @@ wire! {
         /// The port that it runs at.
         pub lid: Lid,
         reserved: U16,
-        /// What it is.
+        /// Identity.
         pub info: SmInfo,
     }
 

@@ -153,7 +153,7 @@ fn contents(kind: &Kind, sent: &[u8; 256], body: &Body) -> [u8; 64] {
         }
         Part::PortInfo(index) => {
             fill(body.ports[index].info.as_bytes());
-            data[28] = 1; // LocalPortNum: of the port that answers, whichever is asked for
+            data[28] = 1; // LocalPortNum: of the port that responds, not of the one in the modifier
             // ClientReregister is echoed and not kept (o14-12.2.1).
             if sent[3] == 0x02 && role(kind.subject, index) != Role::External {
                 data[51] |= sent[64 + 51] & 0x80;
@@ -170,7 +170,7 @@ fn contents(kind: &Kind, sent: &[u8; 256], body: &Body) -> [u8; 64] {
         Part::SwitchInfo => fill(relay(body).info.as_bytes()),
         Part::Linear(block) => fill(relay(body).linear[block].as_bytes()),
         Part::Multicast(block) => fill(relay(body).multicast[block].as_bytes()),
-        part => panic!("{part:?} is no attribute"),
+        part => panic!("{part:?} has no attribute"),
     }
     data
 }

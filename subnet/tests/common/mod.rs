@@ -1,4 +1,4 @@
-//! What the tests share: an outlet that writes everything down, requests, and a fabric with a small subnet manager.
+//! Common parts of the tests: an outlet that records, requests, and a fabric with a small subnet manager.
 #![allow(dead_code, clippy::cast_possible_truncation)] // each test uses a part; the numbers of tests are small
 
 pub(crate) mod sm;
@@ -15,7 +15,7 @@ use subnet::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
-/// What an outlet was told.
+/// Events that an outlet recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Told {
     Transmit(u8, Vec<u8>),
@@ -147,7 +147,7 @@ pub(crate) struct Fabric {
     pub(crate) on_cable: usize,
 }
 
-/// What a node or the HSMA said, until the fabric acts on it.
+/// Output of a node or the HSMA, until the fabric acts on it.
 #[derive(Default)]
 pub(crate) struct Said {
     cable: Vec<Vec<u8>>,
@@ -158,7 +158,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// What went out by the uplinks.
+    /// Packets that left by the uplinks.
     pub(crate) fn cable(&self) -> &[Vec<u8>] {
         &self.cable
     }

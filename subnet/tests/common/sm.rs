@@ -192,7 +192,7 @@ impl Sm {
         self.ends[&guid].lid
     }
 
-    /// Sends a request that nobody answers: the repress of a trap.
+    /// Sends a request without a response: the repress of a trap.
     pub(crate) fn repress(&mut self, fabric: &mut Fabric, path: &[u8], trap: &Smp) {
         let mut packet = directed(Method::TRAP_REPRESS, AttributeId::NOTICE, 0, path);
         packet.smp.header.transaction_id = trap.header.transaction_id;
