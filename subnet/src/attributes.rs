@@ -84,7 +84,8 @@ impl Body {
         let modifier = smp.header.attribute_modifier.get();
         let end = self.index(self.end_of(number));
         match attribute {
-            SubnetAttribute::NodeDescription | SubnetAttribute::NodeInfo => return Err(InvalidField), // they are only read
+            // Both are read-only.
+            SubnetAttribute::NodeDescription | SubnetAttribute::NodeInfo => return Err(InvalidField),
             SubnetAttribute::SwitchInfo => {
                 none(modifier)?;
                 self.set_switch_info(*smp.attribute())?;

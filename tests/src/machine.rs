@@ -222,7 +222,7 @@ impl Machine {
     }
 
     /// Returns the control line's `status` of a hypervisor at a moment without packets on their way: all credits are
-    /// returned.
+    /// returned. The counters of the physical queue pairs 0 are left out: every sweep moves them.
     ///
     /// # Panics
     /// No such moment occurs within [`PATIENCE`].
@@ -239,7 +239,8 @@ impl Machine {
                 .flat_map(|ring| [ring.qp0_send, ring.qp0_receive, ring.packet_send, ring.packet_receive])
                 .collect();
             if free.len() == 1 {
-                return status;
+                let moves = |line: &String| matches!(AnswerLine::parse(line), Ok(AnswerLine::Record(Record::Qp0(_))));
+                return status.into_iter().filter(|line| !moves(line)).collect();
             }
             assert!(Instant::now() < deadline, "credits are not returned: {status:?}");
         }
