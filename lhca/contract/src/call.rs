@@ -34,7 +34,8 @@ values! {
         QUERY_QUEUE_PAIR = 12,
         /// (handle). Its work entries are gone without completions, its completions stay.
         DESTROY_QUEUE_PAIR = 13,
-        /// (handle of a UD queue pair, address of [`crate::MulticastGroup`]): what is sent to the group is received there.
+        /// (handle of a UD queue pair, address of [`crate::MulticastGroup`]): what is sent to the group is received
+        /// there.
         ATTACH_MULTICAST = 14,
         /// (handle, address of [`crate::MulticastGroup`]): undoes it.
         DETACH_MULTICAST = 15,
@@ -42,7 +43,7 @@ values! {
         REGISTER_MEMORY = 16,
         /// (L_Key).
         DEREGISTER_MEMORY = 17,
-        /// (handle): something was published in a queue of this object, and the hypervisor had asked to be told.
+        /// (handle): an index in a queue of this object was published past the hypervisor's event index.
         DOORBELL = 18,
         /// (): value = nanoseconds since the hypervisor started.
         TIME = 19,
@@ -50,8 +51,8 @@ values! {
         CONSOLE = 20,
         /// (code): ends the partition. Does not return.
         EXIT = 21,
-        /// (time, vector): interrupts with the vector, from 32 on, once [`Call::TIME`] has come to `time`, and not when the
-        /// call before asked for. Vector 0: never.
+        /// (time, vector): interrupts with the vector, from 32 on, once [`Call::TIME`] has come to `time`, and not when
+        /// the call before asked for. Vector 0: never.
         SET_TIMER = 22,
         /// (address of [`crate::Exits`]): fills it. Since version 1.1.
         QUERY_EXITS = 23,
@@ -61,7 +62,7 @@ values! {
     Status: u64 {
         /// It was done.
         OK = 0,
-        /// There is no such call.
+        /// The call is unknown.
         UNKNOWN_CALL = 1,
         /// Not from this privilege level, or against the partition's policy.
         NOT_PERMITTED = 2,

@@ -27,7 +27,7 @@ impl Segment {
     pub const MAX: u8 = 16;
 }
 
-/// How a work entry is to be read. Unknown flags are refused.
+/// Flags of a work request. Unknown flags are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct WorkFlags(u8);
@@ -38,7 +38,7 @@ bitflags! {
         const GRH = 1;
         /// Send: `immediate` goes with it.
         const IMMEDIATE = 2;
-        /// Send: the receiver's interrupt is asked for (solicited event).
+        /// Send: requests an interrupt of the receiver (solicited event).
         const SOLICITED = 4;
         /// The first segment holds the list of segments, `segments` of them, aligned to 8.
         const INDIRECT = 8;
@@ -51,7 +51,7 @@ bitflags! {
 pub struct SendEntry {
     /// Given back in the completion.
     pub id: u64,
-    /// How to read the rest.
+    /// Flags.
     pub flags: WorkFlags,
     /// Number of segments: up to 2; with a GRH up to 1; with [`WorkFlags::INDIRECT`] up to [`Segment::MAX`].
     pub segments: u8,
@@ -71,7 +71,8 @@ pub struct SendEntry {
     pub q_key: QKey,
     /// Immediate data.
     pub immediate: [u8; 4],
-    /// As the GRH's first word, traffic class and flow label, with the index of the source GUID in place of the version.
+    /// As the GRH's first word, traffic class and flow label, with the index of the source GUID in place of the
+    /// version.
     pub grh_word: [u8; 4],
     /// The first segment, or the list of segments.
     pub segment: Segment,
@@ -163,7 +164,7 @@ values! {
     }
 }
 
-/// What came with a datagram.
+/// Flags of a completion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct CompletionFlags(u8);
@@ -179,7 +180,7 @@ bitflags! {
     }
 }
 
-/// What became of one work request.
+/// Completion of one work request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Completion {
@@ -189,7 +190,7 @@ pub struct Completion {
     pub queue_pair: Handle,
     /// Received: bytes, the 40 before the payload included.
     pub length: u32,
-    /// What became of it; of a failed one only `id`, `queue_pair` and `kind` mean anything besides.
+    /// Status. If it is an error, `id`, `queue_pair` and `kind` alone are valid besides.
     pub status: CompletionStatus,
     /// Sent or received.
     pub kind: CompletionKind,
@@ -213,7 +214,7 @@ pub struct Completion {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Event {
-    /// What happened.
+    /// Kind of event.
     pub kind: EventKind,
     /// The port, from 1, or the handle.
     pub source: u32,

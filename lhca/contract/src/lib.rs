@@ -1,25 +1,26 @@
 //! The contract of the logical host channel adapter (LHCA), between a partition and the hypervisor.
 //!
-//! Both sides depend on this crate and on nothing else of each other's: it holds numbers, layouts and names, and decodes
-//! nothing. Numbers are little-endian as the processor has them; what has a form on the wire ([`iba`]'s types) has it
-//! here too.
+//! Both sides depend on this crate and on nothing else of each other's: it holds numbers, layouts and names, and
+//! decodes nothing. Numbers are little-endian as the processor has them; what has a form on the wire ([`iba`]'s types)
+//! has it here too.
 //!
 //! # Discovery
 //! CPUID says that there is a hypervisor (leaf 1, ECX bit 31), leaf [`cpuid::SIGNATURE_LEAF`] that it is this one, and
 //! [`cpuid::VERSION_LEAF`] which [`VERSION`] it speaks. A partition refuses another major version.
 //!
 //! # Hypercalls
-//! `VMMCALL` at privilege level 0, a [`Call`] in RAX, arguments in RDI, RSI and RDX. Afterwards RAX holds a [`Status`] and RDX
-//! the value; no other register changes. An argument that is an address is partition-physical, aligned to 8, and the whole
-//! structure lies in the partition's memory. The hypervisor copies it before it looks at it.
+//! `VMMCALL` at privilege level 0, a [`Call`] in RAX, arguments in RDI, RSI and RDX. Afterwards RAX holds a [`Status`]
+//! and RDX the value; no other register changes. An argument that is an address is partition-physical, aligned to 8,
+//! and the whole structure lies in the partition's memory. The hypervisor copies it before it looks at it.
 //!
 //! # Queues
-//! A queue is a ring in the partition's own memory: [`ring`] control and entries, aligned to 64. Its place, size, port and
-//! companions are given at creation, and cannot be changed while it lives. Indices are free-running `u32`s; entry = index
-//! modulo the ring's length, which is a power of two. As in `hca_contract`, a side that published an index notifies the
-//! other only if the other's event index lies in what it just published ([`ring::notify`]), with a full fence between
-//! publishing and looking, and between moving an event index and looking again. The partition is notified by the interrupt
-//! that it gave the queue, the hypervisor by [`Call::DOORBELL`]. So a queue that is busy needs no exit at all.
+//! A queue is a ring in the partition's own memory: [`ring`] control and entries, aligned to 64. Its place, size, port
+//! and companions are given at creation, and cannot be changed while it lives. Indices are free-running `u32`s; entry =
+//! index modulo the ring's length, which is a power of two. As in `hca_contract`, a side that published an index
+//! notifies the other only if the other's event index lies in what it just published ([`ring::notify`]), with a full
+//! fence between publishing and looking, and between moving an event index and looking again. The partition is notified
+//! by the interrupt that it gave the queue, the hypervisor by [`Call::DOORBELL`]. So a queue that is busy needs no exit
+//! at all.
 //!
 //! | queue | producer | entries |
 //! |---|---|---|
@@ -28,16 +29,16 @@
 //! | completion | hypervisor | [`Completion`], 32 bytes |
 //! | event | hypervisor | [`Event`], 16 bytes |
 //!
-//! Each work entry that was consumed gives exactly one completion. The hypervisor consumes one only where the completion
-//! has room, so that none is ever lost: entries stay in their queue until the partition has made room.
+//! Each work entry that was consumed gives exactly one completion. The hypervisor consumes one only where the
+//! completion has room, so that none is ever lost: entries stay in their queue until the partition has made room.
 //!
 //! # Handles
 //! What a partition creates it names by a [`Handle`], part of which counts how often its place was used. A handle of
 //! something that was destroyed is refused, and never means its successor.
 //!
-//! The same part is in the upper 16 bits of the number that a queue pair for datagrams has in the subnet. It goes on over the
-//! partition's end: nothing that was meant for a partition reaches a queue pair of its successor, unless it was started
-//! 65535 times meanwhile. So who was started again has other numbers than before, and tells them anew.
+//! The same part is in the upper 16 bits of the number that a queue pair for datagrams has in the subnet. It goes on
+//! over the partition's end: nothing that was meant for a partition reaches a queue pair of its successor, unless it
+//! was started 65535 times meanwhile. So who was started again has other numbers than before, and tells them anew.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -60,10 +61,11 @@ pub use object::{
 #[cfg(not(target_endian = "little"))]
 compile_error!("the contract's numbers are little-endian, and its structures hold them as they stand");
 
-/// Version of the contract: major << 16 | minor. The minor one counts what was added, which an older hypervisor does not know.
+/// Version of the contract: major << 16 | minor. The minor one counts what was added, which an older hypervisor does
+/// not know.
 pub const VERSION: u32 = 1 << 16 | 1;
 
-/// How a partition finds the hypervisor.
+/// CPUID leaves by which a partition detects the hypervisor.
 pub mod cpuid {
     /// Leaf whose EBX, ECX and EDX hold [`SIGNATURE`], and EAX the last leaf of this kind.
     pub const SIGNATURE_LEAF: u32 = 0x4000_0000;

@@ -1,4 +1,4 @@
-//! What hypercalls give and take by address.
+//! Structures that hypercalls read and write by address.
 
 use bitflags::bitflags;
 use iba::{Gid, GidPrefix, Guid, Lid, QKey, Qpn, Sl};
@@ -6,13 +6,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::values;
 
-/// Names something that the partition created: its place in the low half, in the high half how often that place was used.
-/// 0 names nothing.
+/// Names something that the partition created: its place in the low half, in the high half how often that place was
+/// used. 0 names nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Handle(pub u32);
 
-/// What a partition is told at its start, on a page of its own whose address is in RDI. It is entered in 64-bit mode with
+/// The information page, whose address is in RDI at the partition's start. The partition is entered in 64-bit mode with
 /// its memory mapped at its own addresses, interrupts off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -21,7 +21,7 @@ pub struct InformationPage {
     pub magic: [u8; 8],
     /// [`crate::VERSION`].
     pub version: u32,
-    /// How often the partition was started, from 1.
+    /// Number of the partition's starts, from 1.
     pub starts: u32,
     /// Bytes of the partition's memory, which begins at 0.
     pub memory: u64,
@@ -33,7 +33,7 @@ pub struct InformationPage {
     pub tsc_hz: u64,
     /// The partition's name: UTF-8, zeros behind.
     pub name: [u8; 64],
-    /// What the partition table has for the image to read: UTF-8, zeros behind.
+    /// Arguments from the partition table: UTF-8, zeros behind.
     pub arguments: [u8; 256],
     /// An HCA that the partition drives itself.
     pub hca: OwnHca,
@@ -55,7 +55,7 @@ pub struct OwnHca {
 }
 
 impl InformationPage {
-    /// What the page begins with.
+    /// First word of the page.
     pub const MAGIC: [u8; 8] = *b"PorticoI";
 }
 
@@ -125,18 +125,18 @@ pub struct PortAttributes {
     pub q_key_violations: u16,
 }
 
-/// How often a partition was left since it began, by reason: each time is counted once. They wrap.
+/// Number of VM exits since the partition's start, by reason; each exit is counted once. The counts wrap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Exits {
-    /// It rang, by [`crate::Call::DOORBELL`].
+    /// Doorbells, by [`crate::Call::DOORBELL`].
     pub doorbells: u64,
-    /// It made another hypercall, the one that fills this included.
+    /// Other hypercalls, the one that fills this included.
     pub calls: u64,
-    /// It had nothing to do: HLT.
+    /// Halts: HLT.
     pub halts: u64,
-    /// The processor was interrupted: by another one, because the partition is to be interrupted or to stop, or because another
-    /// partition is to run; or by the timer, because a time slice or a wait is over.
+    /// Interrupts of the processor: by another one, because the partition gets an interrupt or stops, or because
+    /// another partition is to run; or by the timer, because a time slice or a wait is over.
     pub interrupts: u64,
     /// All else: it takes the interrupt that waits for it from now on, CPUID, or what is refused.
     pub others: u64,
@@ -202,7 +202,7 @@ pub struct QueuePairConfig {
     pub send_completions: Handle,
     /// The completion queue of receives; may be the same.
     pub receive_completions: Handle,
-    /// What it is for.
+    /// Kind.
     pub kind: QueuePairKind,
     /// The port, from 1.
     pub port: u8,
@@ -278,7 +278,7 @@ pub struct MulticastGroup {
     pub reserved: [u8; 6],
 }
 
-/// What may be done with a memory region. Unknown ones are refused.
+/// Access rights of a memory region. Unknown ones are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct Access(u32);
@@ -300,7 +300,7 @@ pub struct MemoryRegion {
     pub address: u64,
     /// Bytes.
     pub length: u64,
-    /// What may be done with it.
+    /// Access rights.
     pub access: Access,
     /// 0.
     pub reserved: u32,

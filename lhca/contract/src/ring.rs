@@ -2,11 +2,11 @@
 
 /// `u32`, producer: entries produced so far.
 pub const PRODUCED: usize = 0x00;
-/// `u32`, producer: the consumption of this index is to be told.
+/// `u32`, producer: event index: notify the producer when this entry is consumed.
 pub const SPACE_EVENT: usize = 0x04;
 /// `u32`, consumer: entries consumed so far.
 pub const CONSUMED: usize = 0x40;
-/// `u32`, consumer: the production of this index is to be told.
+/// `u32`, consumer: event index: notify the consumer when this entry is produced.
 pub const DATA_EVENT: usize = 0x44;
 /// The entries.
 pub const ENTRIES: usize = 0x80;
@@ -32,7 +32,7 @@ pub const fn entry_offset(log_entries: u8, entry: usize, index: u32) -> usize {
     ENTRIES + (index & ((1 << log_entries) - 1)) as usize * entry
 }
 
-/// Whether publishing the indices after `before` up to `published` passes the other side's `event` index.
+/// Returns `true` if publishing the indices after `before` up to `published` passes the other side's `event` index.
 #[must_use]
 pub const fn notify(event: u32, published: u32, before: u32) -> bool {
     published.wrapping_sub(event).wrapping_sub(1) < published.wrapping_sub(before)

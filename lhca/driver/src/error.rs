@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Errors of the driver.
 
 use lhca_contract::{Call, Status, VERSION};
 use thiserror::Error;
@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("hypercall {call:?} was refused: {status:?}")]
 pub struct CallError {
-    /// What was asked for.
+    /// Call that was refused.
     pub call: Call,
     /// Why it was not done.
     pub status: Status,
@@ -17,7 +17,7 @@ pub struct CallError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProbeError {
     /// The processor says nothing of this hypervisor.
-    #[error("this machine is no partition of Portico: its CPUID has no leaf of ours")]
+    #[error("cannot use an LHCA: this machine is not a partition of Portico, its CPUID lacks Portico's leaf")]
     NoHypervisor,
     /// The hypervisor speaks another major version of the contract.
     #[error("the hypervisor speaks contract version {0:#010x}, this image {VERSION:#010x}: build both from one source")]

@@ -1,4 +1,4 @@
-//! The LHCA: what is asked of the hypervisor by hypercall.
+//! The LHCA: hypercalls on it.
 
 use iba::{Guid, PKey, PortNum};
 use lhca_contract::{
@@ -118,8 +118,8 @@ impl<P: Platform> Lhca<P> {
         self.call(Call::TIME, [0; 3])
     }
 
-    /// Asks for the interrupt `vector` once [`Self::time`] has come to `time`, and not when it was asked for before; with
-    /// vector 0 for none.
+    /// Asks for the interrupt `vector` once [`Self::time`] has come to `time`, and not when it was asked for before;
+    /// with vector 0 for none.
     ///
     /// # Errors
     /// The hypervisor refused: vectors begin at 32.
@@ -128,7 +128,7 @@ impl<P: Platform> Lhca<P> {
         Ok(())
     }
 
-    /// How often the partition was left since it began, this call included.
+    /// Returns the number of VM exits since the partition's start, this call included.
     ///
     /// # Errors
     /// The hypervisor refused: for one because it is of version 1.0.

@@ -1,9 +1,9 @@
 //! The partition's driver of its logical host channel adapter (LHCA).
 //!
-//! What there is, and how both sides understand each other, is `lhca_contract`. This crate speaks it from the partition's
-//! side: [`Lhca`] makes the hypercalls, [`QueuePair`], [`CompletionQueue`] and [`EventQueue`] are queues in the partition's
-//! own memory. Posting work and taking completions are stores and loads; a hypercall is made only where the hypervisor
-//! asked to be told.
+//! What there is, and how both sides understand each other, is `lhca_contract`. This crate speaks it from the
+//! partition's side: [`Lhca`] makes the hypercalls, [`QueuePair`], [`CompletionQueue`] and [`EventQueue`] are queues in
+//! the partition's own memory. Posting work and taking completions are stores and loads; a hypercall is made only where
+//! the hypervisor requested a notification.
 //!
 //! The machine is behind [`Platform`], so that a partition's code runs on the host, on a fake hypervisor, as it is.
 //!

@@ -33,7 +33,8 @@ impl<E: FromBytes + IntoBytes + Immutable> RingMemory<E> {
     /// A ring of 2 to the power `log_entries` entries in `lines`, which are zeroed.
     ///
     /// # Panics
-    /// If there are fewer than [`RingMemory::lines`], or the contract has no ring of this size: errors of the image's own.
+    /// If there are fewer than [`RingMemory::lines`], or the contract has no ring of this size: errors of the image's
+    /// own.
     #[must_use]
     pub fn new(lines: &'static mut [Line], log_entries: u8) -> Self {
         const { assert!(size_of::<E>().is_multiple_of(8)) };
@@ -89,7 +90,8 @@ impl<E: FromBytes + IntoBytes + Immutable> RingMemory<E> {
         entry
     }
 
-    /// Where an entry begins: a multiple of 8 in the memory, as long as an entry, because `new` made sure that all are in.
+    /// Where an entry begins: a multiple of 8 in the memory, as long as an entry, because `new` made sure that all are
+    /// in.
     fn place(&self, index: u32) -> *mut u64 {
         let offset = ring::entry_offset(self.log_entries, size_of::<E>(), index);
         // SAFETY: the offset is below the ring's size, which is within the memory.

@@ -3,7 +3,7 @@
 
 use lhca_contract::{Call, Status};
 
-/// What the driver needs of the machine.
+/// Machine, as the driver needs it.
 pub trait Platform {
     /// CPUID's EAX, EBX, ECX and EDX at `leaf`.
     fn cpuid(&self, leaf: u32) -> [u32; 4];

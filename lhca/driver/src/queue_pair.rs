@@ -26,7 +26,7 @@ pub struct QueuePair {
 /// A queue pair to be.
 #[derive(Debug)]
 pub struct NewQueuePair<'a> {
-    /// What it is for.
+    /// Kind.
     pub kind: QueuePairKind,
     /// At which port.
     pub port: PortNum,
@@ -140,7 +140,7 @@ impl QueuePair {
         lhca.call(Call::MODIFY_QUEUE_PAIR, [self.handle.0.into(), lhca.address(change), 0]).map(|_| ())
     }
 
-    /// What it is and how it is.
+    /// Returns its attributes.
     ///
     /// # Errors
     /// The hypervisor refused.

@@ -1,8 +1,8 @@
-//! Both ends of a ring. Own index and event index are remembered here; the hypervisor is trusted to keep the contract, but
-//! a wrong index of its makes no more than wrong entries.
+//! Both ends of a ring. Own index and event index are remembered here; the hypervisor is trusted to keep the contract,
+//! but a wrong index of its makes no more than wrong entries.
 //!
-//! Fences are those of `hca_driver::ring`: release before an index is published, acquire after the other's is read, and a
-//! full fence between publishing an index and looking whether the other side wants to be told, which x86 would reorder.
+//! Fences are those of `hca_driver::ring`: release before an index is published, acquire after the other's is read, and
+//! a full fence between publishing an index and reading the other side's event index, which x86 would reorder.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::error::Full;
 use crate::memory::RingMemory;
 
-/// Whether the hypervisor is to be told.
+/// Need of a notification of the hypervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Told {

@@ -131,7 +131,7 @@ fn a_datagram_arrives_and_each_request_completes_once() {
 fn a_busy_queue_makes_no_hypercall_and_no_interrupt() {
     let mut rig = rig(4);
     let (mut data, mut room) = (vec![1; 64], vec![0; 64]);
-    // Each side begins with event index 0: the first of each kind is told.
+    // Each side begins with event index 0: the first of each kind is notified.
     for first in [true, false, false] {
         rig.receive(0, segment(&mut room)).unwrap();
         rig.send(0, segment(&mut data)).unwrap();
@@ -208,7 +208,8 @@ fn events_come_in_order() {
     events.destroy(&lhca).unwrap();
 }
 
-/// The hypervisor on a thread of its own, which sleeps until it is rung for; the partition sleeps until it is interrupted.
+/// The hypervisor on a thread of its own, which sleeps until it is rung for; the partition sleeps until it is
+/// interrupted.
 #[test]
 fn no_wake_up_is_lost_between_partition_and_hypervisor() {
     const ROUNDS: u64 = 20_000;

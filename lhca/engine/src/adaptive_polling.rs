@@ -6,11 +6,11 @@ use subnet::Time;
 
 /// Number of notifications in a row after which a partition is polled.
 const NOTIFICATIONS: u8 = 32;
-/// Longest gap between notifications in a row, in nanoseconds, and the time without a request after which polling ends. A
-/// host that shares its processors delays one of them by some tens of milliseconds.
+/// Longest gap between notifications in a row, in nanoseconds, and the time without a request after which polling ends.
+/// A host that shares its processors delays one of them by some tens of milliseconds.
 const QUIET: u64 = 200_000_000;
-/// Longest time between two polls that counts as quiet, in nanoseconds. The poller may have been delayed as well, and what
-/// the partition would have posted meanwhile is unknown.
+/// Longest time between two polls that counts as quiet, in nanoseconds. The poller may have been delayed as well, and
+/// what the partition would have posted meanwhile is unknown.
 const MAX_POLL_GAP: u64 = 1_000_000;
 /// Time after the end of polling, in nanoseconds, within which one notification starts it again.
 const RECENT: u64 = 1_000_000_000;

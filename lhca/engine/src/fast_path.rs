@@ -1,12 +1,12 @@
-//! The fast path of datagrams from one partition to another: one copy from the sender's memory to the receiver's, and no
-//! packet.
+//! The fast path of datagrams from one partition to another: one copy from the sender's memory to the receiver's, and
+//! no packet.
 //!
-//! It serves the common case: a UD queue pair sends from one segment to a queue pair behind the same logical switch, which
-//! has one segment of room for it. Its outcome is that of the slow path (`send`, the HSMA, `receive`); tests compare both.
-//! All other datagrams take the slow path, refusals and errors included.
+//! It serves the common case: a UD queue pair sends from one segment to a queue pair behind the same logical switch,
+//! which has one segment of room for it. Its outcome is that of the slow path (`send`, the HSMA, `receive`); tests
+//! compare both. All other datagrams take the slow path, refusals and errors included.
 //!
-//! The properties that datagrams to one destination have in common are resolved once, as a [`Flow`]. Of each datagram only
-//! the words that may differ are read, and the ring indices are published once for a batch.
+//! The properties that datagrams to one destination have in common are resolved once, as a [`Flow`]. Of each datagram
+//! only the words that may differ are read, and the ring indices are published once for a batch.
 
 use alloc::boxed::Box;
 use core::mem::offset_of;
@@ -75,8 +75,8 @@ const _: () = {
     assert!(offset_of!(Completion, immediate) == 28);
 };
 
-/// Passes the next send requests of the queue pair `handle` of the LHCA `id` to their receiver: at most `most`, as long as
-/// they may take the fast path and have the same destination.
+/// Passes the next send requests of the queue pair `handle` of the LHCA `id` to their receiver: at most `most`, as long
+/// as they may take the fast path and have the same destination.
 #[inline(always)]
 pub(crate) fn pass<G: Guest>(
     hsma: &mut Hsma,
@@ -146,8 +146,8 @@ fn load(word: &AtomicU64) -> u64 {
 }
 
 impl Flow {
-    /// Passes the next datagram, that of `request`, and those behind it that belong to the flow, as long as the receiver has
-    /// room and at most `most` together. Returns their number, or `None` if the first was not passed.
+    /// Passes the next datagram, that of `request`, and those behind it that belong to the flow, as long as the
+    /// receiver has room and at most `most` together. Returns their number, or `None` if the first was not passed.
     #[inline(always)]
     fn pass<'a, G: Guest>(
         &self,
@@ -198,8 +198,8 @@ impl Flow {
     }
 }
 
-/// Publishes the ring indices of both partitions and interrupts them where they asked for it. If the queue is empty, the
-/// sender must notify for its next request, unless it is polled.
+/// Publishes the ring indices of both partitions and interrupts them where they asked for it. If the queue is empty,
+/// the sender must notify for its next request, unless it is polled.
 #[inline(always)]
 fn publish<G: Guest>(from: &QueuePair<G>, to: &QueuePair<G>, is_polled: bool) {
     let (sends, receives) = (&*from.completions.send, &*to.completions.receive);

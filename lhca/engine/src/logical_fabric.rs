@@ -27,7 +27,8 @@ const BATCH: u32 = 64;
 pub enum Doorbell {
     /// All requests were passed.
     Done,
-    /// All requests were passed, and [`LogicalFabric::serve`] must be called now, which had no partition to serve before.
+    /// All requests were passed, and [`LogicalFabric::serve`] must be called now, which had no partition to serve
+    /// before.
     DoneAndPending,
     /// Requests are left, or the handle names no queue pair: [`LogicalFabric::call`] handles the doorbell.
     Unfinished,
@@ -156,7 +157,8 @@ impl<G: Guest> LogicalFabric<G> {
         Some(lhca.guest)
     }
 
-    /// Handles a doorbell for the queue pair `handle` as far as the fast path can: passes its requests to other partitions.
+    /// Handles a doorbell for the queue pair `handle` as far as the fast path can: passes its requests to other
+    /// partitions.
     #[inline(always)]
     pub fn pass(&mut self, now: Time, id: LhcaId, handle: u64) -> Doorbell {
         let Ok(handle) = u32::try_from(handle) else { return Doorbell::Unfinished };

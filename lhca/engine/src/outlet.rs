@@ -1,4 +1,4 @@
-//! Where the HSMA's packets and wishes go: to partitions, and to the physical ports.
+//! The HSMA's outlet: to partitions, and to the physical ports.
 
 use alloc::boxed::Box;
 
@@ -14,7 +14,7 @@ pub trait Wire {
     /// Sends `packet`, good only for the call, by the physical port `uplink`.
     fn transmit(&mut self, uplink: UplinkId, packet: &[u8]);
 
-    /// Does something to the link of the physical port `uplink`, after all that was sent before.
+    /// Requests a change of the link of the physical port `uplink`, after all packets that were sent before.
     fn link(&mut self, uplink: UplinkId, request: LinkRequest);
 }
 

@@ -21,7 +21,7 @@ impl Gate {
         Self { policy, smps: Bucket::default(), traps: Default::default() }
     }
 
-    /// Whether a management packet with this method may go out now by `port`.
+    /// Returns `true` if a management packet with this method may leave now by `port`.
     pub(crate) fn admits(&mut self, now: Time, port: PortNum, method: Method) -> bool {
         let Policy { qp0, smps_per_second, traps_per_second, .. } = self.policy;
         let Some(traps) = self.traps.get_mut(usize::from(port.get()).wrapping_sub(1)) else { return false };
@@ -97,6 +97,6 @@ mod tests {
         let [second, third] = [2, 3].map(PortNum::new);
         assert!(gate.admits(Time(9_999_000_000), second, Method::TRAP), "each port has traps of its own");
         assert!(!gate.admits(Time(9_999_000_000), second, Method::GET), "and shares the rest");
-        assert!(!gate.admits(Time(99_000_000_000), third, Method::TRAP), "there is no such port");
+        assert!(!gate.admits(Time(99_000_000_000), third, Method::TRAP), "the port does not exist");
     }
 }

@@ -1,5 +1,5 @@
-//! The hypervisor's end of a ring in a partition's memory. It keeps its own index here; it reads the partition's index anew
-//! each time, and that may be any value. Indices are published apart from the work, once for a batch.
+//! The hypervisor's end of a ring in a partition's memory. It keeps its own index here; it reads the partition's index
+//! anew each time, and that may be any value. Indices are published apart from the work, once for a batch.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -94,7 +94,8 @@ impl<R: Ring> Consumer<R> {
         Ok(Self { ring, consumed: Index::default(), checked: Index::default(), produced: Index::default() })
     }
 
-    /// Returns `true` if there is an entry. Reads the partition's index only when all entries known so far are consumed.
+    /// Returns `true` if there is an entry. Reads the partition's index only when all entries known so far are
+    /// consumed.
     ///
     /// # Errors
     /// The partition's index is outside of the ring.
@@ -220,7 +221,8 @@ impl<R: Ring> Producer<R> {
         Ok(Self { ring, produced: Index::default(), checked: Index::default(), end })
     }
 
-    /// Returns `true` if there is room for an entry. Reads the partition's index only when all room known so far is used.
+    /// Returns `true` if there is room for an entry. Reads the partition's index only when all room known so far is
+    /// used.
     #[inline(always)]
     pub(crate) fn has_room(&self) -> bool {
         self.has_known_room() || {

@@ -35,7 +35,7 @@ pub(crate) enum SendOutcome {
     Completed,
     /// The partition's policy refused it; there may be more.
     Refused(Refusal),
-    /// It completed; the caller sends its packet of this many bytes from this port.
+    /// The request completed; the caller sends its packet of this many bytes from this port.
     Packet(PortNum, usize),
 }
 
@@ -58,7 +58,8 @@ impl Refusal {
 }
 
 impl<G: Guest> Lhca<G> {
-    /// Executes the next send request of the queue pair `handle`: writes its packet to `buffer` and completes the request.
+    /// Executes the next send request of the queue pair `handle`: writes its packet to `buffer` and completes the
+    /// request.
     pub(crate) fn send_next(
         &mut self,
         now: Time,
@@ -293,7 +294,7 @@ impl<G: Guest> Request<'_, G> {
             return if fits { Ok((slid, entry.dlid)) } else { bad };
         }
         let group = entry.dlid.is_multicast();
-        // A group's members are told by the GID (9.5.1.1), and no data leads to queue pair 0.
+        // A group's members are known by the GID (9.5.1.1), and no data leads to queue pair 0.
         let remote = match entry.remote_qp {
             Qpn::SMI => false,
             Qpn::MULTICAST => group && self.has(WorkFlags::GRH),

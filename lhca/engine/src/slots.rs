@@ -24,7 +24,8 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-/// Generation of a slot: number of allocations, 1..=65535, wrapping to 1. A slot that had all of them is not used again.
+/// Generation of a slot: number of allocations, 1..=65535, wrapping to 1. A slot that had all of them is not used
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(u16);
 

@@ -259,7 +259,7 @@ fn a_datagram_to_a_group_comes_to_each_member_once() {
 }
 
 #[test]
-fn under_load_nobody_rings() {
+fn partitions_under_load_do_not_notify() {
     let (world, machines) = world(2, Policy::default());
     world.logical.lock().unwrap().start_polling();
     let (mut from, mut to) = (End::new(&machines[0], QueuePairKind::UD), End::new(&machines[1], QueuePairKind::UD));
@@ -281,7 +281,7 @@ fn under_load_nobody_rings() {
     assert!(!rounds[0] && rounds[999], "first it is served when it rings, then it is watched");
 
     world.now.fetch_add(1_000_000_000, Ordering::Relaxed);
-    assert!(world.serve(), "it had nobody who looked at it");
+    assert!(world.serve(), "no processor polled it");
     let is_quiet = || {
         (0..1_000).any(|_| {
             world.now.fetch_add(1_000_000, Ordering::Relaxed);
@@ -298,7 +298,7 @@ fn under_load_nobody_rings() {
 }
 
 #[test]
-fn who_is_watched_keeps_nobody_waiting() {
+fn polled_partition_delays_no_other() {
     let (world, machines) = world(3, Policy::default());
     world.logical.lock().unwrap().start_polling();
     let mut ends: Vec<_> =

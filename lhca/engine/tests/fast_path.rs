@@ -1,5 +1,5 @@
-//! The short way of datagrams between partitions leads where the long way leads. What takes the long way here is the same
-//! datagram in two pieces of memory.
+//! The short way of datagrams between partitions leads where the long way leads. What takes the long way here is the
+//! same datagram in two pieces of memory.
 #![allow(clippy::unwrap_used)] // what is unwrapped in helpers is a test's own error
 #![allow(clippy::cast_possible_truncation)] // the numbers of tests are small
 
@@ -29,7 +29,7 @@ impl Pair {
         Self { world, from: ends(0), to: ends(1) }
     }
 
-    /// Sends `payload`, in one piece or in two; what the two ends are told, and what arrived.
+    /// Sends `payload`, in one segment or in two. Returns both completions and the data that arrived.
     fn send(&mut self, payload: &mut [u8], pieces: u8, flags: WorkFlags, q_key: u32) -> Outcome {
         let mut room = vec![0xee; 40 + 5000];
         self.to.receive(1, &mut room);

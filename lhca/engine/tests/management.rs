@@ -103,7 +103,7 @@ fn a_refused_request_is_answered_where_the_policy_says_so() {
         assert_eq!(answer.is_returning(), dlid == Lid::PERMISSIVE);
     }
     let mut trap = smp(Class::SUBN_LID_ROUTED, Method::TRAP, AttributeId::NOTICE);
-    assert_eq!(send(&mut end, SM, &mut trap), CompletionStatus::REFUSED, "nobody waits for an answer");
+    assert_eq!(send(&mut end, SM, &mut trap), CompletionStatus::REFUSED, "no sender waits for a response");
     assert!(world.take().is_empty());
     let mut logical = world.logical.lock().unwrap();
     assert_eq!(logical.drops(machines[0].id).unwrap().refused, 3);
@@ -222,7 +222,7 @@ fn each_thing_that_happens_to_a_port_is_an_event() {
     told("a port that a manager activates", &[EventKind::PORT_ACTIVE]);
 }
 
-/// Whoever sends with wrong keys makes others send traps. They must stay so few that no manager takes a port for one that
+/// A sender with wrong keys makes receivers send traps. These must stay so few that no SM takes a port for one that
 /// babbles.
 #[test]
 fn wrong_keys_make_few_traps() {

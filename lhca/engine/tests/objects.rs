@@ -1,4 +1,4 @@
-//! What a partition creates: handles, states, and that each request completes exactly once whatever the partition does.
+//! Objects of a partition: handles, states, and the completion of each request exactly once.
 
 #![allow(clippy::unwrap_used)] // what is unwrapped in helpers is a test's own error
 #![allow(clippy::cast_possible_truncation)] // the numbers of tests are small
@@ -231,8 +231,8 @@ fn a_long_queue_is_served_in_turns() {
     assert_eq!(turns, [64 + 64, 64, 8]);
 }
 
-/// Posts, completions, state changes and keys by chance: each request that was posted completes once, or is forgotten by
-/// a reset.
+/// Posts, completions, state changes and keys by chance: each request that was posted completes once, or is forgotten
+/// by a reset.
 #[test]
 fn each_request_completes_exactly_once_whatever_happens() {
     let (_, machines) = world(2, Policy::default());

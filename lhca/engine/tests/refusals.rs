@@ -1,4 +1,4 @@
-//! What is refused: each check of the engine has a case here, or in the tests of what it guards, that fails without it.
+//! Refusals: each check of the engine has a case here, or in other tests, that fails without it.
 #![allow(clippy::unwrap_used)] // what is unwrapped in helpers is a test's own error
 #![allow(clippy::cast_possible_truncation)] // the numbers of tests are small
 

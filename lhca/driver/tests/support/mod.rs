@@ -1,5 +1,5 @@
-//! A hypervisor for tests: it keeps the contract, step by step as the test says. It is written from the contract alone and
-//! shares no code with the driver. What it consumes from send queues goes to the queue pair that it is for.
+//! A hypervisor for tests: it keeps the contract, step by step as the test says. It is written from the contract alone
+//! and shares no code with the driver. What it consumes from send queues goes to the queue pair that it is for.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 #![allow(clippy::unwrap_used)] // a test's own error is to stop the test
 #![allow(unsafe_code)] // reaches the partition's memory by address, as a hypervisor does
@@ -23,7 +23,7 @@ pub struct Machine {
     pub state: Mutex<State>,
 }
 
-/// What the hypervisor knows of the partition.
+/// State of the partition in the hypervisor.
 #[derive(Debug, Default)]
 pub struct State {
     /// Completion queues, and queue 0 for events.
@@ -33,7 +33,7 @@ pub struct State {
     pub calls: Vec<Call>,
     /// Interrupts that were raised, in order.
     pub interrupts: Vec<u8>,
-    /// How the next call is to be refused.
+    /// Status with which the next call is refused.
     pub refuse: Option<Status>,
 }
 

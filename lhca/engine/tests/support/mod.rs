@@ -1,4 +1,5 @@
-//! A hypervisor in one process: partitions with the real driver, the engine, and the HSMA; a subnet manager at the cable.
+//! A hypervisor in one process: partitions with the real driver, the engine, and the HSMA; a subnet manager at the
+//! cable.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 #![allow(clippy::unwrap_used)] // a test's own error is to stop the test
 #![allow(clippy::cast_possible_truncation)] // this process's addresses have 64 bits
@@ -34,7 +35,7 @@ pub struct World {
     pub cable: Mutex<Cable>,
     /// In nanoseconds.
     pub now: AtomicU64,
-    /// How often partitions rang.
+    /// Number of doorbells.
     pub bells: AtomicU32,
 }
 
@@ -196,7 +197,7 @@ pub fn world(count: u16, policy: Policy) -> (&'static World, Vec<Machine>) {
     (world, machines)
 }
 
-/// A hypervisor with `count` partitions on the LHCAs that there are, which nobody has configured.
+/// Creates a hypervisor with `count` partitions, whose ports no SM has configured.
 pub fn world_of(hsma: Hsma, count: u16, policy: Policy) -> (&'static World, Vec<Machine>) {
     let world = World {
         logical: Mutex::new(LogicalFabric::new(hsma)),
@@ -227,7 +228,7 @@ impl World {
         Time(self.now.load(Ordering::Relaxed))
     }
 
-    /// What came out of the cable.
+    /// Packets on the cable.
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.cable.lock().unwrap().0)
     }
@@ -310,7 +311,7 @@ impl World {
         self.take();
     }
 
-    /// What a subnet manager does: LIDs, routes, and every port Active.
+    /// Configures the subnet as a subnet manager does: LIDs, routes, and every port Active.
     fn configure(&self, count: u16) {
         self.set_port(0, &[], |info| info.lid = Lid::new(3));
         self.ask(Method::SET, AttributeId::LINEAR_FORWARDING_TABLE, 0, &[], |smp| {
@@ -355,7 +356,8 @@ impl End {
         Self::with_room(machine, kind, 4, 6).ready()
     }
 
-    /// A queue pair in state Reset, with room for 2 to the power `log_sends` requests, and `log_completions` completions.
+    /// A queue pair in state Reset, with room for 2 to the power `log_sends` requests, and `log_completions`
+    /// completions.
     pub fn with_room(machine: &Machine, kind: QueuePairKind, log_sends: u8, log_completions: u8) -> Self {
         let lhca = Lhca::probe(*machine).unwrap();
         let lines = vec![Line::ZERO; RingMemory::<Completion>::lines(log_completions)].leak();
