@@ -1,7 +1,7 @@
 //! The hypervisor: boots on the bare machine, owns the host channel adapter (HCA), and lends it to logical partitions.
 //!
-//! Code that works on bytes alone (page-table arithmetic, memory maps, directory formats, clock arithmetic) builds and is
-//! tested everywhere. Code that touches the machine builds for the machine alone, `x86_64-target.json`.
+//! Code that works on bytes alone (page-table arithmetic, memory maps, directory formats, clock arithmetic) builds and
+//! is tested everywhere. Code that touches the machine builds for the machine alone, `x86_64-target.json`.
 //! Memory is mapped at its own addresses, so a pointer is a physical address.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(target_os = "none"), allow(dead_code))] // what only the machine uses is tested on the host

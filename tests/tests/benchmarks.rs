@@ -43,7 +43,7 @@ fn datagram_and_hypercall_cost_is_independent_of_lhca_count() {
         "64 bytes to the cable",
         "4096 bytes to the cable",
     ];
-    for what in datagrams.into_iter().chain(["a hypercall that does nothing"]) {
+    for what in datagrams.into_iter().chain(["null hypercall"]) {
         let (few, many) = (figure("2 ", what), figure("60 ", what));
         assert!(many.abs_diff(few) * 100 <= few, "{what}: {few} instructions with 2 LHCAs, {many} with 60");
     }
@@ -51,7 +51,7 @@ fn datagram_and_hypercall_cost_is_independent_of_lhca_count() {
     let [short, long] = [figure("2 ", datagrams[0]), figure("2 ", datagrams[1])];
     assert!(long - short < 2 * (4096 - 64) / 8, "{short} for 64 bytes, {long} for 4096");
     // README's figures with some room.
-    let call = figure("2 ", "a hypercall that does nothing");
+    let call = figure("2 ", "null hypercall");
     assert!(call <= 120 && short <= 520, "{call} for a hypercall, {short} for a datagram");
 }
 

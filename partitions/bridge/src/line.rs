@@ -47,7 +47,7 @@ impl Line {
         Ok(line)
     }
 
-    /// What it is for.
+    /// Purpose.
     pub(crate) fn kind(&self) -> QueuePairKind {
         self.kind
     }

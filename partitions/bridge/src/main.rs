@@ -1,5 +1,5 @@
-//! An image for partitions that lends the ports of its LHCA to programs on the host: what they send and receive goes by an
-//! HCA of the partition's own, whose cable ends at them.
+//! An image for partitions that lends the ports of its LHCA to programs on the host: what they send and receive goes by
+//! an HCA of the partition's own, whose cable ends at them.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![allow(clippy::cast_possible_truncation)] // usize has 64 bits
 

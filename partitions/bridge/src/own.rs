@@ -1,4 +1,4 @@
-//! What the bridge and the host's end of its cable say to each other.
+//! Packets between the bridge and the host's end of its cable.
 //!
 //! The host's end has no node, and what it tells programs of the port it learns from the port's own answers: so the
 //! bridge asks when something may have changed ([`questions`]), and hands the answers on like any other. And that a
@@ -15,10 +15,10 @@ use iba::{Lid, PortNum};
 /// Transaction id of the questions: bits 48 to 63 are those of no program at the host.
 const TRANSACTION: u64 = 0xffff << 48;
 
-/// How many [`questions`] there are.
+/// Number of [`questions`].
 pub const QUESTIONS: usize = 4;
 
-/// What the host's end needs to know of the LHCA's port `port`, asked of the port by a directed route without hops.
+/// Returns the requests by which the host's end learns the LHCA's port `port`: directed routes without hops.
 #[must_use]
 pub fn questions(port: PortNum) -> [Smp; QUESTIONS] {
     let asked = [(NodeDescription::ID, 0), (NodeInfo::ID, 0), (PortInfo::ID, port.get()), (PKeyTable::ID, 0)];
@@ -34,7 +34,8 @@ pub fn questions(port: PortNum) -> [Smp; QUESTIONS] {
     })
 }
 
-/// Whether there is a subnet manager at the host's end, if `packet` says so: it is then made the answer, a repress.
+/// Returns whether a subnet manager is at the host's end, if `packet` reports that; the packet then becomes the
+/// repress.
 #[must_use]
 pub fn announcement(packet: &mut [u8]) -> Option<bool> {
     let packet = SmpPacket::parse_mut(packet)?;

@@ -25,7 +25,7 @@ pub(crate) struct LentPort {
     lines: [Line; 2],
     lid: Lid,
     p_keys: heapless::Vec<PKey, P_KEYS>,
-    /// Whether what is known of the port, here and at the host's end, may be out of date.
+    /// `true` if the port's state here and at the host's end may be out of date.
     stale: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the image `echo` answers: OpenIB's vendor classes, as infiniband-diags' `ibping` and `ibsysstat` speak them.
+//! Responses of the image `echo`: OpenIB's vendor classes, as infiniband-diags' `ibping` and `ibsysstat` use them.
 //!
 //! | class | attribute | answer |
 //! |---|---|---|
@@ -7,8 +7,8 @@
 //! | | 0x11, host | who answers |
 //! | | 0x12, processors | a line of text for each: model and MHz |
 //!
-//! Both are of the vendors' second range (IBA vol. 1, 16.5): the header of every management datagram (MAD), an RMPP header that
-//! is not used here, a reserved byte and the vendor's id of three bytes. Text ends with a zero byte.
+//! Both are of the vendors' second range (IBA vol. 1, 16.5): the header of every management datagram (MAD), an RMPP
+//! header that is not used here, a reserved byte and the vendor's id of three bytes. Text ends with a zero byte.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -35,7 +35,7 @@ pub const STATUS_HOST: AttributeId = AttributeId::new(0x11);
 /// System status: its processors.
 pub const STATUS_PROCESSORS: AttributeId = AttributeId::new(0x12);
 
-/// Who answers.
+/// Identity in the responses.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     /// The host's name.

@@ -15,12 +15,12 @@ type Machine = platform::Machine<Vmmcall>;
 const LOG_BUFFERS: u8 = 4;
 /// The most ports.
 const PORTS: usize = 2;
-/// Completions that there is room for, as a power of two: all buffers of two queue pairs of two ports, in both directions, and
-/// more.
+/// Completions that there is room for, as a power of two: all buffers of two queue pairs of two ports, in both
+/// directions, and more.
 const LOG_COMPLETIONS: u8 = LOG_BUFFERS + 4;
 /// The longest datagram.
 const MAX_PAYLOAD: usize = 4096;
-/// How long until the subnet administrator is asked again, in nanoseconds.
+/// Time until the request to the subnet administrator is repeated, in nanoseconds.
 const AGAIN: u64 = 200_000_000;
 
 /// Answers for good; returns only with what went wrong.
@@ -125,7 +125,8 @@ impl Service {
         Ok(service)
     }
 
-    /// Does what comes after `done`, if that is of this queue pair. The group's LID, if it tells that the port is in the group.
+    /// Does what comes after `done`, if that is of this queue pair. The group's LID, if it tells that the port is in
+    /// the group.
     fn go_on(&mut self, machine: &Machine, done: &Completion, identity: &Identity<'_>) -> Option<Lid> {
         match self.endpoint.take(done)? {
             Done::Arrived(arrival) => {

@@ -1,4 +1,4 @@
-//! What echo answers, against what infiniband-diags' tools expect.
+//! Responses of echo, compared with those that infiniband-diags' tools expect.
 #![allow(clippy::unwrap_used)] // what goes wrong fails the test
 
 use echo_image::{

@@ -9,8 +9,8 @@ const CALLS: core::ops::RangeInclusive<u64> = 0..=Call::QUERY_EXITS.0 + 4;
 /// The three arguments of a hypercall.
 pub type Arguments = [u64; 3];
 
-/// Values at the edges of what an argument can mean: a number, a port, an index, a handle, an address in `memory` bytes of
-/// memory, of which those from `scratch` on are ours to lose.
+/// Values at the edges of what an argument can mean: a number, a port, an index, a handle, an address in `memory` bytes
+/// of memory, of which those from `scratch` on are ours to lose.
 #[must_use]
 pub fn boundaries(memory: u64, scratch: u64) -> [u64; 24] {
     [
@@ -75,8 +75,8 @@ impl Random {
         self.number() % end.max(1)
     }
 
-    /// A call, and arguments that are boundary values, small numbers, addresses of memory that is ours to lose (`scratch`), or
-    /// anything that is no address of memory which we still need.
+    /// A call, and arguments that are boundary values, small numbers, addresses of memory that is ours to lose
+    /// (`scratch`), or anything that is no address of memory which we still need.
     pub fn call(&mut self, values: &[u64; 24], scratch: core::ops::Range<u64>) -> (Call, Arguments) {
         let call = loop {
             let call = Call(self.below(CALLS.end() + 2));

@@ -1,4 +1,4 @@
-//! What can be tried.
+//! Attacks.
 
 /// Something that a partition must not get away with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,8 @@ pub enum Attempt {
     Random,
     /// Read and write every page beyond the partition's own memory, and have the hypervisor do it.
     Memory,
-    /// Have the hypervisor look for what its calls take, for rings, and for what is sent and received, where others are.
+    /// Have the hypervisor look for what its calls take, for rings, and for what is sent and received, where others
+    /// are.
     Places,
     /// Handles that are others', of another kind, of another use, or none.
     Handles,
@@ -22,8 +23,8 @@ pub enum Attempt {
     Rings,
     /// Requests that change while the hypervisor looks for them by itself, to a [`Self::Target`].
     Race,
-    /// Be sent to, with memory beside the buffers that is not to change, and with a key that is at times another: who does this
-    /// is no attacker.
+    /// Be sent to, with memory beside the buffers that is not to change, and with a key that is at times another: who
+    /// does this is no attacker.
     Target,
     /// Indices that jump.
     Indices,

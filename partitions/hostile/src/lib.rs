@@ -1,4 +1,4 @@
-//! What the image `hostile` tries, as far as that needs no machine: which arguments, which addresses, and what came of it.
+//! Attacks of the image `hostile`, as far as they need no machine: arguments, addresses and summaries.
 #![no_std]
 #![forbid(unsafe_code)]
 

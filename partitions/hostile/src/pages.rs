@@ -1,5 +1,5 @@
-//! Pages that are not a partition's own, in terms of a machine's: what a partition that takes them for its own would reach is
-//! the hypervisor, a device, or another partition.
+//! Pages that are not a partition's own, in terms of a machine's: what a partition that takes them for its own would
+//! reach is the hypervisor, a device, or another partition.
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4 << 10;
@@ -16,8 +16,9 @@ pub const END: u64 = 1 << 40;
 /// The memory of the whole machine in which attempts are made is no larger.
 const MACHINE: u64 = 256 << 20;
 
-/// Places for `size` bytes, all of them multiples of `align`, that are not all in a partition's `memory` bytes: over its end,
-/// above it, before it as numbers below 0 are, where devices are, and where a sum with `size` is past the last number.
+/// Places for `size` bytes, all of them multiples of `align`, that are not all in a partition's `memory` bytes: over
+/// its end, above it, before it as numbers below 0 are, where devices are, and where a sum with `size` is past the last
+/// number.
 pub fn foreign_places(memory: u64, size: u64, align: u64) -> impl Iterator<Item = u64> {
     let over_end = [(memory - size.min(memory)) / align * align + align, memory - align];
     let over_end = over_end.into_iter().filter(move |&place| place < memory && place + size > memory);
@@ -34,8 +35,8 @@ pub fn large_pages(memory: u64) -> impl Iterator<Item = u64> {
     (memory.div_ceil(LARGE_PAGE)..LOW / LARGE_PAGE).map(|nth| nth * LARGE_PAGE)
 }
 
-/// Pages beyond the partition's `memory` bytes: each one that anything is at in the machine, above that one in each 2 MiB, and
-/// the last one before each power of two.
+/// Pages beyond the partition's `memory` bytes: each one that anything is at in the machine, above that one in each 2
+/// MiB, and the last one before each power of two.
 pub fn strange_pages(memory: u64) -> impl Iterator<Item = u64> {
     let every = |step: u64, from: u64, to: u64| (from / step..to / step).map(move |nth| nth * step);
     let low = every(PAGE, memory, LOW).chain(every(LARGE_PAGE, LOW, DEVICES));

@@ -77,12 +77,12 @@ pub(crate) fn run(machine: &mut Machine) -> Result<u64, Error> {
     Ok(0)
 }
 
-/// How often something is to be tried: as the arguments say, or `default`.
+/// Returns the number of repetitions: that of the arguments, or `default`.
 fn count(machine: &Machine, default: u64) -> u64 {
     machine.information.number("count").unwrap_or(default)
 }
 
-/// What makes random numbers the same ones each time.
+/// Returns the seed of the random numbers.
 fn seed(machine: &Machine) -> u64 {
     machine.information.number("seed").unwrap_or(1)
 }

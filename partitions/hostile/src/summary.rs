@@ -1,10 +1,10 @@
-//! What came of it.
+//! Outcome.
 
 use core::fmt;
 
 use lhca_contract::Status;
 
-/// How often each status was the answer.
+/// Number of calls by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     statuses: [u32; 11],
@@ -18,7 +18,7 @@ impl Summary {
         *place.unwrap_or(&mut self.unknown) += 1;
     }
 
-    /// How often `status` was the answer.
+    /// Returns the number of calls with `status`.
     #[must_use]
     pub fn of(&self, status: Status) -> u32 {
         usize::try_from(status.0).ok().and_then(|place| self.statuses.get(place)).copied().unwrap_or(self.unknown)

@@ -15,7 +15,7 @@ const LENGTH: usize = 64;
 const WARM_UP: u64 = 4096;
 const ACKNOWLEDGED: &[u8] = b"acknowledged";
 
-/// How often this partition is left from now on.
+/// VM exits of this partition from now on.
 struct Window(Exits);
 
 impl Window {

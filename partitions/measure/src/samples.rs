@@ -1,6 +1,6 @@
-//! What was counted.
+//! Samples.
 
-/// How often each thing is done.
+/// Repetitions of each operation.
 pub(crate) const ROUNDS: usize = 200;
 
 /// Instructions of each round.
@@ -30,7 +30,7 @@ impl Samples {
         log::info!("figure {name} {} {}", at(0), at(sorted.len() / 2));
     }
 
-    /// Whether most rounds took hardly more than the least.
+    /// Returns `true` if most rounds took hardly more than the shortest.
     pub(crate) fn are_steady(mut self) -> bool {
         const MORE: u64 = 16;
         let sorted = self.sorted();

@@ -15,11 +15,11 @@ const PORT: PortNum = PortNum::new(1);
 /// Buffers in each direction, as a power of two.
 const LOG_BUFFERS: u8 = 7;
 const MAX_PAYLOAD: usize = 4096;
-/// What the sender says to find its peer, and what the peer says to it.
+/// Payload by which the sender finds its peer, and of the peer's response.
 pub(crate) const HELLO: &[u8] = b"hello";
-/// How long the sender waits for something to change, in nanoseconds.
+/// Longest wait of the sender for a change, in nanoseconds.
 const PAUSE: u64 = 1_000_000;
-/// How often it is tried whether datagrams cost the same again and again.
+/// Most tries until datagrams cost the same in each round.
 const SETTLING: u32 = 100;
 /// LIDs at which the peer may be.
 const LIDS: u16 = 400;
@@ -176,8 +176,8 @@ impl End {
         }
     }
 
-    /// Waits until a datagram costs the same again and again: while a subnet manager is at work, where datagrams go is found
-    /// out anew with each of its packets.
+    /// Waits until a datagram costs the same again and again: while a subnet manager is at work, where datagrams go is
+    /// found out anew with each of its packets.
     fn settle(&mut self, machine: &Machine, peer: Lid) -> Result<(), CallError> {
         for _ in 0..SETTLING {
             if self.count(machine, peer, 64)?.are_steady() {
@@ -187,8 +187,8 @@ impl End {
         Ok(())
     }
 
-    /// Counts the instructions from before the doorbell, the store that posts a datagram, until the hypervisor has dealt with
-    /// it, and the receiver's completion is there.
+    /// Counts the instructions from before the doorbell, the store that posts a datagram, until the hypervisor has
+    /// dealt with it, and the receiver's completion is there.
     fn count(&mut self, machine: &Machine, lid: Lid, length: usize) -> Result<Samples, CallError> {
         let mut samples = Samples::default();
         for round in 0..ROUNDS {

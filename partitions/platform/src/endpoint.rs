@@ -15,7 +15,7 @@ const MAX_BUFFERS: usize = 128;
 /// A queue pair to be opened.
 #[derive(Debug)]
 pub struct Setup<'a> {
-    /// What it is for.
+    /// Purpose.
     pub kind: QueuePairKind,
     /// At which port.
     pub port: PortNum,
@@ -38,20 +38,20 @@ pub struct Endpoint {
 /// Something that was received.
 #[derive(Debug)]
 pub struct Arrival {
-    /// What it is in.
+    /// Index of its buffer.
     pub buffer: Buffer,
-    /// What is known of it.
+    /// Completion.
     pub completion: Completion,
 }
 
-/// What became of a buffer.
+/// Outcome of a buffer.
 #[derive(Debug)]
 pub enum Done {
-    /// It was filled.
+    /// A datagram was received in it.
     Arrived(Arrival),
-    /// It was posted to be filled, and will not be.
+    /// Its receive request was flushed.
     Unfilled(Buffer),
-    /// What is in it was sent, or not.
+    /// Its send request completed, well or not.
     Sent(Buffer, CompletionStatus),
 }
 
@@ -197,7 +197,7 @@ impl Arrival {
         (self.completion.length as usize).min(self.buffer.len()).saturating_sub(GRH)
     }
 
-    /// What was received.
+    /// A datagram that was received.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         self.buffer.get(GRH..GRH + self.length()).unwrap_or_default()

@@ -43,8 +43,8 @@ extern "C" fn begin(page: &'static InformationPage) -> ! {
     let start = page.image_end.next_multiple_of(size_of::<Line>() as u64);
     let end = page.memory.saturating_sub(STACK).max(start);
     let lines = (end - start) as usize / size_of::<Line>();
-    // SAFETY: the hypervisor says that this is free memory behind the image; it is mapped and zeroed, and the stack, which
-    // grows down from the memory's end, is the only other thing there.
+    // SAFETY: the hypervisor says that this is free memory behind the image; it is mapped and zeroed, and the stack,
+    // which grows down from the memory's end, is the only other thing there.
     let lines = unsafe { core::slice::from_raw_parts_mut(with_exposed_provenance_mut(start as usize), lines) };
     let mut machine = Machine { lhca, information: Information::new(page), memory: Memory::new(lines) };
     let code = platform_image(&mut machine);

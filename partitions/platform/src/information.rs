@@ -1,8 +1,8 @@
-//! What the partition table has for the image.
+//! The information page.
 
 use lhca_contract::InformationPage;
 
-/// What a partition is told at its start.
+/// Content of the information page.
 ///
 /// An image's arguments are words, each `name` or `name=value`.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub struct Information<'a> {
 }
 
 impl<'a> Information<'a> {
-    /// What stands on `page`.
+    /// Reads the information page.
     #[must_use]
     pub const fn new(page: &'a InformationPage) -> Self {
         Self { page }
@@ -35,7 +35,7 @@ impl<'a> Information<'a> {
         text(&self.page.arguments)
     }
 
-    /// Whether the word `name` is among the arguments.
+    /// Returns `true` if the word `name` is among the arguments.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.arguments().split_whitespace().any(|word| word == name)
@@ -48,7 +48,8 @@ impl<'a> Information<'a> {
         words.filter_map(|word| word.split_once('=')).find(|&(word, _)| word == name).map(|(_, value)| value)
     }
 
-    /// The value of the argument `name` as a number, decimal or with `0x` before it; `None` if it is not given or is none.
+    /// The value of the argument `name` as a number, decimal or with `0x` before it; `None` if it is not given or is
+    /// none.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         let value = self.value(name)?;

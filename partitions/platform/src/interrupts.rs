@@ -57,7 +57,7 @@ unsafe extern "C" {
     static platform_interrupt: u8;
 }
 
-/// What the stubs and the processor left on the stack.
+/// Stack frame of an exception, as the stubs and the processor pushed it.
 #[repr(C)]
 struct Frame {
     vector: u64,

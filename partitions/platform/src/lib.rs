@@ -1,6 +1,7 @@
-//! What the images that run in partitions share: the processor, the memory, the console, and queue pairs with buffers.
+//! Common parts of images: the processor, the memory, the console, and queue pairs with buffers.
 //!
-//! An image is a package with its logic in a library that knows nothing of a machine, and a `main.rs` that is mostly this:
+//! An image is a package with its logic in a library that knows nothing of a machine, and a `main.rs` that is mostly
+//! this:
 //!
 //! ```text
 //! #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -13,9 +14,10 @@
 //! }
 //! ```
 //!
-//! The processor starts with interrupts off, and has them on only in `Machine::wait`: an image is one loop, which does what
-//! there is to do and then sleeps. An interrupt does nothing but end that sleep, so every queue can have [`VECTOR`].
-//! An exception, a panic and an error end the partition, with an exit code ([`exit`]) and a line on the console.
+//! The processor starts with interrupts off, and has them on only in `Machine::wait`: an image is one loop, which does
+//! what there is to do and then sleeps. An interrupt does nothing but end that sleep, so every queue can have
+//! [`VECTOR`]. An exception, a panic and an error end the partition, with an exit code ([`exit`]) and a line on the
+//! console.
 #![no_std]
 #![allow(clippy::cast_possible_truncation)] // usize has 64 bits
 
@@ -49,14 +51,14 @@ pub const VECTOR: u8 = 32;
 pub mod exit {
     /// An error ended the image.
     pub const ERROR: u64 = 1;
-    /// It panicked.
+    /// The image panicked.
     pub const PANIC: u64 = 101;
     /// The processor raised an exception.
     pub const EXCEPTION: u64 = 102;
 }
 
-/// Makes `$run`, a `fn(&mut Machine<Vmmcall>) -> Result<u64, impl Display>`, what a partition runs: its exit code, or what went wrong.
-/// Built for the host, the program says that this is the wrong place.
+/// Makes `$run`, a `fn(&mut Machine<Vmmcall>) -> Result<u64, impl Display>`, what a partition runs: its exit code, or
+/// what went wrong. Built for the host, the program says that this is the wrong place.
 #[macro_export]
 macro_rules! image {
     ($run:path) => {

@@ -1,4 +1,4 @@
-//! What an image is given.
+//! The machine that an image runs on.
 
 use lhca_driver::{Lhca, Platform};
 
@@ -9,7 +9,7 @@ use crate::{Information, Memory};
 pub struct Machine<P> {
     /// Its LHCA.
     pub lhca: Lhca<P>,
-    /// What it was told at its start.
+    /// Information page.
     pub information: Information<'static>,
     /// Its free memory.
     pub memory: Memory,

@@ -87,8 +87,8 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the memory was given to this value alone, initialized, for good. The hypervisor writes there only while
-        // the buffer is posted, and it is not posted while somebody has it.
+        // SAFETY: the memory was given to this value alone, initialized, for good. The hypervisor writes there only
+        // while the buffer is posted, and it is not posted while somebody has it.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }

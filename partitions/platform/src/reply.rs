@@ -1,4 +1,4 @@
-//! Who sent a datagram, as an address to send to.
+//! Address of a datagram's sender.
 
 use iba::QKey;
 use iba::grh::Grh;
@@ -7,11 +7,11 @@ use lhca_contract::{Completion, CompletionFlags, SendEntry, WorkFlags};
 /// Room before each payload that is received, for a global route header.
 pub const GRH: usize = size_of::<Grh>();
 
-/// The address that leads back to where a datagram came from (IBA vol. 1, 13.5.4), by the way that it came: `done` is its
-/// completion, `head` what stands before its payload. `q_key` is the sender's, which a datagram does not tell.
+/// The address that leads back to where a datagram came from (IBA vol. 1, 13.5.4), by the way that it came: `done` is
+/// its completion, `head` what stands before its payload. `q_key` is the sender's, which a datagram does not tell.
 ///
-/// Immediate data that came with it goes back as well. What is to be sent, and the work request's number, are for the caller
-/// to fill in.
+/// Immediate data that came with it goes back as well. What is to be sent, and the work request's number, are for the
+/// caller to fill in.
 #[must_use]
 pub fn reply(done: &Completion, head: &[u8; GRH], q_key: QKey) -> SendEntry {
     let mut entry = SendEntry {

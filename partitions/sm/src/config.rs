@@ -1,29 +1,29 @@
-//! How a manager behaves.
+//! Configuration of a manager.
 
 use core::time::Duration;
 
 use iba::SmKey;
 
-/// How a manager behaves. The default is that of OpenSM where it matters between managers.
+/// Configuration of a manager. The defaults are OpenSM's where managers depend on each other.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who becomes master: the highest priority, 0 to 15, then the lowest port GUID (IBA vol. 1, 14.4.1).
+    /// Priority in the election, 0 to 15: the highest wins, then the lowest port GUID (IBA vol. 1, 14.4.1).
     pub priority: u8,
     /// By which managers trust each other; those with another one are left out of account (14.4.7).
     pub sm_key: SmKey,
     /// Requests on their way at once.
     pub window: usize,
-    /// How long an answer may take.
+    /// Longest time of a response.
     pub timeout: Duration,
-    /// How often a request is repeated before it is given up.
+    /// Repetitions of a request without a response.
     pub retries: u32,
-    /// How often a master looks whether switches saw changes.
+    /// Interval of the master's light sweeps.
     pub look_interval: Duration,
-    /// How often a standby looks whether the master is alive.
+    /// Interval of a standby's polls of the master.
     pub poll_interval: Duration,
     /// After how many polls without an answer the master is dead.
     pub poll_limit: u32,
-    /// How long to wait for more changes to come before a sweep that a change gave rise to.
+    /// Delay of a sweep after a change, to collect further changes.
     pub settle: Duration,
 }
 

@@ -11,14 +11,14 @@ use crate::route::Route;
 use crate::topology::{End, Port, Topology};
 use crate::transactions::Transactions;
 
-/// What a request was for.
+/// Purpose of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
-    /// Who is at the end of this route: at the other end of the link at `from`, or, without one, here.
+    /// NodeInfo at the end of this route: of the other end of the link at `from`, or without one of this node.
     Node { route: Route, from: Option<End> },
-    /// What else a node says of itself.
+    /// Description and ports of a node.
     Description(usize),
-    /// What a switch says of itself.
+    /// SwitchInfo of a switch.
     Switch(usize),
     /// A switch's note of changes to be cleared.
     ClearChange(usize),
@@ -40,13 +40,13 @@ pub(crate) enum Question {
     SetLinear(usize, usize),
     /// A block of a switch's multicast forwarding table, by its attribute modifier.
     SetMulticast(usize, u32),
-    /// Whether a switch saw changes.
+    /// PortStateChange of a switch.
     LookAtSwitch,
-    /// Whether there is somebody now where nobody answered.
+    /// A further probe of a link without a response.
     LookForNode,
-    /// How the manager's own port is.
+    /// PortInfo of the manager's own port.
     LookAtOwn,
-    /// Whether the master is alive.
+    /// Poll of the master.
     Poll,
     /// The master's place offered to another manager, at the end of this route.
     HandOver(Route),
@@ -60,7 +60,7 @@ pub(crate) type Requests = Transactions<Question>;
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     pub(crate) found: Topology,
-    /// Whether we are master, and may clear switches' notes of changes.
+    /// `true` if this manager is master, and may clear PortStateChange.
     pub(crate) is_master: bool,
     /// A note of changes that could not be cleared, because we are not master yet.
     pub(crate) is_stale: bool,
@@ -77,8 +77,8 @@ impl Discovery {
         Self { is_master, ..Self::default() }
     }
 
-    /// Takes an answer; `None` stands for none in time. `known` is what was found before: what does not change without a
-    /// trap is taken from there.
+    /// Takes an answer; `None` stands for none in time. `known` is what was found before: what does not change without
+    /// a trap is taken from there.
     pub(crate) fn take(&mut self, question: Question, answer: Option<&Smp>, known: &Topology, requests: &mut Requests) {
         match (question, answer) {
             (Question::Node { route, from }, Some(smp)) => {
@@ -181,8 +181,8 @@ impl Discovery {
         }
     }
 
-    /// Asks the port at `from`, at whose other end nobody answered, how it is: its link may be down by now, or the whole way
-    /// there gone, with all the rest that is yet to be asked.
+    /// Asks the port at `from`, at whose other end nobody answered, how it is: its link may be down by now, or the
+    /// whole way there gone, with all the rest that is yet to be asked.
     fn confirm(&self, from: End, requests: &mut Requests) {
         if let Some(port) = self.found.port(from) {
             let smp = port.route.request(Method::GET, PortInfo::ID, u32::from(from.port.get()));

@@ -7,7 +7,7 @@ use iba::{Guid, SmKey};
 
 use crate::topology::End;
 
-/// What comes of the other managers that a sweep found.
+/// Outcome of the election with the managers that a sweep found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// We are to manage the subnet.
@@ -20,7 +20,7 @@ pub(crate) enum Verdict {
     Wait(End),
 }
 
-/// Whether `one` has more right to be master than `other`.
+/// Returns `true` if `one` wins the election against `other`.
 pub(crate) fn is_above(one: &SmInfo, other: &SmInfo) -> bool {
     let rank = |info: &SmInfo| -> (u8, Reverse<Guid>) { (info.priority(), Reverse(info.guid)) };
     rank(one) > rank(other)
@@ -50,7 +50,7 @@ pub(crate) fn judge(own: &SmInfo, others: &[(End, SmInfo)]) -> Verdict {
     }
 }
 
-/// Whether the manager that we wait for is still there to wait for.
+/// Returns `true` if the awaited manager is still present.
 pub(crate) fn is_alive(own: &SmInfo, other: &SmInfo) -> bool {
     match other.state() {
         SmState::MASTER => true,
@@ -59,8 +59,8 @@ pub(crate) fn is_alive(own: &SmInfo, other: &SmInfo) -> bool {
     }
 }
 
-/// The state that a Set(SMInfo) with this modifier, of a sender in state `sender`, leads to from state `own`; `None` where
-/// it is not allowed. Discovering includes another sweep, and so does Master.
+/// The state that a Set(SMInfo) with this modifier, of a sender in state `sender`, leads to from state `own`; `None`
+/// where it is not allowed. Discovering includes another sweep, and so does Master.
 pub(crate) fn obey(own: SmState, control: SmControl, sender: SmState) -> Option<SmState> {
     let by = if control == SmControl::ACKNOWLEDGE { SmState::STANDBY } else { SmState::MASTER };
     if sender != by {

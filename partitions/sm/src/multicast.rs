@@ -1,5 +1,5 @@
-//! Which ports multicast packets go to: for each group a tree of switches, so that there are no loops and no packet comes
-//! twice (IBA vol. 1, 14.4.3.4).
+//! Which ports multicast packets go to: for each group a tree of switches, so that there are no loops and no packet
+//! comes twice (IBA vol. 1, 14.4.3.4).
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -16,8 +16,8 @@ pub(crate) type Blocks = BTreeMap<u32, MulticastForwardingBlock>;
 /// Where the tree enters each switch from: its own port and the other end.
 type Parents = BTreeMap<usize, Option<(PortNum, End)>>;
 
-/// The blocks that each switch is to hold, by the switch's number. A block in which any group is is there for each switch, so
-/// that nothing old is left in it.
+/// The blocks that each switch is to hold, by the switch's number. A block in which any group is is there for each
+/// switch, so that nothing old is left in it.
 pub(crate) fn blocks(topology: &Topology, groups: &Groups) -> BTreeMap<usize, Blocks> {
     let switches = || topology.nodes.iter().enumerate().filter(|(_, node)| node.is_switch() && node.switch.is_some());
     let root = switches().min_by_key(|(_, node)| node.info.node_guid).map(|(number, _)| number);
@@ -77,7 +77,8 @@ fn place(lid: Lid) -> (u32, usize) {
     (u32::from(lid) / 32, usize::from(lid) % 32)
 }
 
-/// A tree of all switches that can be reached from `root`: in the order of their distance, and where each is entered from.
+/// A tree of all switches that can be reached from `root`: in the order of their distance, and where each is entered
+/// from.
 fn tree(topology: &Topology, root: Option<usize>) -> (Vec<usize>, Parents) {
     let mut parents: Parents = root.into_iter().map(|root| (root, None)).collect();
     let (mut order, mut next) = (Vec::new(), VecDeque::from_iter(root));

@@ -1,4 +1,4 @@
-//! What a manager wants from the world.
+//! Outlet of a manager.
 
 use core::fmt;
 
@@ -36,7 +36,7 @@ pub trait Outlet {
     }
 }
 
-/// What happened.
+/// Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The manager is in this state now.
@@ -64,7 +64,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// What a sweep found and did.
+/// Summary of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepReport {
     /// Nodes found.

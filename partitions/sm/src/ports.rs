@@ -1,4 +1,4 @@
-//! What each port is to be set to (IBA vol. 1, 14.2.5.6).
+//! Settings of ports (IBA vol. 1, 14.2.5.6).
 
 use iba::attr::{CapabilityMask, Mtu, PKeyTable, PortInfo, PortPhysicalState, PortState, VlCap};
 use iba::mad::{Attribute, Method};
@@ -11,23 +11,23 @@ use crate::topology::{End, Port, Topology};
 /// cross the subnet.
 pub(crate) const SUBNET_TIMEOUT: u8 = 18;
 
-/// How long a packet may be the first in a switch's queue, and in a switch: 4.096 us x 2^18.
+/// Lifetime of a packet at the head of a switch's queue, and in a switch: 4.096 us x 2^18.
 pub(crate) const LIFE_TIME: u8 = 18;
 
 /// As many packets in a row that a lane drops stall it.
 const VL_STALL_COUNT: u8 = 7;
 
-/// What ports are to be told of the manager.
+/// Facts of the manager for the ports.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Master {
     /// Its LID.
     pub(crate) lid: Lid,
-    /// Whether clients are to register again, because it is new.
+    /// `true` if clients must register again, because the manager is new.
     pub(crate) is_new: bool,
 }
 
-/// The request that makes the port at `end` what it is to be while its link is configured: with `lid` where packets end at
-/// it, and Armed where it waits in Init. `None` where nothing is to be changed.
+/// The request that makes the port at `end` what it is to be while its link is configured: with `lid` where packets end
+/// at it, and Armed where it waits in Init. `None` where nothing is to be changed.
 pub(crate) fn configure(topology: &Topology, end: End, lid: Option<Lid>, master: Master) -> Option<Smp> {
     let port = topology.port(end)?;
     let mut info = unchanged(&port.info);

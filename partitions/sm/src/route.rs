@@ -22,7 +22,7 @@ impl Route {
         Some(Self(ports))
     }
 
-    /// Whether it ends where it begins.
+    /// Returns `true` if the route ends at its start.
     pub(crate) fn is_here(&self) -> bool {
         self.0.is_empty()
     }

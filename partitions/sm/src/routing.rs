@@ -16,12 +16,12 @@ struct Switch {
     links: Vec<(PortNum, usize)>,
     /// LIDs at this switch, its own included, and the ports to them.
     here: BTreeMap<Lid, PortNum>,
-    /// How many LIDs leave by each port.
+    /// Number of LIDs by egress port.
     loads: [u32; 256],
 }
 
-/// Computes each switch's forwarding table: min-hop, and of equal ways the one that the fewest LIDs take so far. Each hop
-/// is one nearer to the destination, so there are no loops.
+/// Computes each switch's forwarding table: min-hop, and of equal ways the one that the fewest LIDs take so far. Each
+/// hop is one nearer to the destination, so there are no loops.
 pub(crate) fn fill_tables(topology: &mut Topology, lids: &Lids) {
     let mut switches = switches(topology, lids);
     let top = topology.ends().filter_map(|(_, port)| lids.get(port.guid)).max().unwrap_or(Lid::UNASSIGNED);
@@ -72,7 +72,7 @@ fn switches(topology: &Topology, lids: &Lids) -> Vec<Switch> {
     nodes.into_iter().map(switch).collect()
 }
 
-/// How far each switch is from `destination`.
+/// Returns the distance of each switch from `destination`.
 fn hops(switches: &[Switch], destination: usize) -> Vec<Option<u16>> {
     let mut hops = vec![None; switches.len()];
     hops[destination] = Some(0);

@@ -15,13 +15,14 @@ type Machine = platform::Machine<lhca_driver::Vmmcall>;
 
 /// The LHCA's port that the manager is at.
 const PORT: PortNum = PortNum::new(1);
-/// Buffers of each queue pair in each direction, as a power of two: more than a window of requests, or of a table's segments.
+/// Buffers of each queue pair in each direction, as a power of two: more than a window of requests, or of a table's
+/// segments.
 const LOG_BUFFERS: u8 = 7;
 /// Completions that there is room for, as a power of two: all buffers of both queue pairs.
 const LOG_COMPLETIONS: u8 = LOG_BUFFERS + 2;
 /// Events that there is room for, as a power of two. That some were lost is an event, too.
 const LOG_EVENTS: u8 = 4;
-/// What remains of the memory beside the heap, for rings and buffers.
+/// Memory for rings and buffers beside the heap, in bytes.
 const RINGS: usize = 256 << 10;
 
 /// Why the manager ends.

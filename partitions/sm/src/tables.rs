@@ -14,7 +14,7 @@ use crate::ports::LIFE_TIME;
 use crate::sa::Groups;
 use crate::topology::{End, Node, Topology};
 
-/// What switches' tables hold, by the switches' GUIDs.
+/// Contents of the switches' tables, by the switches' GUIDs.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     of: BTreeMap<Guid, Table>,
@@ -67,7 +67,8 @@ impl Tables {
         asked
     }
 
-    /// Asks all switches for what their multicast tables are to hold, as far as they do not. Gives the number of requests.
+    /// Asks all switches for what their multicast tables are to hold, as far as they do not. Gives the number of
+    /// requests.
     pub(crate) fn ask_multicast(&mut self, topology: &Topology, groups: &Groups, requests: &mut Requests) -> usize {
         let mut asked = 0;
         for (number, wanted) in blocks(topology, groups) {

@@ -1,4 +1,4 @@
-//! What a sweep found: nodes, ports and links.
+//! Topology from a sweep: nodes, ports and links.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -33,14 +33,14 @@ pub(crate) struct Node {
 pub(crate) struct Port {
     /// 0 of a switch's external port, which has none.
     pub(crate) guid: Guid,
-    /// How to get there.
+    /// Route to the node.
     pub(crate) route: Route,
     pub(crate) info: PortInfo,
     /// The first block of its P_Keys, where it was asked for.
     pub(crate) p_keys: Option<PKeyTable>,
     /// The other end of its link.
     pub(crate) peer: Option<End>,
-    /// Whether it was not there before, and was not set since.
+    /// `true` if the node is new and not configured yet.
     pub(crate) is_new: bool,
 }
 
@@ -61,7 +61,7 @@ impl Node {
         self.info.node_type == NodeType::SWITCH
     }
 
-    /// Whether packets end at `port`, so that it has a LID.
+    /// Returns `true` if packets end at `port`, so that it has a LID.
     pub(crate) fn is_end(&self, port: PortNum) -> bool {
         !self.is_switch() || port == PortNum::MANAGEMENT
     }
@@ -73,7 +73,7 @@ impl Port {
         Self { guid, route, info: PortInfo::default(), p_keys: None, peer: None, is_new: false }
     }
 
-    /// Whether management packets pass its link.
+    /// Returns `true` if management packets pass its link.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.info.port_state(), PortState::INIT | PortState::ARMED | PortState::ACTIVE)
     }

@@ -71,12 +71,12 @@ impl<Q> Transactions<Q> {
         self.sent.clear();
     }
 
-    /// How many wait to be sent or answered.
+    /// Returns the number of pending requests.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.sent.len()
     }
 
-    /// Whether nothing waits to be sent or answered.
+    /// Returns `true` if no request is pending.
     pub(crate) fn is_idle(&self) -> bool {
         self.len() == 0
     }
@@ -94,7 +94,7 @@ impl<Q> Transactions<Q> {
         }
     }
 
-    /// What the request was for that a datagram from `from` answers; `None` where it answers none.
+    /// Returns the purpose of the request to which a datagram from `from` responds; `None` if there is none.
     pub(crate) fn answer(&mut self, from: Lid, answer: &MadHeader) -> Option<Q> {
         let id = u32::try_from(answer.transaction_id.get() & 0xffff_ffff).ok()?;
         let Request { to, mad, .. } = &self.sent.get(&id)?.request;

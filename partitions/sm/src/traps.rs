@@ -8,7 +8,7 @@ use iba::{Lid, ProducerType, TransactionId};
 
 use crate::route::request;
 
-/// What is to be done about a trap.
+/// Act on a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consequence {
     /// Nothing but to tell of it.
@@ -19,7 +19,7 @@ pub(crate) enum Consequence {
     Rename(Lid),
 }
 
-/// What is to be done about `notice`.
+/// Returns the act on `notice`.
 pub(crate) fn consequence(notice: &Notice) -> Consequence {
     match notice.trap_number {
         TrapNumber::LINK_STATE_CHANGE | TrapNumber::SYSTEM_IMAGE_GUID_CHANGE => Consequence::Sweep,
@@ -35,14 +35,14 @@ pub(crate) fn consequence(notice: &Notice) -> Consequence {
     }
 }
 
-/// What stops `trap` from being repeated (13.4.9).
+/// Returns the repress of `trap` (13.4.9).
 pub(crate) fn repress(trap: &Smp) -> Smp {
     let mut smp = *trap;
     smp.header.method = Method::TRAP_REPRESS;
     smp
 }
 
-/// What a standby that has more right to be master than the master sends to it: trap 144, of a changed SM priority.
+/// Returns trap 144 of a changed SM priority, which a standby that would win the election sends to the master.
 pub(crate) fn claim(own: Lid, id: u32, capabilities: CapabilityMask) -> Smp {
     let mut change = LocalChange::default();
     change.lid = own;

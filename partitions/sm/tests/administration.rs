@@ -1,4 +1,4 @@
-//! What anybody may ask a master: records, one by one and as tables, and multicast groups.
+//! Subnet administration of a master: records, one by one and as tables, and multicast groups.
 #![allow(clippy::unwrap_used, clippy::large_enum_variant)] // what goes wrong fails the test; few nodes are made
 
 mod world;
@@ -255,8 +255,8 @@ fn only_a_port_itself_joins_and_only_as_the_group_is() {
 fn a_group_is_made_within_the_bounds_that_are_asked_for_or_not_at_all() {
     let mut world = fabric();
     let (mtu, rate) = (1 << 4 | 1 << 5, 1 << 8 | 1 << 9);
-    // Of MTUs 1 is 256 bytes, 5 is 4096; of rates 2 is 2.5 Gb/s, 12 is 56, 8 is 60, 9 is 80, 16 is 100, 18 is 300. Ports do 5
-    // and 16.
+    // Of MTUs 1 is 256 bytes, 5 is 4096; of rates 2 is 2.5 Gb/s, 12 is 56, 8 is 60, 9 is 80, 16 is 100, 18 is 300.
+    // Ports do 5 and 16.
     let cases = [
         (Selector::GREATER, 1, 2, Some((5, 16))),
         (Selector::LESS, 5, 16, Some((4, 9))),

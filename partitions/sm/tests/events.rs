@@ -1,4 +1,4 @@
-//! Who subscribes is told of what happens, until it is said that it is known.
+//! Reports to subscribers, repeated until they respond.
 #![allow(clippy::unwrap_used, clippy::large_enum_variant)] // what goes wrong fails the test; few nodes are made
 
 mod world;
@@ -17,7 +17,8 @@ const ALICE: usize = 2;
 const BOB: usize = 3;
 const CAROL: usize = 4;
 
-/// A switch with the manager at its port 1, and three adapters; their ports are the switch's with the adapters' numbers.
+/// A switch with the manager at its port 1, and three adapters; their ports are the switch's with the adapters'
+/// numbers.
 fn fabric() -> (World, usize) {
     let mut world = World::new(1);
     world.switch(4);
@@ -73,7 +74,7 @@ fn reports(world: &mut World, millis: u64) -> Vec<(usize, ReportedNotice, Transa
     all
 }
 
-/// Who was told of which traps, each of them once.
+/// Returns the reports by subscriber and trap, each once.
 fn told(world: &mut World, millis: u64) -> Vec<(usize, TrapNumber)> {
     let mut all: Vec<_> =
         reports(world, millis).into_iter().map(|(member, event, _)| (member, event.notice.trap_number)).collect();

@@ -33,8 +33,8 @@ fn star(world: &mut World, adapters: u8) -> At {
     (1, 1)
 }
 
-/// Switches in a square, with `links` cables between neighbours, `hosts` adapters at each, and the rows closed to rings if
-/// `torus`. The last node is an adapter.
+/// Switches in a square, with `links` cables between neighbours, `hosts` adapters at each, and the rows closed to rings
+/// if `torus`. The last node is an adapter.
 fn mesh(world: &mut World, side: usize, links: u8, hosts: u8, torus: bool) -> At {
     let switches: Vec<usize> = (0..side * side).map(|_| world.switch(4 * links + hosts)).collect();
     for y in 0..side {

@@ -1,4 +1,4 @@
-//! Who sends what when.
+//! Schedule of the exchange.
 
 use heapless::Vec;
 use iba::Lid;
@@ -13,27 +13,27 @@ pub const MAX_PEERS: usize = 64;
 const MAX_PAYLOAD: usize = 4096;
 
 const MILLISECOND: u64 = 1_000_000;
-/// How long after a call another one follows.
+/// Interval of calls.
 const CALL_EVERY: u64 = 200 * MILLISECOND;
 /// After so long what has not come back is lost: nothing on the way waits so long, and nothing is to be dropped.
 const LOST_AFTER: u64 = 20_000 * MILLISECOND;
 
-/// What is to be exchanged.
+/// Plan of the exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Our LID.
     pub own: Lid,
     /// The group's.
     pub group: Lid,
-    /// How many send back what they get.
+    /// Number of ports that return datagrams.
     pub peers: usize,
-    /// How many of them send themselves, and say when they are done.
+    /// Number of them that send themselves, and report their end.
     pub senders: usize,
     /// From one size to the next, in bytes; not 0.
     pub step: usize,
 }
 
-/// What to do next.
+/// Next act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Send this.
@@ -44,7 +44,7 @@ pub enum Step {
     Wait(u64),
     /// All is done.
     Done,
-    /// What was sent did not come back from this port.
+    /// A datagram did not return from this port.
     Lost(Lid),
 }
 
@@ -57,7 +57,7 @@ pub struct Message {
     pub tag: Tag,
     /// The length of its payload.
     pub size: usize,
-    /// What its payload is.
+    /// Payload.
     pub key: Key,
 }
 
@@ -70,7 +70,7 @@ pub enum To {
     Peer(SendEntry),
 }
 
-/// What came of it.
+/// Outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Datagrams sent to one.
@@ -107,7 +107,7 @@ pub struct Course {
     peers: Vec<Peer, MAX_PEERS>,
     /// Those who said that they are done.
     finished: Vec<Lid, MAX_PEERS>,
-    /// What was sent last, unless it was a call, and a bit for each peer that has not sent it back.
+    /// The last datagram, unless it was a call, and a bit for each peer that has not returned it.
     last: Option<Message>,
     awaited: u64,
     deadline: u64,
@@ -138,13 +138,13 @@ impl Course {
         self.plan.own
     }
 
-    /// What came of it so far.
+    /// Returns the outcome so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// What to do at the time `now`.
+    /// Returns the act at the time `now`.
     pub fn next(&mut self, now: u64) -> Step {
         if self.awaited != 0 {
             let first = self.peers.get(self.awaited.trailing_zeros() as usize).map_or(Lid::default(), |peer| peer.lid);
@@ -248,8 +248,8 @@ impl Course {
         Some((peer, size, To::Peer(address)))
     }
 
-    /// The `nth` size. Those between the first and the last are by up to three bytes smaller than the step makes them, so that
-    /// every padding occurs.
+    /// The `nth` size. Those between the first and the last are by up to three bytes smaller than the step makes them,
+    /// so that every padding occurs.
     fn size(&self, nth: usize) -> Option<usize> {
         let size = (nth * self.plan.step).saturating_sub(nth % 4);
         (size <= MAX_PAYLOAD).then_some(size)

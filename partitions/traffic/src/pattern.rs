@@ -1,11 +1,11 @@
-//! What is in a datagram.
+//! Content of datagrams.
 
 use iba::Lid;
 
 /// Immediate data: whose datagram it is, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// Who sent it first.
+    /// First sender.
     pub sender: Lid,
     /// Its number among the sender's, or one of those with a meaning.
     pub number: u16,
@@ -31,10 +31,10 @@ impl Tag {
     }
 }
 
-/// What a datagram's payload is made from.
+/// Parameters of a datagram's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Who sends it.
+    /// Sender.
     pub sender: Lid,
     /// Whom to: a port, or the group.
     pub receiver: Lid,
@@ -51,7 +51,7 @@ impl Key {
         }
     }
 
-    /// Whether a payload is as it was filled.
+    /// Returns `true` if a payload is unchanged.
     #[must_use]
     pub fn holds(self, payload: &[u8]) -> bool {
         let words = self.words(payload.len());

@@ -84,7 +84,7 @@ struct Member {
     /// Of each datagram that is being sent its words, and whether it is to the group: they are sent in order.
     on_their_way: Deque<(u64, bool), { 1 << LOG_BUFFERS }>,
     tally: Tally,
-    /// What the port counted, and what had passed it.
+    /// Counters of the port, and the traffic until then.
     measured: Option<(Tally, Tally)>,
     course: Option<Course>,
     error: Option<Error>,
@@ -156,7 +156,8 @@ impl Member {
         }
     }
 
-    /// Deals with one thing that is done. What the port counted is told at once, as what comes behind it was not counted yet.
+    /// Deals with one thing that is done. What the port counted is told at once, as what comes behind it was not
+    /// counted yet.
     fn heed(&mut self, machine: &Machine, done: &Completion) {
         match self.endpoint.take(done) {
             Some(Done::Arrived(arrival)) => self.receive(machine, arrival),
@@ -185,7 +186,7 @@ impl Member {
         self.course = Some(Course::new(Plan { own, group, peers, senders, step }));
     }
 
-    /// What the port counted, and what passed it then, once that is known.
+    /// Counters of the port and the traffic until then, once known.
     fn measure(&mut self, machine: &Machine) -> Result<Option<(Tally, Tally)>, Error> {
         if self.measured.is_none() {
             self.management.ask_counters(machine)?;

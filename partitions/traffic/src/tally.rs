@@ -1,4 +1,4 @@
-//! What an image sent and received, to be compared with what its port counted.
+//! Traffic of an image, for comparison with its port's counters.
 
 use core::ops::Sub;
 
@@ -43,8 +43,8 @@ impl Tally {
 const SMP: u64 = (8 + 12 + 8 + 256 + 4) / 4;
 
 impl Tally {
-    /// Whether that is what a port counts that `passed` this, and besides what a subnet manager asked it and was answered: of
-    /// that a consumer hears nothing.
+    /// Returns `true` if a port counts this that `passed` it, and besides the requests and responses of a subnet
+    /// manager: of that a consumer hears nothing.
     #[must_use]
     pub fn is_with_management(&self, passed: &Self) -> bool {
         let more = |counted: u64, passed: u64| counted.checked_sub(passed);

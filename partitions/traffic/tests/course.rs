@@ -21,7 +21,8 @@ struct Flying {
     payload: Vec<u8>,
 }
 
-/// `senders` that run courses, with LIDs from 1, and `hosts` behind them that only send back. Each datagram passes `spoil`.
+/// `senders` that run courses, with LIDs from 1, and `hosts` behind them that only send back. Each datagram passes
+/// `spoil`.
 fn run(senders: usize, hosts: usize, mut spoil: impl FnMut(&mut Flying)) -> Vec<(Step, Totals)> {
     let lids: Vec<Lid> = (1..).map(Lid::new).take(senders + hosts).collect();
     let peers = lids.len() - 1;

@@ -20,7 +20,7 @@ pub(super) const LENGTH: usize = 256;
 const LOOK_EVERY: u64 = 20_000_000;
 /// Completion statuses that are told apart.
 const STATUSES: usize = 16;
-/// What the transaction IDs of a flood have in their upper half: "host".
+/// Upper half of the transaction IDs of a flood: "host".
 const FLOOD: u64 = 0x686f_7374 << 32;
 
 /// A queue pair to flood from.
@@ -66,7 +66,7 @@ impl Source {
         }
     }
 
-    /// Whether anything is on its way.
+    /// Returns `true` if datagrams are on their way.
     pub(super) fn has_sent(&self) -> bool {
         self.free.len() < 1 << LOG_BUFFERS
     }
@@ -92,7 +92,7 @@ impl Source {
         }
     }
 
-    /// How often each status came since this was last asked.
+    /// Returns the number of completions by status since the last call.
     fn take_outcomes(&mut self) -> [u64; STATUSES] {
         core::mem::take(&mut self.outcomes)
     }
@@ -132,7 +132,7 @@ pub(super) fn abandon(machine: &mut Machine) -> Result<(), Error> {
 /// Makes something of an address that it must not be, or that opens nothing.
 type Spoof = fn(&mut Random, &mut SendEntry);
 
-/// What is not right, and what becomes of it at once, if that is known: what is sent may still open nothing.
+/// Faults of a datagram, with the expected status where the sender gets one at once.
 const SPOOFS: [(&str, Option<CompletionStatus>, Spoof); 10] = [
     ("any Q_Key", Some(CompletionStatus::SUCCESS), |_, _| {}),
     ("queue pair 0", Some(CompletionStatus::BAD_ADDRESS), |_, entry| entry.remote_qp = Qpn::SMI),

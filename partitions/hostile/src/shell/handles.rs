@@ -56,7 +56,7 @@ pub(super) fn handles(machine: &mut Machine) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is there already, and the kinds that it lacks.
+/// Objects that exist, and kinds that are missing.
 fn complete(queues: &mut Queues<'_>) -> Objects {
     let config = QueueConfig { ring: queues.scratch.address(EVENTS), log_entries: 1, vector: 0, reserved: [0; 6] };
     let events = Handle(queues.call_with(Call::CREATE_EVENT_QUEUE, None, config.as_bytes()) as u32);

@@ -10,11 +10,11 @@ use super::datagrams::{LENGTH, LOG_BUFFERS, PORT};
 use super::raw::{self, Scratch};
 use super::{Error, Machine};
 
-/// Of so many pages one is reached for in every way, the others only by a load: what cannot be read cannot be written, as page
-/// tables have it.
+/// Of so many pages one is reached for in every way, the others only by a load: what cannot be read cannot be written,
+/// as page tables have it.
 const EVERY_WAY: u64 = 16;
 
-/// What nobody else knows.
+/// A pattern that no other partition has.
 const SECRET: QKey = QKey::new(0x5ec2_e700);
 
 /// Lies still, with memory that is all in use: whatever changes it is somebody else.
@@ -43,7 +43,8 @@ pub(super) fn see_wiped(machine: &mut Machine) -> Result<(), Error> {
     left.map_or(Ok(()), |index| Err(Error::Left(free.address(index))))
 }
 
-/// Reaches for every page that is not ours, by loads and stores, and through the hypervisor, which is refused each time.
+/// Reaches for every page that is not ours, by loads and stores, and through the hypervisor, which is refused each
+/// time.
 pub(super) fn stray(machine: &mut Machine) -> Result<(), Error> {
     raw::catch_protection_faults();
     raw::map_all(machine);

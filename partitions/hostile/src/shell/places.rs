@@ -37,7 +37,7 @@ pub(super) fn places(machine: &mut Machine) -> Result<(), Error> {
     Ok(())
 }
 
-/// What calls take and give.
+/// Structures that calls read and write.
 fn structures(queues: &mut Queues<'_>) -> Result<(), Error> {
     let pair = u64::from(queues.pair.0);
     let (first, second) = (None, Some(pair));

@@ -1,4 +1,4 @@
-//! What the processor offers.
+//! Attacks with instructions of the processor.
 
 use lhca_contract::{QueuePairKind, SendEntry};
 
@@ -16,7 +16,8 @@ pub(super) fn spin() -> ! {
     raw::spin()
 }
 
-/// Raises and lowers the task priority while an interrupt waits, which is refused each time; and then takes the interrupt.
+/// Raises and lowers the task priority while an interrupt waits, which is refused each time; and then takes the
+/// interrupt.
 pub(super) fn change_priority(machine: &mut Machine) -> Result<(), Error> {
     let mut source = Source::open(machine, QueuePairKind::UD)?;
     // A datagram to nowhere fails at once, and its completion interrupts. Interrupts are off.

@@ -26,9 +26,9 @@ const LOOKS: u32 = 10;
 const LOOK_EVERY: u64 = 1_000_000;
 /// Lines beside each buffer of a target's.
 const BESIDE: usize = 64;
-/// What is sent is so long, and then longer than there is room.
+/// Lengths of the datagrams: one that fits, and one beyond the room.
 const LENGTHS: [u64; 2] = [LENGTH as u64, 4096];
-/// Who rings so often in a row need not ring any more.
+/// Number of notifications in a row after which a partition is polled.
 const RINGS: u64 = 64;
 /// Requests are changed so often before somebody else has the processor, who may have to make room.
 const CHANGES: u64 = 120;
@@ -37,8 +37,8 @@ const ENTRIES: u64 = 1 << LOG_ENTRIES;
 const ENTRY: u64 = size_of::<SendEntry>() as u64 / 8;
 const LENGTH_WORD: u64 = 5;
 
-/// Posts all of `entries` send requests that are not posted, and takes all completions, all by memory alone: the send ring is
-/// at the word `sends` of `scratch`, and the completions' at `completions`.
+/// Posts all of `entries` send requests that are not posted, and takes all completions, all by memory alone: the send
+/// ring is at the word `sends` of `scratch`, and the completions' at `completions`.
 fn post_all(scratch: &Scratch, sends: u64, completions: u64, entries: u32) {
     let consumed = scratch.get(sends + ring::CONSUMED as u64 / 8);
     scratch.set_index(sends, ring::PRODUCED, (consumed as u32).wrapping_add(entries));

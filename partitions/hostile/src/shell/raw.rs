@@ -1,4 +1,4 @@
-//! What safe code cannot do: shared memory by address, and instructions that a partition should not use.
+//! Unsafe acts: shared memory by address, and instructions that a partition should not use.
 #![allow(unsafe_code)] // that is what it is for
 
 use core::arch::{asm, global_asm};
@@ -127,8 +127,8 @@ pub(super) fn catch_protection_faults() {
     unsafe { (*table.add(GENERAL_PROTECTION)).set_handler_addr(VirtAddr::from_ptr(&raw const hostile_caught)) };
 }
 
-/// Declares functions that say whether an instruction was refused by an exception, for which [`catch_protection_faults`] has
-/// prepared.
+/// Declares functions that say whether an instruction was refused by an exception, for which
+/// [`catch_protection_faults`] has prepared.
 macro_rules! refused {
     ($($(#[$doc:meta])* $name:ident: $instruction:literal;)*) => { $(
         $(#[$doc])*

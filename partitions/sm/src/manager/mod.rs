@@ -31,7 +31,7 @@ pub struct Manager {
     config: Config,
     guid: Guid,
     state: SmState,
-    /// Whether the subnet was not swept to the end since we are master.
+    /// `true` until the first sweep as master is complete.
     is_new: bool,
     task: Task,
     requests: Requests,
@@ -41,9 +41,9 @@ pub struct Manager {
     tables: Tables,
     /// When the next task begins.
     wake: Duration,
-    /// Whether something changed, so that looking is not enough.
+    /// `true` if a change needs a heavy sweep.
     is_changed: bool,
-    /// Whether switches are to be told of multicast groups.
+    /// `true` if multicast groups changed, and switches must be updated.
     are_groups_changed: bool,
     restarts: u32,
     /// The manager that a standby polls; `None` for the one whose LID our port was told.
@@ -55,7 +55,7 @@ pub struct Manager {
     activity: u32,
 }
 
-/// What a manager is about. A task ends when all its requests are answered or given up.
+/// Task of a manager. A task ends when all its requests have responses or are given up.
 #[derive(Debug)]
 enum Task {
     Idle,
@@ -121,8 +121,8 @@ impl Manager {
         }
     }
 
-    /// Deals with `mad`, which `from` sent: to queue pair 0 if it came from queue pair 0, else to queue pair 1. Then does
-    /// what is due, like [`Manager::poll`].
+    /// Deals with `mad`, which `from` sent: to queue pair 0 if it came from queue pair 0, else to queue pair 1. Then
+    /// does what is due, like [`Manager::poll`].
     pub fn receive(&mut self, now: Duration, from: &Address, mad: &[u8; 256], out: &mut impl Outlet) -> Duration {
         let smp: &Smp = zerocopy::transmute_ref!(mad);
         let is_smp = matches!(smp.header.class, Class::SUBN_LID_ROUTED | Class::SUBN_DIRECTED_ROUTE);

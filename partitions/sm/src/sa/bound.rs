@@ -1,4 +1,4 @@
-//! What a request wants an MTU or a rate to be (IBA vol. 1, 15.2.5.16, 15.2.5.17).
+//! Bounds of a request on an MTU or a rate (IBA vol. 1, 15.2.5.16, 15.2.5.17).
 
 use iba::attr::Mtu;
 use iba::sa::{SaMad, Selector};
@@ -25,12 +25,12 @@ impl Bound {
         Self(request.has(component + 1).then_some((selector, value)))
     }
 
-    /// Whether this code of an MTU keeps it.
+    /// Returns `true` if this code of an MTU is within the bound.
     pub(super) fn allows_mtu(self, code: u8) -> bool {
         self.allows(mtu(code))
     }
 
-    /// Whether this code of a rate keeps it.
+    /// Returns `true` if this code of a rate is within the bound.
     pub(super) fn allows_rate(self, code: u8) -> bool {
         self.allows(Rate(code).double_gbps())
     }

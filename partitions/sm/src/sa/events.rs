@@ -28,7 +28,7 @@ const MAX_REPORTS: usize = 2048;
 const END: u8 = 0;
 const SUBSCRIBE: u8 = 1;
 
-/// What stands for all types, traps and producers (13.4.8.3).
+/// Wildcards for types, traps and producers (13.4.8.3).
 const ALL_TYPES: u16 = 0xffff;
 const ALL_TRAPS: TrapNumber = TrapNumber::new(0xffff);
 const ALL_PRODUCERS: ProducerType = ProducerType::new(0xff_ffff);
@@ -42,7 +42,7 @@ pub(crate) struct Events {
     in_service: BTreeSet<Guid>,
 }
 
-/// Who is to be told, and of what.
+/// Subscriptions.
 #[derive(Debug, PartialEq)]
 struct Subscription {
     /// The subscriber's port.
@@ -175,7 +175,7 @@ fn at(topology: &Topology, lid: Lid) -> Option<&Port> {
     topology.ends().map(|(_, port)| port).find(|port| lid.is_unicast() && port.info.lid == lid)
 }
 
-/// Whether a subscription is of this event (13.4.8.3).
+/// Returns `true` if a subscription matches this event (13.4.8.3).
 fn is_of(wanted: &InformInfo, event: &ReportedNotice) -> bool {
     let notice = &event.notice;
     let notice_type = notice.notice_type().get();

@@ -34,7 +34,7 @@ const CHECKED: u64 = 1 << 2 | 1 << 6 | 1 << 7 | 1 << 12 | 1 << 13;
 /// A group.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// What is the same for all members.
+    /// Attributes that all members share.
     record: McMemberRecord,
     /// The members' join states, by their ports' GUIDs.
     members: BTreeMap<Guid, u8>,
@@ -44,9 +44,9 @@ pub(crate) struct Group {
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: BTreeMap<Gid, Group>,
-    /// How many GIDs were made.
+    /// Number of GIDs created.
     made: u64,
-    /// Whether switches are to be told.
+    /// `true` if switches must be updated.
     is_changed: bool,
     /// Groups that came or went, of which nobody was told yet.
     news: Vec<(TrapNumber, Gid)>,
@@ -81,7 +81,7 @@ impl Groups {
         self.groups.values()
     }
 
-    /// Whether anything changed since this was asked last.
+    /// Returns `true` if a group changed since the last call.
     pub(crate) fn take_changed(&mut self) -> bool {
         core::mem::take(&mut self.is_changed)
     }
@@ -195,7 +195,7 @@ impl Groups {
         Ok(records)
     }
 
-    /// What a new group is like: as the request says, and where it does not, as its first member's port is.
+    /// Returns the attributes of a new group: those of the request, and else of its first member's port.
     fn make(&self, gid: Gid, request: &SaMad, port: &Port) -> Result<McMemberRecord, Status> {
         let wanted: &McMemberRecord = request.record();
         if request.component_mask.get() & McMemberRecord::TO_CREATE != McMemberRecord::TO_CREATE {
@@ -236,7 +236,7 @@ fn bounds(request: &SaMad) -> (Bound, Bound) {
     (mtu, Bound::of_rate(request, RATE_SELECTOR, wanted.rate_selector(), wanted.rate()))
 }
 
-/// Whether a port gets all that is sent to a group, and the group is as the request says.
+/// Returns `true` if a port can receive all packets of a group, and the group matches the request.
 fn fits(group: &McMemberRecord, request: &SaMad, port: &Port) -> bool {
     let (mtu, rate) = bounds(request);
     let (best_mtu, best_rate) = (port.info.neighbor_mtu().get(), Rate::of(&port.info));

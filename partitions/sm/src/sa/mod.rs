@@ -29,15 +29,15 @@ use crate::topology::Topology;
 /// ClassPortInfo's RespTimeValue: an answer takes at most 4.096 us x 2^18, a second.
 const RESPONSE_TIME: u8 = 18;
 
-/// ClassPortInfo's capabilities: optional records, multicast, and PortInfoRecords by single bits of their capability mask
-/// (15.2.4.1).
+/// ClassPortInfo's capabilities: optional records, multicast, and PortInfoRecords by single bits of their capability
+/// mask (15.2.4.1).
 const CAPABILITIES: u16 = 1 << 8 | 1 << 9 | 1 << 13;
 
-/// Tables of more bytes than this are not sent at a time: whoever wants so much can ask for less, or later. It is as much as
-/// all paths between 256 ports take.
+/// Tables of more bytes than this are not sent at a time: whoever wants so much can ask for less, or later. It is as
+/// much as all paths between 256 ports take.
 const MAX_TABLES: usize = 4 << 20;
 
-/// What the master knows.
+/// The master's knowledge.
 #[derive(Clone, Copy)]
 pub(crate) struct Knowledge<'a> {
     pub(crate) topology: &'a Topology,

@@ -53,7 +53,7 @@ pub(super) fn gid_of(port: &Port) -> Gid {
     Gid { prefix: GidPrefix::DEFAULT, guid: port.guid }
 }
 
-/// Whether a path keeps the bounds that the request sets.
+/// Returns `true` if a path is within the bounds of the request.
 fn is_wanted(path: &PathRecord, request: &SaMad) -> bool {
     let wanted: &PathRecord = request.record();
     let mtu = Bound::of_mtu(request, PathRecord::MTU_SELECTOR, wanted.mtu_selector(), wanted.mtu_code());

@@ -13,7 +13,8 @@ use super::{Groups, Knowledge, Records};
 use crate::multicast::blocks;
 use crate::topology::{End, Node, Topology};
 
-/// PortInfoRecord's attribute modifier: of the capability mask the bits of the request are to be there, and others may be.
+/// PortInfoRecord's attribute modifier: of the capability mask the bits of the request are to be there, and others may
+/// be.
 const SOME_CAPABILITIES: u32 = 1 << 31;
 
 /// All records that `request` names.

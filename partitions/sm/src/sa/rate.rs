@@ -1,4 +1,4 @@
-//! How fast a link is, as paths and groups have it.
+//! Rates of links, as paths and groups encode them.
 
 use iba::attr::{LinkSpeed, LinkSpeedExt, LinkWidth, PortInfo};
 

@@ -12,12 +12,12 @@ use crate::outlet::{Address, Outlet};
 /// Bytes behind the RMPP header that a segment counts as its payload: the class's own header, and records.
 const PAYLOAD: usize = size_of::<RmppMad>() - core::mem::offset_of!(RmppMad, payload);
 
-/// How long to wait for an acknowledgement, and how often to send again.
+/// Timeout of an acknowledgement, and number of repetitions.
 const TIMEOUT: Duration = Duration::from_millis(500);
 const RETRIES: u32 = 5;
 
-/// As many segments go out behind the last one that is acknowledged at most, however wide the receiver's window is. It is
-/// no less than what receivers open, for some acknowledge a window's last segment only.
+/// As many segments go out behind the last one that is acknowledged at most, however wide the receiver's window is. It
+/// is no less than what receivers open, for some acknowledge a window's last segment only.
 const MAX_WINDOW: u32 = 96;
 
 /// A table that is being sent.
@@ -27,7 +27,7 @@ pub(crate) struct Transfer {
     /// The headers that all segments have.
     head: SaMad,
     data: Vec<u8>,
-    /// How many segments there are.
+    /// Number of segments.
     count: u32,
     /// The last segment that was sent, that was acknowledged, and that may be sent.
     sent: u32,
@@ -48,12 +48,12 @@ impl Transfer {
         transfer
     }
 
-    /// Whether `mad` of `from` belongs to this transfer.
+    /// Returns `true` if `mad` of `from` belongs to this transfer.
     pub(crate) fn is_of(&self, from: &Address, mad: &SaMad) -> bool {
         (self.to.lid, self.to.qp, self.head.header.transaction_id) == (from.lid, from.qp, mad.header.transaction_id)
     }
 
-    /// How much memory the table takes.
+    /// Returns the size of the table, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.data.len()
     }

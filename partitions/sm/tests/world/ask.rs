@@ -58,8 +58,8 @@ pub(crate) fn get<R: Record>(
     if mad.header.status == Status::OK { Ok(R::read_from_prefix(&mad.data).unwrap().0) } else { Err(mad.header.status) }
 }
 
-/// Asks for a table, and takes its segments as they come, some of them more than once and in the wrong order, until all are
-/// there.
+/// Asks for a table, and takes its segments as they come, some of them more than once and in the wrong order, until all
+/// are there.
 pub(crate) fn table<R: Record>(world: &mut World, member: usize, record: &R, mask: u64) -> Vec<R> {
     world.others.clear();
     let request = request(Method::GET_TABLE, record, mask);

@@ -1,4 +1,4 @@
-//! What a fabric is like, for those who look at it from outside.
+//! Views of a fabric from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ impl World {
         node.port_guid(port).unwrap()
     }
 
-    /// How often each adapter gets what `from` sends to a multicast LID.
+    /// Returns the number of copies that each adapter receives of a packet from `from` to a multicast LID.
     pub(crate) fn flood(&self, from: usize, lid: Lid) -> BTreeMap<usize, usize> {
         let mut lrh = Lrh::default();
         lrh.dlid = lid;
@@ -44,7 +44,8 @@ impl World {
         }
     }
 
-    /// All ports of nodes outside of hypervisors that packets end at and that can be reached from `from`, with their LIDs.
+    /// All ports of nodes outside of hypervisors that packets end at and that can be reached from `from`, with their
+    /// LIDs.
     pub(crate) fn ends(&self, from: usize) -> Vec<(At, Lid)> {
         let mut seen = BTreeSet::from([from]);
         let mut next = vec![from];
@@ -74,7 +75,7 @@ impl World {
         ends
     }
 
-    /// How many hops a packet takes from port `from` to `lid`, over links that are Active; `None` where it does not
+    /// Returns the number of hops from port `from` to `lid` over Active links; `None` if the packet does not
     /// get to `to`.
     pub(crate) fn walk(&self, from: At, lid: Lid, to: At) -> Option<usize> {
         let mut lrh = Lrh::default();

@@ -46,7 +46,7 @@ struct Sm {
     is_dead: bool,
 }
 
-/// What may go wrong with a packet on a wire, in chances of 1,000, and by how many nanoseconds it is late at most.
+/// Faults of a packet on a wire, in chances of 1,000, and its greatest delay in nanoseconds.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
     pub(crate) loss: u64,
@@ -74,7 +74,7 @@ pub(crate) struct World {
     /// Nodes that do not react to anything.
     pub(crate) mute: BTreeSet<usize>,
     pub(crate) faults: Faults,
-    /// Whether all traps of adapters' agents are lost.
+    /// `true` if all traps of adapters' agents are lost.
     pub(crate) no_traps: bool,
     random: u64,
     queue: BinaryHeap<Reverse<(u64, u64, What)>>,
@@ -82,13 +82,13 @@ pub(crate) struct World {
     sms: Vec<Sm>,
     /// Sets of subnet management that managers sent.
     pub(crate) sets: usize,
-    /// How often consumers at each node were asked to register again.
+    /// Number of requests to consumers at each node to register again.
     pub(crate) reregistered: BTreeMap<usize, usize>,
     /// Datagrams that came to ports without managers, by their nodes.
     pub(crate) others: Vec<(usize, Mad)>,
 }
 
-/// What a member says.
+/// Output of a member.
 #[derive(Default)]
 struct Said {
     cable: Vec<(u8, Vec<u8>)>,
@@ -125,7 +125,7 @@ impl HsmaOutlet for Said {
     }
 }
 
-/// What a manager says.
+/// Output of a manager.
 #[derive(Default)]
 struct Sent(Vec<(Address, [u8; 256])>, Vec<Event>);
 
@@ -138,7 +138,7 @@ impl subnet_manager::Outlet for Sent {
     }
 }
 
-/// Whether a packet is a trap of an adapter's agent.
+/// Returns `true` if a packet is a trap of an adapter's agent.
 fn is_trap(packet: &[u8]) -> bool {
     let Ok(packet) = SmpPacket::read_from_bytes(packet) else { return false };
     let producer = packet.smp.attribute::<Notice>().producer;

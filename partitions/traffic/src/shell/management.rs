@@ -13,7 +13,7 @@ use super::{Machine, PORT};
 
 const LOG_BUFFERS: u8 = 2;
 const MILLISECOND: u64 = 1_000_000;
-/// How long until the administrator is asked again, and the port looked at again.
+/// Interval of requests to the administrator, and of reads of the port.
 const AGAIN: u64 = 200 * MILLISECOND;
 
 /// Queue pair 1, and a buffer to ask from.
@@ -25,7 +25,7 @@ pub(super) struct Management {
     counters_asked: bool,
 }
 
-/// What was heard.
+/// Message that was received.
 pub(super) enum Heard {
     /// The port is in the group.
     Joined {
@@ -34,7 +34,7 @@ pub(super) enum Heard {
         /// The group's.
         group: Lid,
     },
-    /// What the port counted.
+    /// Counters of the port.
     Counters(Tally),
 }
 
@@ -87,7 +87,7 @@ impl Management {
         self.free = self.endpoint.send(machine, buffer, GRH, mad.len(), &address).err();
     }
 
-    /// What `done` tells, if it is of this queue pair.
+    /// Returns the message of `done`, if it is of this queue pair.
     pub(super) fn take(&mut self, machine: &Machine, done: &Completion) -> Option<Heard> {
         match self.endpoint.take(done)? {
             Done::Arrived(arrival) => {
