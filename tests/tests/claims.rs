@@ -134,18 +134,22 @@ fn claim_05_logical_switch_of_the_physical_port_forwards_as_the_sm_has_written()
     assert_eq!(info.local_port, PortNum::new(1), "the physical port is port 1");
     let switch_info: SwitchInfo = outside.get(Destination::Route(&switch), 51);
     assert!(switch_info.linear_fdb_cap.get() >= 0xbfff);
-    // The forwarding table decides, and nothing else: with another port for its LID, sm-1 is out of reach.
-    let (first, second) = (scene.port("sm-1"), scene.port("sm-2"));
-    let table: LinearForwardingBlock = outside.get(Destination::Route(&switch), 52);
+    assert_forwards_as_written(&outside, &switch, [scene.port("sm-1"), scene.port("sm-2")], 52);
+}
+
+/// Asserts that the forwarding table of the logical switch at the end of the route `switch` decides, and nothing else:
+/// with the second port's number for the first port's LID, the first port is out of reach of `outside`.
+fn assert_forwards_as_written(outside: &QueuePair0, switch: &[u8], [first, second]: [LogicalPort; 2], nth: u32) {
+    let table: LinearForwardingBlock = outside.get(Destination::Route(switch), nth);
     let entry = usize::from(first.lid);
-    assert_eq!(table.ports[entry], PortNum::new(first.place));
+    assert_eq!(table.ports[entry], PortNum::new(first.place), "the SM's entry for LID {}", first.lid);
     let mut wrong = table;
     wrong.ports[entry] = PortNum::new(second.place);
     for (table, is_reached) in [(wrong, false), (table, true)] {
-        outside.send(Destination::Route(&switch), Method::SET, &table, 0, 53);
-        assert_eq!(essence(outside.arrival()), response(53, LinearForwardingBlock::ID));
-        outside.send(Destination::Lid(first.lid), Method::GET, &NodeInfo::default(), 0, 54);
-        assert_eq!(outside.arrival().is_timed_out, !is_reached);
+        outside.send(Destination::Route(switch), Method::SET, &table, 0, nth + 1);
+        assert_eq!(essence(outside.arrival()), response(nth + 1, LinearForwardingBlock::ID));
+        outside.send(Destination::Lid(first.lid), Method::GET, &NodeInfo::default(), 0, nth + 2);
+        assert_eq!(outside.arrival().is_timed_out, !is_reached, "LID {} by the table", first.lid);
     }
 }
 
@@ -355,6 +359,14 @@ fn claim_14_logical_switch_is_associated_with_the_physical_port() {
         }
         let back: NodeDescription = outside.get(Destination::Route(&[route, &[1]].concat()), 143);
         assert_eq!(back, NodeDescription::new(if uplink == 1 { "S1" } else { "S2" }));
+        // It is a switch, and forwards to its own logical ports as the SM has written.
+        let info: NodeInfo = outside.get(Destination::Route(route), 144);
+        assert_eq!((info.node_type, info.local_port), (NodeType::SWITCH, PortNum::new(1)));
+        let switch_info: SwitchInfo = outside.get(Destination::Route(route), 145);
+        assert!(switch_info.linear_fdb_cap.get() >= 0xbfff);
+        let mut ports = scene.ports.iter().filter(|port| port.uplink == uplink).copied();
+        let ports = [ports.next().unwrap(), ports.next().unwrap()];
+        assert_forwards_as_written(&outside, route, ports, 146);
     }
 }
 
