@@ -182,7 +182,7 @@ fn invalid_command_is_refused_with_a_remedy() {
         (&["add", "name=a", "image=bridge"], "a bridge sends at queue pair 0"),
         (&["add", "name=a", "image=./a.elf"], "was not given an image file-a when it began"),
         (&["add", "name=a", "hypervisor=west"], "cannot find the hypervisor west at the socket "),
-        (&["add", "name=a", "image=echo", "memory=2G"], "no 2048 MiB of memory in one piece, and "),
+        (&["add", "name=a", "image=echo", "memory=2G"], "cannot allocate 2048 MiB in one piece, "),
         (&["add", "name=portico-0-lhca1", "guid=0x02"], "portico-0-lhca1"),
         (&["add", "name=a", "guid=0x026fb8f2d5000101"], "0x026fb8f2d50001"),
     ];
