@@ -11,6 +11,15 @@ fn run(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Returns the instructions that README's table "What it costs" gives for `operation`.
+fn readme_figure(operation: &str) -> u64 {
+    let readme = include_str!("../../README.md");
+    let (_, costs) = readme.split_once("## What it costs").unwrap();
+    let start = format!("| {operation} | ");
+    let figure = costs.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix(" |"));
+    figure.unwrap_or_else(|| panic!("README's table lacks `{operation}`")).parse().unwrap()
+}
+
 #[test]
 fn sweep_benchmark_compares_with_ibsim_and_an_smp_takes_150_instructions() {
     let said = run(&["bench", "sweep", "--lhcas", "16", "--rounds", "1"]);
@@ -25,6 +34,7 @@ fn sweep_benchmark_compares_with_ibsim_and_an_smp_takes_150_instructions() {
         let row = said.lines().find_map(|line| line.strip_prefix(request)).unwrap();
         let numbers: Vec<f64> = row.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         assert!(numbers[0] <= 150.0 && numbers[1] > 10.0 * numbers[0], "{row}");
+        assert_eq!(numbers[0], readme_figure(&format!("answer to {request}")) as f64, "README's figure: {row}");
     }
 }
 
@@ -50,9 +60,14 @@ fn datagram_and_hypercall_cost_is_independent_of_lhca_count() {
     // One copy: by QEMU's count an instruction for each 8 bytes more.
     let [short, long] = [figure("2 ", datagrams[0]), figure("2 ", datagrams[1])];
     assert!(long - short < 2 * (4096 - 64) / 8, "{short} for 64 bytes, {long} for 4096");
-    // README's figures with some room.
-    let call = figure("2 ", "null hypercall");
-    assert!(call <= 120 && short <= 520, "{call} for a hypercall, {short} for a datagram");
+    let in_readme = [
+        ("null hypercall", "null hypercall"),
+        (datagrams[0], "datagram of 64 bytes from one LHCA to another"),
+        (datagrams[1], "datagram of 4096 bytes from one LHCA to another"),
+    ];
+    for (what, operation) in in_readme {
+        assert_eq!(figure("2 ", what), readme_figure(operation), "{operation}: counted, and README's figure");
+    }
 }
 
 #[test]
