@@ -9,7 +9,7 @@ use lhca_driver::{CallError, CompletionQueue};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup, VECTOR};
 use zerocopy::IntoBytes;
 
-use crate::shell::Machine;
+use crate::machine::Machine;
 
 /// Buffers in each direction, as a power of two.
 const LOG_BUFFERS: u8 = 6;
@@ -22,7 +22,7 @@ pub(crate) struct Line {
     port: Port,
     endpoint: Endpoint,
     completions: CompletionQueue,
-    /// For what is to be sent.
+    /// For a packet to send.
     free: heapless::Vec<Buffer, BUFFERS>,
 }
 
@@ -117,7 +117,7 @@ impl Line {
         let head = arrival.buffer.first_chunk().unwrap_or(&[0; GRH]);
         let mut bytes = [0; MAX_PACKET];
         let length = packet(&Home { kind: self.kind, lid, p_key }, done, head, arrival.payload(), &mut bytes);
-        // While nobody is at the other end there is nobody to tell.
+        // Without a device at the other end no notification is needed.
         let _ = hca.send(self.port, self.queue(), &bytes[..length]);
     }
 }

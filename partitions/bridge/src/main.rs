@@ -10,6 +10,8 @@ mod hca;
 #[cfg(target_os = "none")]
 mod line;
 #[cfg(target_os = "none")]
+mod machine;
+#[cfg(target_os = "none")]
 mod port;
 #[cfg(target_os = "none")]
 mod shell;

@@ -34,10 +34,18 @@ pub fn questions(port: PortNum) -> [Smp; QUESTIONS] {
     })
 }
 
-/// Returns whether a subnet manager is at the host's end, if `packet` reports that; the packet then becomes the
-/// repress.
+/// A subnet manager at the host's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostManager {
+    /// A subnet manager is attached.
+    Attached,
+    /// None is attached.
+    Absent,
+}
+
+/// Returns the report of the host's end on its subnet manager, if `packet` is one; the packet then becomes the repress.
 #[must_use]
-pub fn announcement(packet: &mut [u8]) -> Option<bool> {
+pub fn announcement(packet: &mut [u8]) -> Option<HostManager> {
     let packet = SmpPacket::parse_mut(packet)?;
     let SmpPacket { header, smp } = packet;
     let is_trap = (smp.header.class, smp.header.method) == (Class::SUBN_LID_ROUTED, Method::TRAP);
@@ -48,5 +56,5 @@ pub fn announcement(packet: &mut [u8]) -> Option<bool> {
     }
     let is_sm = notice.details::<LocalChange>().capability_mask().contains(CapabilityMask::SM);
     smp.header.method = Method::TRAP_REPRESS;
-    Some(is_sm)
+    Some(if is_sm { HostManager::Attached } else { HostManager::Absent })
 }

@@ -8,7 +8,7 @@ use lhca_driver::CallError;
 use zerocopy::IntoBytes;
 
 use crate::line::Line;
-use crate::shell::Machine;
+use crate::machine::Machine;
 
 /// Packets that are taken from one queue of the HCA before the others get their turn.
 const BATCH: usize = 64;
@@ -46,7 +46,7 @@ impl LentPort {
     pub(crate) fn note(&mut self, machine: &Machine, event: &Event) {
         match *event {
             Event::LinkUp { port, .. } if port == self.port => self.stale = true,
-            // Whoever was a subnet manager there is not heard any more.
+            // A subnet manager there is out of reach now.
             Event::LinkDown { port } if port == self.port => self.set_is_sm(machine, false),
             _ => {}
         }
@@ -108,7 +108,8 @@ impl LentPort {
             }
             match hca.receive(self.port, queue, buffer) {
                 Ok(Some(packet)) => {
-                    if let Some(is_sm) = own::announcement(packet) {
+                    if let Some(manager) = own::announcement(packet) {
+                        let is_sm = manager == own::HostManager::Attached;
                         let _ = hca.send(self.port, queue, packet);
                         self.set_is_sm(machine, is_sm);
                     } else if let Some(outbound) = outbound(packet).filter(|it| it.kind == self.lines[line].kind()) {

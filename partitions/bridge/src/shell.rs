@@ -3,14 +3,13 @@
 use core::time::Duration;
 
 use hca_driver::{CHECK_PERIOD, Event, Hca, MAX_PACKET, Port};
-use lhca_driver::{CallError, EventQueue, Vmmcall};
+use lhca_driver::{CallError, EventQueue};
 use platform::VECTOR;
 use thiserror::Error;
 
 use crate::hca::{self, Bell};
+use crate::machine::Machine;
 use crate::port::LentPort;
-
-pub(crate) type Machine = platform::Machine<Vmmcall>;
 
 /// Events that there is room for, as a power of two.
 const LOG_EVENTS: u8 = 5;

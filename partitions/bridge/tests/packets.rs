@@ -123,7 +123,8 @@ fn an_announcement_is_understood_and_repressed_and_nothing_else_is_one() {
     };
     for (capabilities, is_sm) in [(CapabilityMask::SM | CapabilityMask::TRAP, true), (CapabilityMask::TRAP, false)] {
         let mut packet = trap(capabilities, Lid::PERMISSIVE);
-        assert_eq!(own::announcement(packet.as_mut_bytes()), Some(is_sm));
+        let expected = if is_sm { own::HostManager::Attached } else { own::HostManager::Absent };
+        assert_eq!(own::announcement(packet.as_mut_bytes()), Some(expected));
         let expected = (Method::TRAP_REPRESS, 5);
         assert_eq!((packet.smp.header.method, packet.smp.header.transaction_id.get()), expected);
     }

@@ -3,7 +3,7 @@
 /// Something that a partition must not get away with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// Fill the free memory with a pattern, let nobody send who does not know the Q_Key, and sleep: who does this is no
+    /// Fill the free memory with a pattern, refuse senders without the Q_Key, and sleep: this partition is no
     /// attacker, but its memory is never to change.
     Guard,
     /// Every hypercall with every boundary argument.

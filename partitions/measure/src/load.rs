@@ -4,7 +4,7 @@ use iba::Lid;
 use lhca_contract::Exits;
 use lhca_driver::CallError;
 
-use crate::shell::{End, HELLO, Machine};
+use crate::end::{End, HELLO, Machine};
 
 /// The receiver acknowledges so many at once.
 const BURST: u64 = 32;

@@ -10,6 +10,8 @@
 platform::image!(shell::run);
 
 #[cfg(target_os = "none")]
+mod end;
+#[cfg(target_os = "none")]
 mod load;
 #[cfg(target_os = "none")]
 mod samples;

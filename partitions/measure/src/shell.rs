@@ -2,34 +2,24 @@
 
 use iba::{Lid, PortNum, QKey, Qpn};
 use lhca_contract::{Call, CompletionStatus, QueuePairKind, SendEntry};
-use lhca_driver::{CallError, CompletionQueue, Platform, Vmmcall};
+use lhca_driver::{CallError, CompletionQueue, Platform};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup};
 
+use crate::end::{End, HELLO, Machine};
 use crate::load;
 use crate::samples::{ROUNDS, Samples};
-
-pub(crate) type Machine = platform::Machine<Vmmcall>;
 
 const Q_KEY: QKey = QKey::new(0x1ee8);
 const PORT: PortNum = PortNum::new(1);
 /// Buffers in each direction, as a power of two.
 const LOG_BUFFERS: u8 = 7;
 const MAX_PAYLOAD: usize = 4096;
-/// Payload by which the sender finds its peer, and of the peer's response.
-pub(crate) const HELLO: &[u8] = b"hello";
 /// Longest wait of the sender for a change, in nanoseconds.
 const PAUSE: u64 = 1_000_000;
 /// Most tries until datagrams cost the same in each round.
 const SETTLING: u32 = 100;
 /// LIDs at which the peer may be.
 const LIDS: u16 = 400;
-
-/// A queue pair for datagrams, with its buffers.
-pub(crate) struct End {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) completions: CompletionQueue,
-    pub(crate) free: heapless::Vec<Buffer, 8>,
-}
 
 pub(crate) fn run(machine: &mut Machine) -> Result<u64, CallError> {
     let mut end = End::open(machine)?;

@@ -24,7 +24,7 @@ impl Log for Console {
 
     fn log(&self, record: &Record<'_>) {
         let mut pieces = Pieces(heapless::String::new());
-        // What is in the pieces always fits, and who does not hear cannot be told.
+        // The pieces always fit, and a failed call cannot be reported.
         let _ = match record.level() {
             Level::Error => writeln!(pieces, "error: {}", record.args()),
             Level::Warn => writeln!(pieces, "warning: {}", record.args()),

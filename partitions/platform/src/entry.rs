@@ -1,7 +1,7 @@
 //! Where an image begins, and where it ends.
 #![allow(unsafe_code)] // the entry, and what the processor's state and the image promise each other
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 use core::fmt::Display;
 use core::panic::PanicInfo;
 use core::ptr::with_exposed_provenance_mut;
@@ -9,6 +9,7 @@ use core::ptr::with_exposed_provenance_mut;
 use lhca_contract::InformationPage;
 use lhca_driver::{Lhca, Line, Vmmcall};
 
+use crate::end::end_with;
 use crate::{Information, Machine, Memory, console, exit, interrupts};
 
 /// Of the memory's end, this is the stack's. Images keep all their state there.
@@ -51,23 +52,12 @@ extern "C" fn begin(page: &'static InformationPage) -> ! {
     end_with(code)
 }
 
-/// The exit code of an image that came to `result`; an error is told.
+/// Returns the exit code of an image with this result, and prints an error.
 pub fn report(result: Result<u64, impl Display>) -> u64 {
     result.unwrap_or_else(|error| {
         log::error!("{error}");
         exit::ERROR
     })
-}
-
-/// Ends the partition.
-pub(crate) fn end_with(code: u64) -> ! {
-    if let Ok(lhca) = Lhca::probe(Vmmcall) {
-        lhca.exit(code);
-    }
-    loop {
-        // SAFETY: with interrupts off, this ends the partition.
-        unsafe { asm!("cli", "hlt") };
-    }
 }
 
 #[panic_handler]

@@ -13,7 +13,7 @@ pub const GROUP: Gid = Gid { prefix: GidPrefix::new(0xff12_1ee7_0000_0000), guid
 pub const Q_KEY: QKey = QKey::new(0x0001_1ee7);
 
 /// The request to [`join`], for the subnet administrator at `port.sm_lid`. `None` while the port is not Active, or
-/// nobody manages it.
+/// has no SM.
 #[must_use]
 pub fn request(port: &PortAttributes, transaction: TransactionId) -> Option<SaMad> {
     let ready = PortState::new(port.state) == PortState::ACTIVE && port.sm_lid.is_unicast();

@@ -14,7 +14,7 @@ static HEAP: TalcLock<spin::Mutex<()>, Manual> = TalcLock::new(Manual);
 /// If they are too few for a heap: an error of the image's own.
 pub(crate) fn claim(lines: &'static mut [Line]) {
     let size = size_of_val(lines);
-    // SAFETY: whoever has a `&'static mut` has the memory alone, and gives it away here for good.
+    // SAFETY: the owner of a `&'static mut` has the memory alone, and gives it away here for good.
     let heap = unsafe { HEAP.lock().claim(lines.as_mut_ptr().cast(), size) };
     assert!(heap.is_some(), "too little memory for a heap");
 }

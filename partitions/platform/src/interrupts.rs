@@ -11,7 +11,7 @@ use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
 use x86_64::structures::idt::{Entry, HandlerFunc};
 
-use crate::entry::end_with;
+use crate::end::end_with;
 use crate::exit;
 
 /// Vectors below are the processor's own exceptions (APM vol. 2, 8.2).
@@ -22,8 +22,8 @@ const STUB: u64 = 16;
 static GDT: Once<GlobalDescriptorTable> = Once::new();
 static IDT: Once<[Entry<HandlerFunc>; 256]> = Once::new();
 
-// 1. A stub for each exception, which makes the frame the same for all: those outside of the mask push no error code, and
-//    then each pushes its vector.
+// 1. A stub for each exception, which makes the frame the same for all: those outside of the mask push no error code,
+//    and then each pushes its vector.
 // 2. What all of them come to: `exception`, with the frame's address. It does not return.
 // 3. What all interrupts come to. That they end a HLT is all they are for.
 global_asm!(

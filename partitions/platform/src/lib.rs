@@ -23,6 +23,8 @@
 
 #[cfg(target_os = "none")]
 mod console;
+#[cfg(target_os = "none")]
+mod end;
 mod endpoint;
 #[cfg(target_os = "none")]
 mod entry;

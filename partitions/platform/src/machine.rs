@@ -34,7 +34,7 @@ impl Machine<lhca_driver::Vmmcall> {
 
     /// Ends the partition with `code`.
     pub fn exit(&self, code: u64) -> ! {
-        crate::entry::end_with(code)
+        crate::end::end_with(code)
     }
 
     /// Gives `bytes` of the free memory to the heap; once, before anything is allocated.

@@ -38,7 +38,7 @@ impl Memory {
                 self.free = free;
                 lines
             }
-            None => panic!("{} bytes of memory are asked for, and {left} are left", count * size_of::<Line>()),
+            None => panic!("cannot allocate {} bytes of memory: {left} are left", count * size_of::<Line>()),
         }
     }
 
@@ -60,8 +60,8 @@ impl Memory {
     }
 }
 
-/// Memory that can be lent to the hypervisor. Whoever has this has the memory: as long as it is lent, its endpoint
-/// ([`crate::Endpoint`]) does.
+/// Memory that can be lent to the hypervisor. The owner of the value has the memory: as long as it is lent, its
+/// endpoint ([`crate::Endpoint`]) does.
 #[derive(Debug)]
 pub struct Buffer {
     start: NonNull<u8>,
@@ -88,7 +88,7 @@ impl Deref for Buffer {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: the memory was given to this value alone, initialized, for good. The hypervisor writes there only
-        // while the buffer is posted, and it is not posted while somebody has it.
+        // while the buffer is posted, and it is not posted while it has an owner.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "128 bytes of memory are asked for, and 64 are left")]
+    #[should_panic(expected = "cannot allocate 128 bytes of memory: 64 are left")]
     fn what_is_not_there_is_not_given() {
         Memory::new(std::vec![Line::ZERO; 1].leak()).lines(2);
     }

@@ -10,7 +10,7 @@ pub const GRH: usize = size_of::<Grh>();
 /// The address that leads back to where a datagram came from (IBA vol. 1, 13.5.4), by the way that it came: `done` is
 /// its completion, `head` what stands before its payload. `q_key` is the sender's, which a datagram does not tell.
 ///
-/// Immediate data that came with it goes back as well. What is to be sent, and the work request's number, are for the
+/// Immediate data that came with it goes back as well. The payload, and the work request's number, are for the
 /// caller to fill in.
 #[must_use]
 pub fn reply(done: &Completion, head: &[u8; GRH], q_key: QKey) -> SendEntry {

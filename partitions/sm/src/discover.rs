@@ -24,7 +24,7 @@ pub(crate) enum Question {
     ClearChange(usize),
     /// A port.
     Port(End),
-    /// A port at the other end of whose link nobody answered.
+    /// A port without a response from the other end of its link.
     Confirm(End),
     /// The first P_Keys of a port.
     PKeys(End),
@@ -181,8 +181,8 @@ impl Discovery {
         }
     }
 
-    /// Asks the port at `from`, at whose other end nobody answered, how it is: its link may be down by now, or the
-    /// whole way there gone, with all the rest that is yet to be asked.
+    /// Requests PortInfo of the port at `from`, whose other end did not respond: its link may be down by now, or the
+    /// whole way there gone, with all requests that are still to come.
     fn confirm(&self, from: End, requests: &mut Requests) {
         if let Some(port) = self.found.port(from) {
             let smp = port.route.request(Method::GET, PortInfo::ID, u32::from(from.port.get()));

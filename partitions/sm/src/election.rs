@@ -14,7 +14,7 @@ pub(crate) enum Verdict {
     Manage,
     /// The manager there is to.
     StandBy(End),
-    /// The manager there is to, and we were: it is told so.
+    /// The manager there becomes master, and this one was: handover.
     HandOver(End),
     /// The manager there does, and has less right to than we: it is to hand over.
     Wait(End),
@@ -99,7 +99,7 @@ mod tests {
         };
         let (standby, master, discovering) = (SmState::STANDBY, SmState::MASTER, SmState::DISCOVERING);
         let own = |state| manager(5, 3, state);
-        // Where there is a master we stand by, whatever its priority; else whoever is above is waited for.
+        // Where there is a master we stand by, whatever its priority; else it waits for the managers above.
         assert_eq!(judge(own(discovering), &[manager(1, 9, standby), manager(2, 0, master)]), Verdict::StandBy(end(1)));
         assert_eq!(
             judge(own(discovering), &[manager(6, 3, standby), manager(4, 3, standby)]),

@@ -8,7 +8,7 @@
 //!
 //! Nothing here touches hardware, sockets or a clock. The caller hands [`Manager::receive`] what arrived at queue pairs
 //! 0 and 1 of the manager's port, calls [`Manager::poll`] when the moment has come that the last call named, and does
-//! what the [`Outlet`] is told. Moments are [`Duration`]s since a beginning that the caller chooses.
+//! what the [`Outlet`] receives. Moments are [`Duration`]s since a beginning that the caller chooses.
 //!
 //! What it does not do: M_Keys other than 0, LMCs other than 0, partitions other than the default one, service levels
 //! other than 0, and routes that are free of deadlocks in rings.

@@ -52,7 +52,7 @@ impl Lids {
         }
     }
 
-    /// The next LID that is nobody's, from `from` on; or of one that is not there, if all were given out.
+    /// Returns the next free LID from `from` on; or of one that is not there, if all were given out.
     fn free(&self, taken: &BTreeMap<Lid, Guid>, from: &mut u16) -> Option<Lid> {
         let last = Lid::UNICAST.end().get();
         let is_free = |lid: &Lid| !taken.contains_key(lid) && !self.owners.contains_key(lid);

@@ -50,7 +50,7 @@ pub(crate) fn blocks(topology: &Topology, groups: &Groups) -> BTreeMap<usize, Bl
                 set(at.node, at.port);
             }
         }
-        // From the leaves up: whoever has members at or below it is joined to its parent, if there are others.
+        // From the leaves up: a switch with members at or below it is joined to its parent, if there are others.
         let is_alone = joined.len() <= 1;
         for switch in order.iter().rev() {
             if !is_alone

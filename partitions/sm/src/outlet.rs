@@ -56,7 +56,7 @@ impl fmt::Display for Event {
             }
             Self::Swept(SweepReport { nodes, lids, failures, silent, .. }) => write!(
                 f,
-                "subnet up in part: {nodes} nodes, {lids} LIDs; {failures} requests failed, {silent} links have nobody at \
+                "subnet up in part: {nodes} nodes, {lids} LIDs; {failures} requests failed, {silent} links lack a response at \
                  the other end"
             ),
             Self::Trap(trap, lid) => write!(f, "trap from LID {lid}: {trap}"),
@@ -75,6 +75,6 @@ pub struct SweepReport {
     pub sets: usize,
     /// Requests that were refused, or not answered by nodes that had answered before: there will be another sweep.
     pub failures: usize,
-    /// Links that are up, with nobody at the other end who answers.
+    /// Links that are up, without a response from the other end.
     pub silent: usize,
 }

@@ -26,8 +26,8 @@ pub(crate) struct Master {
     pub(crate) is_new: bool,
 }
 
-/// The request that makes the port at `end` what it is to be while its link is configured: with `lid` where packets end
-/// at it, and Armed where it waits in Init. `None` where nothing is to be changed.
+/// Returns the request that configures the port at `end`: with `lid` where packets end
+/// at it, and Armed where it waits in Init. `None` where nothing changes.
 pub(crate) fn configure(topology: &Topology, end: End, lid: Option<Lid>, master: Master) -> Option<Smp> {
     let port = topology.port(end)?;
     let mut info = unchanged(&port.info);
@@ -44,7 +44,7 @@ pub(crate) fn configure(topology: &Topology, end: End, lid: Option<Lid>, master:
     (info != unchanged(&port.info)).then(|| request(end, port, &info))
 }
 
-/// The request that takes the port at `end` from Armed to Active, where it is to be taken there.
+/// Returns the request that takes the port at `end` from Armed to Active, where that is needed.
 pub(crate) fn activate(topology: &Topology, end: End) -> Option<Smp> {
     let port = topology.port(end)?;
     let (_, peer) = topology.peer(end)?;

@@ -45,7 +45,7 @@ impl Tables {
             };
             let known = self.of.entry(node.info.node_guid).or_default();
             if known.top != info.linear_fdb_top {
-                // The switch was restarted, or somebody else was there.
+                // The switch was restarted, or another SM was there.
                 *known = Table { top: info.linear_fdb_top, ..Table::default() };
             }
             if let Some(wanted) = wanted(node, &info) {
@@ -111,7 +111,7 @@ impl Tables {
     }
 }
 
-/// SwitchInfo as it is to be, where it is not.
+/// Returns SwitchInfo with the wanted values, where it differs.
 fn wanted(node: &Node, info: &SwitchInfo) -> Option<SwitchInfo> {
     let top = node.table.iter().rposition(|&port| port != PortNum::DISCARD).unwrap_or(0);
     let mut wanted = *info;

@@ -24,7 +24,7 @@ pub(crate) struct Node {
     /// Of a switch.
     pub(crate) switch: Option<SwitchInfo>,
     pub(crate) ports: BTreeMap<PortNum, Port>,
-    /// Of a switch: the port for each LID, as it is to be.
+    /// Of a switch: the wanted port for each LID.
     pub(crate) table: Vec<PortNum>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Topology {
     pub(crate) nodes: Vec<Node>,
     by_guid: BTreeMap<Guid, usize>,
     by_port_guid: BTreeMap<Guid, End>,
-    /// Ports whose link is up, with nobody at the other end who answers.
+    /// Ports whose link is up, without a response from the other end.
     pub(crate) silent: Vec<End>,
     /// Other managers.
     pub(crate) managers: Vec<(End, SmInfo)>,

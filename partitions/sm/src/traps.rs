@@ -11,11 +11,11 @@ use crate::route::request;
 /// Act on a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consequence {
-    /// Nothing but to tell of it.
-    None,
-    /// The subnet is to be swept.
+    /// Report it alone.
+    ReportOnly,
+    /// Sweep the subnet.
     Sweep,
-    /// The node whose port has this LID is to be asked for its name.
+    /// Read the name of the node whose port has this LID.
     Rename(Lid),
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn consequence(notice: &Notice) -> Consequence {
                 Consequence::Sweep
             }
         }
-        _ => Consequence::None,
+        _ => Consequence::ReportOnly,
     }
 }
 

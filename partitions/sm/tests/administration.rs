@@ -182,7 +182,7 @@ fn leave(world: &mut World, member: usize) -> Result<McMemberRecord, Status> {
     get(world, member, Method::DELETE, &record, McMemberRecord::TO_CREATE)
 }
 
-/// Checks that what any of `members` sends to `lid` comes to all others once, and to nobody else.
+/// Checks that a packet of each of `members` to `lid` comes to all others once, and to no other port.
 fn check_group(world: &World, lid: Lid, members: &[usize]) {
     for &from in members {
         let wanted: BTreeMap<usize, usize> = members.iter().filter(|to| **to != from).map(|to| (*to, 1)).collect();
@@ -245,7 +245,7 @@ fn only_a_port_itself_joins_and_only_as_the_group_is() {
     assert_eq!(get(&mut world, 6, Method::SET, &other, few).unwrap().q_key, wanted.q_key, "who joins may say less");
     other.q_key = QKey::new(1);
     assert_eq!(get(&mut world, 6, Method::SET, &other, mask), Err(Status::SA_INVALID_REQUEST));
-    assert_eq!(leave(&mut world, 7), Err(Status::SA_INVALID_REQUEST), "it is no member");
+    assert_eq!(leave(&mut world, 7), Err(Status::SA_INVALID_REQUEST), "it is not a member");
     // A stranger sees the group, and who has the key its members.
     let groups = table(&mut world, 8, &McMemberRecord::default(), 0);
     assert_eq!(groups.iter().map(|record| record.port_gid).collect::<Vec<_>>(), [Gid::default()]);

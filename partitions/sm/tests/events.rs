@@ -91,7 +91,7 @@ const COME: TrapNumber = TrapNumber::GID_IN_SERVICE;
 const LINK: TrapNumber = TrapNumber::LINK_STATE_CHANGE;
 
 #[test]
-fn a_pulled_cable_is_told_to_subscribers_and_to_nobody_else() {
+fn unplugged_cable_is_reported_to_subscribers_alone() {
     let (mut world, _) = fabric();
     subscribe(&mut world, ALICE, &everything()).unwrap();
     subscribe(&mut world, BOB, &of(GONE)).unwrap();
@@ -185,7 +185,7 @@ fn a_subscription_is_of_what_it_names() {
         assert_eq!(all, expected, "{inform:?}");
         end(&mut world, ALICE, &inform).unwrap();
         world.plug((SWITCH, 4));
-        assert_eq!(told(&mut world, 3_000), [], "it is no more subscribed");
+        assert_eq!(told(&mut world, 3_000), [], "its subscription has ended");
     }
 }
 

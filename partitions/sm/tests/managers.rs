@@ -75,7 +75,7 @@ fn a_better_one_is_handed_the_subnet() {
 }
 
 #[test]
-fn whoever_dies_while_the_subnet_is_handed_over_the_other_is_master() {
+fn death_during_handover_makes_the_other_manager_master() {
     for (events, victim) in (0..400).step_by(5).flat_map(|events| [(events, 0), (events, 1)]) {
         let mut world = fabric();
         let first = world.manager(2, None, 1, with_priority(5));

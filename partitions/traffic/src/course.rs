@@ -15,7 +15,7 @@ const MAX_PAYLOAD: usize = 4096;
 const MILLISECOND: u64 = 1_000_000;
 /// Interval of calls.
 const CALL_EVERY: u64 = 200 * MILLISECOND;
-/// After so long what has not come back is lost: nothing on the way waits so long, and nothing is to be dropped.
+/// Time after which a datagram that has not returned is lost: none waits so long on its way, and none may be dropped.
 const LOST_AFTER: u64 = 20_000 * MILLISECOND;
 
 /// Plan of the exchange.

@@ -2,7 +2,7 @@
 //! steps, each of which comes back as it was.
 //!
 //! Everybody sends back to its sender whatever arrives. A datagram's immediate data ([`Tag`]) says whose it is, so that
-//! what comes back is told from what is to be sent back; all of the payload is a pattern ([`Key`]) that both ends know.
+//! datagrams that return differ from those to return; all of the payload is a pattern ([`Key`]) that both ends know.
 //! So a byte that is wrong shows at the end where it went wrong, and who has no idea of patterns, such as a host
 //! outside, can take part by sending back alone.
 //!

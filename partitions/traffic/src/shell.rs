@@ -4,21 +4,19 @@
 use core::fmt;
 
 use heapless::{Deque, Vec};
-use iba::{Gid, Lid, PortNum};
+use iba::{Gid, Lid};
 use lhca_contract::{Completion, CompletionFlags, CompletionStatus, QueuePairKind, SendEntry, WorkFlags};
-use lhca_driver::{CallError, CompletionQueue, Vmmcall};
+use lhca_driver::{CallError, CompletionQueue};
 use platform::group::{GROUP, Q_KEY};
 use platform::{Arrival, Buffer, Done, Endpoint, GRH, Setup};
 use traffic_image::{Course, Message, Plan, Step, Tag, Tally, To, words};
 
+use self::machine::{Machine, PORT};
 use self::management::{Heard, Management};
 
+mod machine;
 mod management;
 
-type Machine = platform::Machine<Vmmcall>;
-
-/// The port that takes part.
-const PORT: PortNum = PortNum::new(1);
 /// Buffers that datagrams are received in, as a power of two: more than all others can have under way to us.
 const LOG_BUFFERS: u8 = 7;
 /// Buffers of our own to send from: one for what is under way, one for what is next.
@@ -152,13 +150,12 @@ impl Member {
     /// Deals with all that arrived.
     fn serve(&mut self, machine: &Machine) {
         while let Some(done) = self.completions.next(&machine.lhca) {
-            self.heed(machine, &done);
+            self.handle_completion(machine, &done);
         }
     }
 
-    /// Deals with one thing that is done. What the port counted is told at once, as what comes behind it was not
-    /// counted yet.
-    fn heed(&mut self, machine: &Machine, done: &Completion) {
+    /// Handles a completion. The port's counters are taken at once, since later datagrams are not counted yet.
+    fn handle_completion(&mut self, machine: &Machine, done: &Completion) {
         match self.endpoint.take(done) {
             Some(Done::Arrived(arrival)) => self.receive(machine, arrival),
             Some(Done::Unfilled(buffer)) => self.post(machine, buffer),

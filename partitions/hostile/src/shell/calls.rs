@@ -3,8 +3,8 @@
 use hostile_image::{Random, Summary, boundaries, every_call};
 use lhca_driver::Platform;
 
+use super::machine::{Machine, count, seed};
 use super::raw::Scratch;
-use super::{Machine, count, seed};
 
 /// Lines of memory that are ours to lose.
 const SCRATCH: usize = 1024;

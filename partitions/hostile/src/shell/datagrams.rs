@@ -11,14 +11,15 @@ use lhca_driver::CompletionQueue;
 use platform::{Buffer, Done, Endpoint, GRH, Setup};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{Error, Machine, count, seed};
+use super::error::Error;
+use super::machine::{Machine, count, seed};
 
 pub(super) const PORT: PortNum = PortNum::new(1);
 pub(super) const LOG_BUFFERS: u8 = 4;
 pub(super) const LENGTH: usize = 256;
 /// From one look at the port to the next, in nanoseconds.
 const LOOK_EVERY: u64 = 20_000_000;
-/// Completion statuses that are told apart.
+/// Completion statuses that are distinguished.
 const STATUSES: usize = 16;
 /// Upper half of the transaction IDs of a flood: "host".
 const FLOOD: u64 = 0x686f_7374 << 32;

@@ -3,8 +3,9 @@
 use lhca_contract::{Access, Call, Handle, MemoryRegion, MulticastGroup, QueueConfig, QueuePairConfig, Status};
 use zerocopy::IntoBytes;
 
+use super::error::Error;
+use super::machine::Machine;
 use super::queues::{EVENTS, Queues};
-use super::{Error, Machine};
 
 /// Kinds of what a partition creates: places of an [`Objects`].
 const COMPLETION_QUEUE: usize = 0;

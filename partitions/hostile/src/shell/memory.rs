@@ -7,8 +7,9 @@ use lhca_driver::{CompletionQueue, Platform};
 use platform::{Endpoint, GRH, Setup};
 
 use super::datagrams::{LENGTH, LOG_BUFFERS, PORT};
+use super::error::Error;
+use super::machine::Machine;
 use super::raw::{self, Scratch};
-use super::{Error, Machine};
 
 /// Of so many pages one is reached for in every way, the others only by a load: what cannot be read cannot be written,
 /// as page tables have it.
@@ -17,7 +18,7 @@ const EVERY_WAY: u64 = 16;
 /// A pattern that no other partition has.
 const SECRET: QKey = QKey::new(0x5ec2_e700);
 
-/// Lies still, with memory that is all in use: whatever changes it is somebody else.
+/// Sleeps with all memory in use: any change of it comes from outside.
 pub(super) fn guard(machine: &mut Machine) -> Result<(), Error> {
     let completions = CompletionQueue::create(&machine.lhca, machine.memory.ring(LOG_BUFFERS + 1), 0)?;
     let (kind, q_key, log_buffers) = (QueuePairKind::UD, SECRET, LOG_BUFFERS);
@@ -36,7 +37,7 @@ pub(super) fn guard(machine: &mut Machine) -> Result<(), Error> {
     }
 }
 
-/// Sees that free memory has nothing of whoever had it before.
+/// Checks that free memory has nothing of its former owner.
 pub(super) fn see_wiped(machine: &mut Machine) -> Result<(), Error> {
     let free = Scratch::free(machine);
     let left = (0..free.words()).find(|&index| free.get(index) != 0);

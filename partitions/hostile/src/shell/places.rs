@@ -12,15 +12,16 @@ use platform::{GRH, group};
 use zerocopy::IntoBytes;
 
 use super::datagrams::{LENGTH, PORT, wait_for_port};
+use super::error::Error;
+use super::machine::Machine;
 use super::queues::{ARGUMENT, LOG_ENTRIES, Queues, SEND};
 use super::raw::Scratch;
-use super::{Error, Machine};
 
 /// The queue pair for datagrams of a partition that runs `echo`: the second one that it creates.
 const ECHO: Qpn = Qpn::new(0x101);
 /// So many receive requests are posted at once: fewer than `echo` posts.
 const BATCH: usize = 8;
-/// For so long an echo may stay away before it is asked for again, in nanoseconds; what comes too late finds no room.
+/// Time after which a missing echo is requested again, in nanoseconds; a late one finds no room.
 const AGAIN: u64 = 50_000_000;
 const WORD: u64 = 8;
 

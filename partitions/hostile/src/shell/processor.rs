@@ -3,7 +3,9 @@
 use lhca_contract::{QueuePairKind, SendEntry};
 
 use super::datagrams::Source;
-use super::{Error, Machine, raw};
+use super::error::Error;
+use super::machine::Machine;
+use super::raw;
 
 /// For so long an interrupt that waits may stay away, in nanoseconds.
 const PATIENCE: u64 = 20_000_000_000;

@@ -10,8 +10,9 @@ use lhca_contract::{
 use lhca_driver::Platform;
 use zerocopy::IntoBytes;
 
+use super::error::Error;
+use super::machine::{Machine, count, seed};
 use super::raw::Scratch;
-use super::{Error, Machine, count, seed};
 
 /// Each ring has 2 to this power entries.
 pub(super) const LOG_ENTRIES: u8 = 4;
@@ -52,7 +53,7 @@ impl<'a> Queues<'a> {
         value
     }
 
-    /// Makes a call that is to be answered so.
+    /// Makes a call that must return this status.
     pub(super) fn expect(&mut self, expected: Status, call: Call, arguments: [u64; 3]) -> Result<(), Error> {
         let status = self.machine.lhca.platform().call(call, arguments).0;
         self.summary.count(status);

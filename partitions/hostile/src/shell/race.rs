@@ -11,9 +11,10 @@ use platform::{Done, Endpoint, GRH, Setup};
 use zerocopy::IntoBytes;
 
 use super::datagrams::{LENGTH, LOG_BUFFERS, PORT, wait_for_port};
+use super::error::Error;
+use super::machine::{Machine, count};
 use super::queues::{COMPLETIONS, LOG_ENTRIES, Queues, SEND};
 use super::raw::Scratch;
-use super::{Error, Machine, count};
 
 /// The Q_Key of a target, which attackers know, and another one, which they do not.
 const OPEN: QKey = QKey::new(0x0be2);
@@ -30,7 +31,7 @@ const BESIDE: usize = 64;
 const LENGTHS: [u64; 2] = [LENGTH as u64, 4096];
 /// Number of notifications in a row after which a partition is polled.
 const RINGS: u64 = 64;
-/// Requests are changed so often before somebody else has the processor, who may have to make room.
+/// Number of changes of the requests before another partition gets the processor, which may have to make room.
 const CHANGES: u64 = 120;
 const ENTRIES: u64 = 1 << LOG_ENTRIES;
 /// Words of a send entry, and which of them has the length.
@@ -67,7 +68,7 @@ pub(super) fn requests(machine: &mut Machine) -> Result<(), Error> {
     let mut rings = 0_u64;
     loop {
         post_all(&scratch, 0, completions, 1 << LOG_MANY);
-        // Whoever is not looked at any more has to ring.
+        // A partition that is not polled any more must notify.
         if rings < RINGS || rings.is_multiple_of(1 << 14) {
             queues.ring(queues.pair);
         }

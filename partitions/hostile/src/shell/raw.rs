@@ -11,7 +11,7 @@ use x86_64::VirtAddr;
 use x86_64::instructions::tables::sidt;
 use x86_64::structures::idt::{Entry, HandlerFunc};
 
-use super::Machine;
+use super::machine::Machine;
 
 /// Memory that is ours to lose, whatever the hypervisor puts there.
 pub(super) struct Scratch {
@@ -53,7 +53,7 @@ impl Scratch {
 
     pub(super) fn get(&self, index: u64) -> u64 {
         let word: *const u64 = with_exposed_provenance(self.address(index) as usize);
-        // SAFETY: it is an aligned word of memory that nobody has a reference to; any bits are a number.
+        // SAFETY: it is an aligned word of memory without references to it; any bits are a number.
         unsafe { word.read_volatile() }
     }
 
@@ -83,7 +83,7 @@ pub(super) fn map_all(machine: &mut Machine) {
     let more = Scratch::new(machine, 2 * PAGE as usize / size_of::<Line>()).start.next_multiple_of(PAGE);
     let put = |table: u64, index: u64, value: u64| {
         let entry: *mut u64 = with_exposed_provenance_mut((table + 8 * index) as usize);
-        // SAFETY: it is an entry of a table. What it maps is at its own address already, or nobody's in this partition.
+        // SAFETY: it is an entry of a table. What it maps is at its own address already, or unused in this partition.
         unsafe { entry.write_volatile(value) };
     };
     for gigabyte in 0..END >> 30 {

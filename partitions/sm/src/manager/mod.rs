@@ -46,7 +46,7 @@ pub struct Manager {
     /// `true` if multicast groups changed, and switches must be updated.
     are_groups_changed: bool,
     restarts: u32,
-    /// The manager that a standby polls; `None` for the one whose LID our port was told.
+    /// The manager that a standby polls; `None` for the one in MasterSMLID of our port.
     polled: Option<Route>,
     /// Polls in a row that were not answered.
     missed: u32,
@@ -171,7 +171,7 @@ impl Manager {
                 send(from.lid, &repress(smp), out);
                 self.administration.events.tell(notice, &self.topology);
                 match consequence(notice) {
-                    Consequence::None => return,
+                    Consequence::ReportOnly => return,
                     Consequence::Sweep => {}
                     Consequence::Rename(lid) => self.topology.forget_name(lid),
                 }
@@ -197,7 +197,7 @@ impl Manager {
         (self.wake, self.missed, self.restarts) = (now, 0, 0);
     }
 
-    /// Something changed: there is to be a sweep soon, or after the one that is on its way.
+    /// Notes a change: a sweep follows soon, or after the one that is under way.
     fn change(&mut self, now: Duration) {
         self.is_changed = true;
         if matches!(self.task, Task::Idle) {

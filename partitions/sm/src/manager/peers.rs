@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_switched_off_asks_nobody() {
+    fn disabled_manager_sends_no_requests() {
         let (mut manager, mut sent) = (manager(SmState::NOT_ACTIVE), Sent::default());
         assert_eq!(manager.poll(Duration::from_secs(1), &mut sent), Duration::MAX);
         assert!(sent.0.is_empty());

@@ -20,7 +20,7 @@ impl Manager {
         self.task = Task::Discover(Discovery::begin(self.state == SmState::MASTER, &mut self.requests));
     }
 
-    /// All is found: decides who is to be master.
+    /// Decides the election after discovery.
     pub(super) fn decide(&mut self, now: Duration, discovery: Discovery, out: &mut impl Outlet) {
         if discovery.found.own().is_none() {
             self.is_changed = true;

@@ -1,4 +1,4 @@
-//! Events: who wants to be told of which, and the reports on their way (IBA vol. 1, 13.4.8.3, 13.4.9, 15.4).
+//! Events: subscriptions, and reports under way (IBA vol. 1, 13.4.8.3, 13.4.9, 15.4).
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -11,8 +11,8 @@ use iba::sa::{InformInfo, InformInfoRecord, Record, SaMad};
 use iba::{Gid, GidPrefix, Guid, Lid, ProducerType, Qpn, Sl};
 use zerocopy::{FromZeros, transmute};
 
-use super::Records;
 use super::path::gid_of;
+use super::records::Records;
 use crate::config::Config;
 use crate::outlet::{Address, Outlet};
 use crate::topology::{Port, Topology};
@@ -38,7 +38,7 @@ const ALL_PRODUCERS: ProducerType = ProducerType::new(0xff_ffff);
 pub(crate) struct Events {
     subscriptions: Vec<Subscription>,
     reports: Transactions<()>,
-    /// Ports whose GIDs are in service, as far as was told.
+    /// Ports whose GIDs were reported in service.
     in_service: BTreeSet<Guid>,
 }
 
@@ -90,7 +90,7 @@ impl Events {
         Ok(*asked)
     }
 
-    /// Reports `notice` to whoever wants it.
+    /// Reports `notice` to its subscribers.
     pub(crate) fn tell(&mut self, notice: &Notice, topology: &Topology) {
         let issuer_gid = at(topology, notice.issuer_lid).map(gid_of).unwrap_or_default();
         let event = ReportedNotice { notice: *notice, issuer_gid };
@@ -162,7 +162,7 @@ impl Events {
         Ok(records)
     }
 
-    /// Forgets all: whoever wants to be told subscribes again with a new master.
+    /// Removes all subscriptions: clients subscribe again with a new master.
     pub(crate) fn clear(&mut self) {
         self.subscriptions.clear();
         self.reports.clear();

@@ -11,7 +11,7 @@ use iba::{Gid, GidPrefix, Guid, Lid};
 use super::bound::Bound;
 use super::path::gid_of;
 use super::rate::Rate;
-use super::{Knowledge, Records};
+use super::records::{Knowledge, Records};
 use crate::outlet::Address;
 use crate::ports::SUBNET_TIMEOUT;
 use crate::topology::{Port, Topology};
@@ -48,7 +48,7 @@ pub(crate) struct Groups {
     made: u64,
     /// `true` if switches must be updated.
     is_changed: bool,
-    /// Groups that came or went, of which nobody was told yet.
+    /// Groups that were created or deleted and not reported yet.
     news: Vec<(TrapNumber, Gid)>,
 }
 
@@ -91,7 +91,7 @@ impl Groups {
         core::mem::take(&mut self.news)
     }
 
-    /// Forgets all: whoever is in a group registers again with a new master.
+    /// Removes all groups: members register again with a new master.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -1,4 +1,4 @@
-//! Subnet administration (SA): what anybody may ask of a master's knowledge, at queue pair 1 (IBA vol. 1, 15.2).
+//! Subnet administration (SA): requests of clients to a master, at queue pair 1 (IBA vol. 1, 15.2).
 
 mod bound;
 mod events;
@@ -6,13 +6,13 @@ mod groups;
 mod path;
 mod query;
 mod rate;
+mod records;
 mod transfer;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use iba::SmKey;
-use iba::attr::SmInfo;
 use iba::mad::{AttributeId, Class, MadHeader, Method, Status};
 use iba::pma::ClassPortInfo;
 use iba::rmpp::{RmppHeader, RmppType};
@@ -21,6 +21,8 @@ use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use self::events::Events;
 pub(crate) use self::groups::Groups;
+pub(crate) use self::records::Knowledge;
+use self::records::{MAX_TABLES, Records};
 use self::transfer::Transfer;
 use crate::config::Config;
 use crate::outlet::{Address, Outlet};
@@ -33,17 +35,6 @@ const RESPONSE_TIME: u8 = 18;
 /// mask (15.2.4.1).
 const CAPABILITIES: u16 = 1 << 8 | 1 << 9 | 1 << 13;
 
-/// Tables of more bytes than this are not sent at a time: whoever wants so much can ask for less, or later. It is as
-/// much as all paths between 256 ports take.
-const MAX_TABLES: usize = 4 << 20;
-
-/// The master's knowledge.
-#[derive(Clone, Copy)]
-pub(crate) struct Knowledge<'a> {
-    pub(crate) topology: &'a Topology,
-    pub(crate) own: &'a SmInfo,
-}
-
 /// The administration.
 #[derive(Debug)]
 pub(crate) struct Administration {
@@ -52,34 +43,8 @@ pub(crate) struct Administration {
     pub(crate) events: Events,
 }
 
-/// Records of one kind, one behind the other as in a table.
-#[derive(Debug, Default)]
-pub(crate) struct Records {
-    bytes: Vec<u8>,
-    /// Bytes from one to the next, a multiple of 8.
-    step: usize,
-    count: usize,
-}
-
-impl Records {
-    /// Adds `record`.
-    ///
-    /// # Errors
-    /// The status of an answer that tells that there is no room.
-    fn push<T: IntoBytes + Immutable>(&mut self, record: &T) -> Result<(), Status> {
-        if self.bytes.len() >= MAX_TABLES {
-            return Err(Status::SA_NO_RESOURCES);
-        }
-        self.count += 1;
-        self.step = size_of::<T>().next_multiple_of(8);
-        self.bytes.extend_from_slice(record.as_bytes());
-        self.bytes.resize(self.count * self.step, 0);
-        Ok(())
-    }
-}
-
 impl Administration {
-    /// One that knows of nobody yet; its own requests have ids behind `first`.
+    /// Creates an administration without clients; its own requests have ids behind `first`.
     pub(crate) fn new(config: &Config, first: u32) -> Self {
         Self { transfers: Vec::new(), groups: Groups::default(), events: Events::new(config, first) }
     }
@@ -145,7 +110,7 @@ impl Administration {
         }
     }
 
-    /// Repeats what is not acknowledged in time, and says when that is to be looked after next.
+    /// Repeats reports without an acknowledgement, and returns the time of the next call.
     pub(crate) fn poll(&mut self, now: Duration, out: &mut impl Outlet) -> Option<Duration> {
         self.transfers.retain_mut(|transfer| transfer.expire(now, out));
         self.transfers.iter().map(Transfer::deadline).chain(self.events.poll(now, out)).min()

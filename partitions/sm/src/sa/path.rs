@@ -7,9 +7,9 @@ use iba::mad::Status;
 use iba::sa::{PathRecord, SaMad, Selector};
 use iba::{Gid, GidPrefix, Lid, PKey, PortNum, Sl};
 
-use super::Records;
 use super::bound::Bound;
 use super::rate::Rate;
+use super::records::Records;
 use crate::ports::SUBNET_TIMEOUT;
 use crate::topology::{End, Port, Topology};
 

@@ -8,8 +8,9 @@ use iba::sa::{
 };
 use iba::{Lid, PortNum};
 
+use super::groups::Groups;
 use super::path::paths;
-use super::{Groups, Knowledge, Records};
+use super::records::{Knowledge, Records};
 use crate::multicast::blocks;
 use crate::topology::{End, Node, Topology};
 
@@ -80,7 +81,7 @@ fn port_infos(request: &SaMad, topology: &Topology) -> Result<Records, Status> {
     for (end, port) in topology.ports() {
         let mut record = PortInfoRecord::default();
         (record.lid, record.port, record.info) = (lid(topology, end), end.port, port.info);
-        record.info.m_key = 0.into(); // nobody is shown it (15.2.4.2)
+        record.info.m_key = 0.into(); // no client sees it (15.2.4.2)
         if record.info.capability_mask().contains(needed) && record.matches(wanted, mask) {
             records.push(&record)?;
         }
@@ -121,7 +122,7 @@ fn multicast_tables(topology: &Topology, groups: &Groups) -> impl Iterator<Item 
     })
 }
 
-/// The first block of each port: nobody sets more GUIDs than the one that the port has.
+/// The first block of each port: no more GUIDs are set than the port's own.
 fn guids(topology: &Topology) -> impl Iterator<Item = GuidInfoRecord> {
     topology.ends().map(|(_, port)| {
         let mut record = GuidInfoRecord::default();
@@ -154,7 +155,7 @@ fn managers(known: Knowledge<'_>) -> impl Iterator<Item = SmInfoRecord> {
     own.into_iter().chain(known.topology.managers.iter().copied()).map(move |(end, info)| {
         let mut record = SmInfoRecord::default();
         (record.lid, record.info) = (lid(known.topology, end), info);
-        record.info.sm_key = 0.into(); // nobody is shown it (14.4.7)
+        record.info.sm_key = 0.into(); // no client sees it (14.4.7)
         record
     })
 }

@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// The LID of the master that an adapter's port 1 was told of.
+    /// Returns MasterSMLID of an adapter's port 1.
     pub(crate) fn master_of(&self, member: usize) -> Lid {
         self.node(member).port_info(PortNum::new(1)).unwrap().master_sm_lid
     }

@@ -9,7 +9,7 @@ use platform::{Buffer, Done, Endpoint, GRH, Setup, group};
 use traffic_image::Tally;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use super::{Machine, PORT};
+use super::machine::{Machine, PORT};
 
 const LOG_BUFFERS: u8 = 2;
 const MILLISECOND: u64 = 1_000_000;
