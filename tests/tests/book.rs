@@ -1,5 +1,4 @@
-//! The commands of the book's chapters for users, and README's promise that they work: each runs on a machine, and its
-//! output is that of the page.
+//! The commands of the book's chapters for users: each runs on a machine, and its output is that of the page.
 //!
 //! In a page's ```` ```console ```` blocks `$ cargo portico run ARGUMENTS` starts a machine, `$ export ...` names the
 //! settings of the programs, and every other `$ COMMAND` runs in a shell. `...` in a line stands for any text, and a
