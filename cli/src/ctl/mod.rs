@@ -75,7 +75,7 @@ enum Action {
     },
     /// Add a partition on a spare port, such as: add name=web image=echo memory=4M
     Add {
-        /// Keys of a [[partition]] in portico.toml, and their values; book/src/portico-toml.md has every key
+        /// Keys of a partition in portico.toml, and their values; book/src/portico-toml.md has every key
         #[arg(value_name = "KEY=VALUE", required = true)]
         words: Vec<String>,
     },

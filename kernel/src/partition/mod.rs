@@ -1,7 +1,7 @@
 //! Logical partitions: guests with memory of their own, scheduled on the processors.
 //!
-//! A [`Partition`] is shared by the scheduler, which runs it, and the engine of its LHCA, which reads and writes its
-//! memory and interrupts it. Its memory is scrubbed and freed after the last reference is gone ([`scrub_pending`]).
+//! A `Partition` is shared by the scheduler, which runs it, and the engine of its LHCA, which reads and writes its
+//! memory and interrupts it. Its memory is scrubbed and freed after the last reference is gone (`scrub_pending`).
 
 #[cfg(target_os = "none")]
 mod calls;

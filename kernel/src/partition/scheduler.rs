@@ -1,6 +1,6 @@
 //! The scheduler: one queue of partitions that are ready, from which every processor that runs partitions takes.
 //!
-//! It alone acts on partitions' states: a partition returns the act that a change needs, as [`Wake`] and [`Next`].
+//! It alone acts on partitions' states: a partition returns the act that a change needs, as `Wake` and `Next`.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

@@ -40,7 +40,7 @@ pub enum AskError {
 /// Sends `request` to the hypervisor at `place`, and returns the records of its answer as lines.
 ///
 /// # Errors
-/// [`AskError`] if the hypervisor refuses or cannot be reached.
+/// `AskError` if the hypervisor refuses or cannot be reached.
 pub fn ask(place: &Place, request: &Request<'_>) -> Result<Vec<String>, AskError> {
     let failed = |error| AskError::Io { place: place.name(), error };
     let mut stream = connect(place).map_err(failed)?;

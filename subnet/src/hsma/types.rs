@@ -25,7 +25,7 @@ pub trait HsmaOutlet {
     /// Hands `packet` to the consumers at `port` of `lhca`, whose node is `at`.
     ///
     /// # Errors
-    /// The key for which a queue pair refuses it, as with [`Node::refused`].
+    /// The key for which a queue pair refuses it, as with `Node::refused`.
     fn deliver(&mut self, lhca: LhcaId, at: &ChannelAdapter, port: PortNum, packet: &[u8]) -> Result<(), Key>;
 
     /// Requests a change of the link of the physical port `uplink`, after all packets that were sent before.
